@@ -1,0 +1,1 @@
+"""TensorFlow Datasets builders of va_magenta, one folder each."""

@@ -1,0 +1,86 @@
+"""Packages va_magenta; the locked environment is in requirements.txt."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+  r"__version__ = '(.+)'", (ROOT / 'va_magenta/__init__.py').read_text()
+).group(1)
+# The top-level folders datasets/ and checkpoints/ are subpackages: nobody gets
+# a module called `datasets` from us.
+PACKAGE_DIR = {
+  'va_magenta': 'va_magenta',
+  'va_magenta.datasets': 'datasets',
+  'va_magenta.checkpoints': 'checkpoints',
+}
+PACKAGES = [
+  name if not sub else f'{name}.{sub}'
+  for name, folder in PACKAGE_DIR.items()
+  for sub in ['', *setuptools.find_packages(ROOT / folder)]
+]
+COMMANDS = sorted(p.stem for p in ROOT.glob('va_magenta/va_magenta_*.py'))
+
+setuptools.setup(
+  name='va_magenta',
+  version=VERSION,
+  description='Music that feels like a picture, by way of valence and arousal',
+  license='Apache-2.0',
+  license_files=['LICENSE'],
+  classifiers=[
+    'Intended Audience :: Developers',
+    'Intended Audience :: Science/Research',
+    'Operating System :: MacOS',
+    'Operating System :: POSIX :: Linux',
+    'Programming Language :: Python :: 3.10',
+    'Programming Language :: Python :: 3.11',
+    'Programming Language :: Python :: 3.12',
+    'Topic :: Multimedia :: Sound/Audio',
+    'Topic :: Scientific/Engineering :: Artificial Intelligence',
+  ],
+  python_requires='>=3.10,<3.13',
+  install_requires=[
+    'absl-py',
+    'keras>=3.12',
+    'librosa',
+    'lightgbm',
+    'matplotlib',
+    'note-seq==0.0.5',
+    'numpy>=2',
+    'opensmile',
+    'pandas',
+    'pillow',
+    'pretty_midi',
+    'protobuf<7',  # 7 breaks Magenta's training
+    'pyfluidsynth',
+    'scikit-learn',
+    'scipy',
+    'symusic',
+    'tensorflow>=2.20',
+    'tensorflow-datasets',
+    # On Python 3.10 a resolver would sooner go back to 0.5 than give up
+    # protobuf 6.33.
+    'tensorflow-metadata>=1.17',
+    'tqdm',
+    # For Magenta, which is not here itself: its pins cannot be solved, so that
+    # it goes in with --no-deps (see requirements.txt).
+    'six',
+    'tensorflow-probability',
+    'tf-keras',
+    'tf-slim',
+  ],
+  extras_require={
+    'test': ['pytest==9.2.0', 'ruff==0.17.6'],
+  },
+  packages=PACKAGES,
+  package_dir=PACKAGE_DIR,
+  package_data={'': ['**/*']},
+  exclude_package_data={'': ['**/*.pyc']},
+  entry_points={
+    'console_scripts': [
+      f'{c} = va_magenta.{c}:console_entry_point' for c in COMMANDS
+    ]
+  },
+)

@@ -1,0 +1,188 @@
+"""Music as sound: what is heard, when, how loud; and what is missing."""
+
+import sys
+import wave
+
+import note_seq
+import numpy as np
+import pytest
+
+from va_magenta.music_to_va import synthesis
+
+RATE_HZ = 22050
+
+
+def _sequence(*notes, **fields):
+  """A piece of notes given as dicts."""
+  sequence = note_seq.NoteSequence(**fields)
+  for note in notes:
+    sequence.notes.add(**({
+        'pitch': 69, 'velocity': 80, 'start_time': 0, 'end_time': 1} | note))
+  sequence.tempos.add(qpm=120)
+  return sequence
+
+
+def _rms(samples):
+  return float(np.sqrt(np.mean(np.square(samples))))
+
+
+def _loudest_hz(samples):
+  spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+  return np.fft.rfftfreq(len(samples), 1 / RATE_HZ)[spectrum.argmax()]
+
+
+def _share_above(frequency_hz, samples):
+  power = np.abs(np.fft.rfft(samples))**2
+  is_above = np.fft.rfftfreq(len(samples), 1 / RATE_HZ) > frequency_hz
+  return power[is_above].sum() / power.sum()
+
+
+@pytest.fixture(scope='module')
+def synthesize():
+  try:
+    synthesis.import_fluidsynth()
+  except OSError as error:
+    pytest.skip(str(error))
+
+  def function(music, **kwargs):
+    samples, rate = synthesis.synthesize(
+        music, **({'sample_rate_hz': RATE_HZ} | kwargs))
+    assert rate == kwargs.get('sample_rate_hz', RATE_HZ)
+    assert samples.dtype == np.float32
+    assert samples.ndim == 1
+    assert np.abs(samples).max() <= 1
+    return samples
+
+  return function
+
+
+def test_pitch_and_time_are_heard(synthesize):
+  samples = synthesize(_sequence(
+      {'pitch': 69, 'start_time': 1, 'end_time': 2},
+      {'pitch': 81, 'start_time': 2, 'end_time': 3}, ))
+  assert len(samples) == 4 * RATE_HZ
+  first, second, third = (
+      samples[i * RATE_HZ:(i + 1) * RATE_HZ] for i in range(3))
+  assert _rms(first) < 1e-3 < 1e-2 < _rms(second)
+  assert _loudest_hz(second) == pytest.approx(440, abs=3)
+  assert _loudest_hz(third[RATE_HZ // 3:]) == pytest.approx(880, abs=6)
+
+
+def test_velocity_is_loudness_and_nothing_is_normalized(synthesize):
+  soft, loud = (
+      _rms(synthesize(_sequence({'velocity': v}))) for v in (30, 110))
+  assert loud > 4 * soft
+  # A second voice adds to the first and does not push it down.
+  both = synthesize(_sequence(
+      {'velocity': 110}, {'velocity': 110, 'pitch': 45, 'instrument': 1}))
+  assert _rms(both) > loud
+
+
+def test_programs_sound_different(synthesize):
+  piano, flute = (
+      synthesize(_sequence({'program': p, 'end_time': 2})) for p in (0, 73))
+  held = slice(int(1.5 * RATE_HZ), 2 * RATE_HZ)
+  assert _rms(flute[held]) / _rms(flute) > 1.5 * _rms(piano[held]) / _rms(piano)
+  # Two instruments at once are the sum of each, so each has its own channel.
+  both = synthesize(_sequence(
+      {'end_time': 2}, {'program': 73, 'instrument': 1, 'end_time': 2}))
+  error = both - piano - flute
+  assert _rms(error[:2 * RATE_HZ]) < 0.2 * _rms(both[:2 * RATE_HZ])
+
+
+def test_drums_are_drums_whatever_the_program(synthesize):
+  drum = synthesize(_sequence({'pitch': 38, 'is_drum': True}))
+  low_d = synthesize(_sequence({'pitch': 38}))
+  # A snare is noise, and so bright.
+  assert _share_above(3000, drum) > 5 * _share_above(3000, low_d)
+  odd = synthesize(_sequence({'pitch': 38, 'is_drum': True, 'program': 99}))
+  np.testing.assert_array_equal(odd, drum)
+
+
+def test_many_instruments_beside_drums(synthesize):
+  notes = [{'instrument': i, 'program': i, 'pitch': 60 + i} for i in range(20)]
+  samples = synthesize(_sequence(*notes, {'is_drum': True, 'pitch': 38}))
+  assert _rms(samples) > 1e-3
+  with pytest.raises(ValueError, match='255 instruments'):
+    synthesize(_sequence(*({'instrument': i} for i in range(256))))
+
+
+def test_pedal_and_volume_are_obeyed(synthesize):
+  def with_control(number, value):
+    sequence = _sequence({'end_time': 0.2}, {'pitch': 30, 'start_time': 2})
+    sequence.control_changes.add(
+        control_number=number, control_value=value, time=0)
+    return synthesize(sequence)
+
+  ringing = slice(int(0.8 * RATE_HZ), int(1.6 * RATE_HZ))
+  assert _rms(with_control(64, 127)[ringing]) > (
+      5 * _rms(with_control(64, 0)[ringing]))
+  assert _rms(with_control(7, 20)) < 0.3 * _rms(with_control(7, 127))
+
+
+def test_same_music_same_samples(synthesize):
+  sequence = _sequence({}, {'pitch': 60, 'program': 48})
+  np.testing.assert_array_equal(synthesize(sequence), synthesize(sequence))
+
+
+def test_length_is_bounded(synthesize):
+  sequence = _sequence({}, {'start_time': 1e6, 'end_time': 1e6 + 1})
+  assert len(synthesize(sequence, max_seconds=3)) == 3 * RATE_HZ
+  whole = synthesize(_sequence({}, {'start_time': 2, 'end_time': 3}))
+  np.testing.assert_array_equal(
+      synthesize(_sequence({}, {'start_time': 2, 'end_time': 3}),
+                 max_seconds=1.5), whole[:int(1.5 * RATE_HZ)])
+
+
+def test_nothing_to_play_is_silence(synthesize):
+  samples = synthesize(_sequence())
+  assert len(samples) == RATE_HZ
+  assert np.abs(samples).max() < 1e-4  # FluidSynth dithers.
+
+
+def test_notes_without_length_end(synthesize):
+  samples = synthesize(_sequence(
+      {'end_time': 0, 'program': 73},
+      {'pitch': 20, 'velocity': 1, 'start_time': 4, 'end_time': 5}))
+  assert _rms(samples[2 * RATE_HZ:3 * RATE_HZ]) < 1e-3
+
+
+def test_midi_file_sounds_like_its_sequence(synthesize, tmp_path):
+  sequence = _sequence({}, {'program': 40, 'instrument': 1, 'start_time': .5})
+  path = tmp_path / 'piece.mid'
+  note_seq.note_sequence_to_midi_file(sequence, str(path))
+  np.testing.assert_allclose(
+      synthesize(path), synthesize(sequence), atol=1e-3)
+
+
+def test_bad_files_are_one_line(synthesize, tmp_path):
+  bad = tmp_path / 'bad.mid'
+  bad.write_bytes(b'no music')
+  with pytest.raises(ValueError, match='bad.mid is not a whole MIDI file'):
+    synthesize(bad)
+  with pytest.raises(FileNotFoundError, match='missing.mid'):
+    synthesize(tmp_path / 'missing.mid')
+  with pytest.raises(FileNotFoundError, match='no soundfont at .*missing.sf2'):
+    synthesize(_sequence({}), soundfont=tmp_path / 'missing.sf2')
+  with pytest.raises(ValueError, match='bad.mid is not a soundfont'):
+    synthesize(_sequence({}), soundfont=bad)
+
+
+def test_missing_library_tells_what_to_install(monkeypatch):
+  # None makes Python's import fail, as the library's absence does.
+  monkeypatch.setitem(sys.modules, 'fluidsynth', None)
+  with pytest.raises(OSError, match='apt-get install libfluidsynth3') as error:
+    synthesis.synthesize(_sequence({}))
+  assert '\n' not in str(error.value)
+  assert 'brew install fluid-synth' in str(error.value)
+
+
+def test_wav_holds_the_samples(tmp_path):
+  samples = np.array([0, 0.5, -1, 1, 3, -3], np.float32)
+  synthesis.write_wav(tmp_path / 'a.wav', samples, 8000)
+  with wave.open(str(tmp_path / 'a.wav')) as file:
+    assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (
+        1, 2, 8000)
+    written = np.frombuffer(file.readframes(99), '<i2')
+  np.testing.assert_array_equal(
+      written, [0, 16384, -32767, 32767, 32767, -32767])

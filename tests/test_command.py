@@ -1,0 +1,127 @@
+"""Commands fail with one line and exit code 1, and help without TensorFlow."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PROGRAM = textwrap.dedent('''
+    """A small command.
+
+      probe --number=1
+    """
+    import os, signal, sys, tempfile, time
+    from absl import flags
+    from va_magenta import command, files
+
+    flags.DEFINE_integer('number', 0, 'A number.', lower_bound=0)
+    flags.DEFINE_enum('do', 'nothing', [
+        'nothing', 'value', 'os', 'missing', 'bug', 'wait', 'interrupt',
+        'arguments'], 'What happens.')
+
+    def main(argv):
+      do = flags.FLAGS.do
+      if do == 'value':
+        raise ValueError('two\\n  lines')
+      if do == 'os':
+        raise OSError('no device at /dev/null')
+      if do == 'missing':
+        open('/nowhere/file')
+      if do == 'bug':
+        raise KeyError('ours')
+      if do == 'interrupt':
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+      if do == 'arguments':
+        print(argv[1:])
+      if do == 'wait':
+        with files.writing('result.txt') as path:
+          path.write_text('half')
+          print('ready', flush=True)
+          time.sleep(60)
+      return flags.FLAGS.number
+
+    if __name__ == '__main__':
+      command.run(main)
+    ''').lstrip()
+
+
+@pytest.fixture
+def probe(tmp_path):
+  (tmp_path / 'probe.py').write_text(PROGRAM)
+
+  def start(*args):
+    return subprocess.Popen(
+        [sys.executable, 'probe.py', *args], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])})
+
+  return start
+
+
+def _finish(process):
+  out, err = process.communicate(timeout=60)
+  return process.returncode, out, err
+
+
+@pytest.mark.parametrize(('args', 'line'), [
+    (['--do=value'], 'two lines'),
+    (['--do=os'], 'no device at /dev/null'),
+    (['--do=missing'], '/nowhere/file: No such file or directory'),
+    (['--number=-1'], 'flag --number=-1: -1 is not a non-negative integer '
+     '(--help lists the flags)'),
+    (['--nonsense'], "Unknown command line flag 'nonsense' "
+     '(--help lists the flags)'),
+])
+def test_what_a_user_can_put_right_is_one_line(probe, args, line):
+  assert _finish(probe(*args)) == (1, '', f'probe: error: {line}\n')
+
+
+def test_verbosity_adds_the_traceback(probe):
+  code, _, err = _finish(probe('--do=value', '--verbosity=1'))
+  assert code == 1
+  assert 'Traceback' in err
+  assert 'lines' in err
+
+
+def test_a_bug_keeps_its_traceback(probe):
+  code, _, err = _finish(probe('--do=bug'))
+  assert code == 1
+  assert 'Traceback' in err
+  assert "KeyError: 'ours'" in err
+
+
+def test_exit_code_is_what_main_returns(probe):
+  assert _finish(probe()) == (0, '', '')
+  assert _finish(probe('--number=3'))[0] == 3
+
+
+def test_arguments_that_are_no_flags_reach_main(probe):
+  assert _finish(probe('--do=arguments', 'a', '--', '--help')) == (
+      0, "['a', '--help']\n", '')
+
+
+@pytest.mark.parametrize('flag', ['--help', '-h', '--helpfull'])
+def test_help_is_the_docstring_and_the_flags(probe, flag):
+  code, out, err = _finish(probe(flag, '--number=-1'))
+  assert (code, err) == (0, '')
+  assert out.startswith('A small command.')
+  assert '--number' in out
+  assert '--do' in out
+
+
+def test_interrupt_is_one_line(probe):
+  assert _finish(probe('--do=interrupt')) == (
+      130, '', 'probe: error: interrupted\n')
+
+
+def test_kill_leaves_no_temporary_file(probe, tmp_path):
+  process = probe('--do=wait')
+  assert process.stdout.readline() == 'ready\n'
+  process.send_signal(signal.SIGTERM)
+  assert _finish(process)[0] == 143
+  assert [p.name for p in tmp_path.iterdir()] == ['probe.py']

@@ -1,0 +1,241 @@
+"""va_magenta_generate: what it prints and writes, and every bad input."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from PIL import Image
+
+from va_magenta import command, generation, va_magenta_generate
+from va_magenta.image_to_va import model
+from va_magenta.va import VA
+
+COMMAND = [sys.executable, '-m', 'va_magenta.va_magenta_generate']
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+  """Runs the command in this process: (exit code, stdout, stderr)."""
+  monkeypatch.chdir(tmp_path)
+
+  def function(*args):
+    monkeypatch.setattr(sys, 'argv', ['va_magenta_generate', *args])
+    capsys.readouterr()
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
+      flags.FLAGS.unparse_flags()
+      command.run(va_magenta_generate.main)
+    out, err = capsys.readouterr()
+    return info.value.code or 0, out, err
+
+  yield function
+  flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+  """Fails a test that gets as far as making music."""
+  monkeypatch.setattr(generation, 'compose', pytest.fail)
+
+
+def _check_one_line(result, complaint):
+  code, out, err = result
+  assert code == 1
+  assert out == ''
+  assert err.startswith('va_magenta_generate: error: ')
+  assert err.count('\n') == 1
+  assert complaint in err
+
+
+def test_a_point_becomes_files_that_are_printed(run, tmp_path):
+  code, out, err = run(
+      '--valence=0.3', '--arousal', '-0.5', '--num_outputs=2', '--seed=5',
+      '--candidates=16', '--output_dir=music', '--bars=4')
+  assert (code, err) == (0, '')
+  name = 'music/valence+0.30_arousal-0.50'
+  written = {f'{name}-1.mid', f'{name}-2.mid', f'{name}.json', f'{name}.png'}
+  lines = out.splitlines()
+  assert lines[0] == 'target: valence +0.30, arousal -0.50'
+  assert {line.partition(':')[0] for line in lines[1:]} == written
+  assert {p.relative_to(tmp_path).as_posix()
+          for p in tmp_path.rglob('*') if p.is_file()} == written
+  record = json.loads((tmp_path / f'{name}.json').read_text())
+  assert record['seed'] == 5
+  assert record['bars'] == 4
+  for line, output in zip(lines[1:3], record['outputs'], strict=True):
+    assert line.endswith(f'distance {output["distance"]:.2f}')
+
+
+def test_a_picture_becomes_music_and_figures(run, tmp_path):
+  picture = np.full((90, 120, 3), (90, 160, 230), np.uint8)
+  picture[60:] = (60, 140, 60)
+  Image.fromarray(picture).save(tmp_path / 'meadow.jpg')
+  code, out, err = run('--image=meadow.jpg', '--candidates=16', '--seed=0')
+  assert (code, err) == (0, '')
+  folder = tmp_path / 'va_magenta_output'
+  assert sorted(p.name for p in folder.iterdir()) == [
+      'meadow-1.mid', 'meadow.json', 'meadow.png']
+  record = json.loads((folder / 'meadow.json').read_text())
+  assert record['image'] == 'meadow.jpg'
+  estimate = model.estimate_va(tmp_path / 'meadow.jpg')
+  assert VA(**record['image_va']).distance(estimate) < 1e-6
+  # And again: what exists is not touched.
+  _check_one_line(run('--image=meadow.jpg'), 'meadow-1.mid exists')
+  assert json.loads((folder / 'meadow.json').read_text()) == record
+  assert run('--image=meadow.jpg', '--candidates=16', '--overwrite')[0] == 0
+
+
+def _bad_picture(kind, path):
+  noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+  Image.fromarray(noise).save(path, format='JPEG')
+  if kind == 'empty':
+    path.write_bytes(b'')
+  elif kind == 'text':
+    path.write_text('This is not a picture.')
+  elif kind == 'truncated':
+    path.write_bytes(path.read_bytes()[:2000])
+  elif kind == 'header':
+    path.write_bytes(path.read_bytes()[:20])
+  elif kind == 'folder':
+    path.unlink()
+    path.mkdir()
+  elif kind == 'missing':
+    path.unlink()
+
+
+@pytest.mark.parametrize('kind', [
+    'missing', 'empty', 'text', 'truncated', 'header', 'folder'])
+def test_what_is_no_picture_is_one_line(run, no_work, tmp_path, kind):
+  path = tmp_path / 'picture.jpg'
+  _bad_picture(kind, path)
+  _check_one_line(run('--image=picture.jpg'), 'picture.jpg')
+  assert not (tmp_path / 'va_magenta_output').exists()
+
+
+def _odd_picture(kind, path):
+  noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+  image = Image.fromarray(noise)
+  if kind == 'animated.gif':
+    image.save(path, save_all=True, append_images=[image.rotate(90)])
+  elif kind == 'cmyk.jpg':
+    image.convert('CMYK').save(path)
+  elif kind == '16bit.png':
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(path)
+  elif kind == 'rotated.jpg':
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+  elif kind == 'wide.png':
+    Image.new('RGB', (20_000, 30), 'teal').save(path)
+  elif kind == 'transparent.png':
+    image.convert('RGBA').save(path)
+
+
+@pytest.mark.parametrize('kind', [
+    'animated.gif', 'cmyk.jpg', '16bit.png', 'rotated.jpg', 'wide.png',
+    'transparent.png'])
+def test_odd_pictures_are_pictures(run, tmp_path, monkeypatch, kind):
+  shown = []
+  monkeypatch.setattr(
+      model, 'estimate_va', lambda p: shown.append(p) or VA(0, 0))
+  monkeypatch.setattr(generation, 'compose', _some_pieces)
+  _odd_picture(kind, tmp_path / kind)
+  code, _, err = run(f'--image={kind}')
+  assert (code, err) == (0, '')
+  [picture] = shown
+  assert picture.dtype == np.uint8
+  assert picture.ndim == 3
+  assert (picture.shape[0] > picture.shape[1]) == (kind == 'rotated.jpg')
+  assert len(list((tmp_path / 'va_magenta_output').iterdir())) == 3
+
+
+def _some_pieces(target, settings):
+  from va_magenta.va_to_music import melody
+
+  sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
+  return [generation.Piece(sequence, target, 120.0, 80)] * settings.num_outputs
+
+
+@pytest.mark.parametrize(('args', 'complaint'), [
+    ([], 'give either a picture, or both valence and arousal'),
+    (['--valence=0.1'], 'give both'),
+    (['--arousal=0.1'], 'give both'),
+    (['--valence=1.01', '--arousal=0'], 'valence must be a number in [-1, 1]'),
+    (['--valence=0', '--arousal=-7'], 'arousal must be a number in [-1, 1]'),
+    (['--valence=nan', '--arousal=0'], 'valence must be a number in [-1, 1]'),
+    (['--valence=0', '--arousal=inf'], 'arousal must be a number in [-1, 1]'),
+    (['--valence=high', '--arousal=0'], 'flag --valence=high'),
+    (['--image=a.jpg', '--valence=0', '--arousal=0'], 'give either a picture'),
+    (['--image=a.jpg', '--arousal=0'], 'give either a picture'),
+    (['a.jpg'], "unexpected argument 'a.jpg'"),
+    (['--imag=a.jpg'], "Unknown command line flag 'imag'"),
+    (['--valence=0', '--arousal=0', '--checkpoint=cat-mel_4bar'],
+     'the known names are cat-mel_2bar, cat-mel_2bar_small'),
+    (['--valence=0', '--arousal=0', '--checkpoint=hierdec-trio_16bar'],
+     'is made by one of melodies'),
+    (['--valence=0', '--arousal=0', '--checkpoint=image_va'],
+     'is made by one of melodies'),
+    (['--valence=0', '--arousal=0', '--num_outputs=65'], 'num_outputs'),
+    (['--valence=0', '--arousal=0', '--temperature=nan'], 'temperature'),
+    (['--valence=0', '--arousal=0', '--tempo_qpm=0'], 'tempo_qpm'),
+    (['--valence=0', '--arousal=0', '--program=128'], 'program'),
+    (['--valence=0', '--arousal=0', '--output_dir=/proc/music'],
+     'cannot write to the folder /proc/music'),
+    (['--valence=0', '--arousal=0', '--output_dir=/dev/null'],
+     'cannot write to the folder /dev/null'),
+])
+def test_bad_flags_are_one_line(run, no_work, tmp_path, args, complaint):
+  _check_one_line(run(*args), complaint)
+  assert not list(tmp_path.iterdir())
+
+
+def test_phrase_length_is_told(run, tmp_path):
+  _check_one_line(
+      run('--valence=0', '--arousal=0', '--bars=5'), 'a multiple of 2')
+  assert not list(tmp_path.iterdir())
+
+
+def test_help_takes_less_than_a_second():
+  seconds = []
+  for _ in range(3):
+    start = time.perf_counter()
+    process = subprocess.run(
+        [*COMMAND, '--help'], capture_output=True, text=True, check=True)
+    seconds.append(time.perf_counter() - start)
+  assert process.stdout.startswith('Makes music that feels like a picture')
+  for flag in (
+      'image', 'valence', 'arousal', 'checkpoint', 'output_dir', 'num_outputs',
+      'candidates', 'temperature', 'seed', 'bars', 'tempo_qpm', 'program',
+      'audio', 'overwrite'):
+    assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
+  assert min(seconds) < 1
+
+
+def test_bad_input_of_the_installed_command(tmp_path):
+  process = subprocess.run(
+      [*COMMAND, '--image=nothing.jpg'], capture_output=True, text=True,
+      check=False, cwd=tmp_path,
+      env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])})
+  assert (process.returncode, process.stdout) == (1, '')
+  assert process.stderr == (
+      'va_magenta_generate: error: there is no picture at nothing.jpg\n')
+  assert not list(tmp_path.iterdir())
+
+
+def test_kill_leaves_nothing(tmp_path):
+  process = subprocess.Popen(
+      [*COMMAND, '--valence=0', '--arousal=0', '--candidates=2000'],
+      cwd=tmp_path, stderr=subprocess.PIPE,
+      env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])})
+  while not list(tmp_path.iterdir()) and process.poll() is None:
+    time.sleep(0.02)
+  process.terminate()
+  process.communicate(timeout=60)
+  assert process.returncode == 143
+  assert not list(tmp_path.iterdir())

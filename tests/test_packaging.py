@@ -1,0 +1,289 @@
+"""What is installed: names, files, commands, dependencies, and the lock."""
+
+import ast
+import configparser
+import csv
+import importlib.metadata
+import io
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = pathlib.Path(__file__).parents[1]
+# Folder in the repository of each package.
+PACKAGE_FOLDERS = {
+    'va_magenta': 'va_magenta',
+    'va_magenta/checkpoints': 'checkpoints',
+    'va_magenta/datasets': 'datasets',
+}
+COMMANDS = sorted(
+    path.stem for path in (ROOT / 'va_magenta').glob('va_magenta_*.py'))
+PYTHONS = ('3.10', '3.11', '3.12')
+
+
+def _python(*args, cwd=None):
+  """Runs Python and gives its output; an error is this test's."""
+  done = subprocess.run(
+      [sys.executable, *args], cwd=cwd, capture_output=True, text=True)
+  assert done.returncode == 0, done.stdout + done.stderr
+  return done.stdout
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory):
+  """A copy of what makes the package, so that the checkout stays clean."""
+  tree = tmp_path_factory.mktemp('tree')
+  for name in ('setup.py', 'pyproject.toml', 'LICENSE'):
+    shutil.copy(ROOT / name, tree)
+  for folder in PACKAGE_FOLDERS.values():
+    shutil.copytree(ROOT / folder, tree / folder)
+  return tree
+
+
+def _built(tree, hook):
+  output = _python(
+      '-c',
+      f'from setuptools import build_meta; print(build_meta.{hook}("dist"))',
+      cwd=tree)
+  return tree / 'dist' / output.split()[-1]
+
+
+@pytest.fixture(scope='module')
+def wheel(tree):
+  return zipfile.ZipFile(_built(tree, 'build_wheel'))
+
+
+@pytest.fixture(scope='module')
+def editable_wheel(tree):
+  return zipfile.ZipFile(_built(tree, 'build_editable'))
+
+
+def _dist_info(wheel, name):
+  [path] = [n for n in wheel.namelist() if n.endswith(f'.dist-info/{name}')]
+  return wheel.read(path).decode()
+
+
+@pytest.fixture(scope='module')
+def requirements(wheel):
+  """`Requires-Dist` of our package: a list of Requirement."""
+  return [
+      Requirement(line.partition(':')[2])
+      for line in _dist_info(wheel, 'METADATA').splitlines()
+      if line.startswith('Requires-Dist:')
+  ]
+
+
+def test_wheel_has_every_file_of_the_packages_and_no_other(wheel):
+  expected = {
+      f'{package}/{path.relative_to(ROOT / folder).as_posix()}'
+      for package, folder in PACKAGE_FOLDERS.items()
+      for path in (ROOT / folder).rglob('*')
+      if path.is_file() and '__pycache__' not in path.parts
+  }
+  installed = {n for n in wheel.namelist() if '.dist-info/' not in n}
+  assert installed == expected
+
+
+def test_record_lists_what_the_wheel_has(wheel):
+  record = csv.reader(io.StringIO(_dist_info(wheel, 'RECORD')))
+  assert {row[0] for row in record} == set(wheel.namelist())
+
+
+def test_only_top_level_name_is_ours(wheel):
+  assert _dist_info(wheel, 'top_level.txt').split() == ['va_magenta']
+
+
+def test_wheel_is_small(wheel):
+  assert sum(info.compress_size for info in wheel.infolist()) < 60e6
+
+
+@pytest.fixture
+def libraries(tmp_path):
+  """The libraries that are installed here, without va_magenta itself."""
+  libraries = tmp_path / 'libraries'
+  libraries.mkdir()
+  for path in pathlib.Path(sysconfig.get_path('purelib')).iterdir():
+    if 'va_magenta' not in path.name:
+      (libraries / path.name).symlink_to(path)
+  return libraries
+
+
+@pytest.mark.parametrize('kind', ['wheel', 'editable_wheel'])
+def test_install_gives_subpackages_and_no_module_named_datasets(
+    kind, libraries, request, tmp_path):
+  wheel = request.getfixturevalue(kind)
+  installed = tmp_path / 'installed'
+  wheel.extractall(installed)
+  # -I -S: nothing but this install and those libraries.
+  output = _python('-I', '-S', '-c', '''if True:
+      import importlib.util, site, sys
+      installed, libraries = sys.argv[1:]
+      site.addsitedir(installed)
+      sys.path.append(libraries)
+      import va_magenta.checkpoints, va_magenta.datasets
+      print(va_magenta.__file__)
+      print(va_magenta.checkpoints.__file__)
+      print(va_magenta.datasets.__file__)
+      for name in ('checkpoints', 'datasets'):
+        spec = importlib.util.find_spec(name)
+        print(spec and spec.origin)
+      ''', str(installed), str(libraries))
+  package, checkpoints, datasets, *top_level = [
+      pathlib.Path(line) for line in output.split()]
+  if kind == 'wheel':
+    folder, package_folder = installed / 'va_magenta', installed / 'va_magenta'
+  else:
+    folder = pathlib.Path(wheel.filename).parents[1]
+    package_folder = folder / 'va_magenta'
+  assert package == package_folder / '__init__.py'
+  assert checkpoints == folder / 'checkpoints/__init__.py'
+  assert datasets == folder / 'datasets/__init__.py'
+  # Another distribution may well have a module `datasets`.
+  assert not {checkpoints, datasets} & set(top_level)
+
+
+def test_every_command_is_installed(wheel):
+  entry_points = configparser.ConfigParser()
+  entry_points.optionxform = str
+  entry_points.read_string(_dist_info(wheel, 'entry_points.txt'))
+  assert dict(entry_points['console_scripts']) == {
+      name: f'va_magenta.{name}:console_entry_point' for name in COMMANDS
+  }
+
+
+def test_generate_is_a_command():
+  assert 'va_magenta_generate' in COMMANDS
+
+
+def _modules_after(statements):
+  return set(_python(
+      '-c', f'import sys\n{statements}\nprint("\\n", *sys.modules)'
+  ).splitlines()[-1].split())
+
+
+def test_import_loads_no_heavy_library():
+  modules = _modules_after('import va_magenta')
+  assert 'va_magenta' in modules
+  assert not modules & {'tensorflow', 'keras', 'note_seq', 'librosa', 'magenta'}
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_loads_no_heavy_library(command):
+  modules = _modules_after(f'''if True:
+    sys.argv = ['{command}', '--help']
+    from va_magenta import {command}
+    try:
+      {command}.console_entry_point()
+    except SystemExit:
+      pass''')
+  assert f'va_magenta.{command}' in modules
+  assert not modules & {'tensorflow', 'keras', 'note_seq', 'librosa', 'magenta'}
+
+
+def _imported_modules(folder):
+  for path in (ROOT / folder).rglob('*.py'):
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+      if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+      elif isinstance(node, ast.ImportFrom) and not node.level:
+        yield node.module
+
+
+def test_every_imported_library_is_declared(requirements):
+  """A module that is not installed at all is an option, such as jax."""
+  distributions = importlib.metadata.packages_distributions()
+  declared = {canonicalize_name(r.name) for r in requirements if not r.marker}
+  # Its pins cannot be solved: it is in the lock only.
+  declared |= {'magenta', 'va-magenta'}
+  undeclared = {
+      module for folder in PACKAGE_FOLDERS.values()
+      for module in _imported_modules(folder)
+      for providers in [distributions.get(module.partition('.')[0])]
+      # `google` is shared: protobuf is declared.
+      if providers and not declared & {canonicalize_name(p) for p in providers}
+  }
+  assert not undeclared
+
+
+def _lock(python_version):
+  """Pins of requirements.txt on Linux: a dict of name to version."""
+  environment = default_environment() | {
+      'python_version': python_version,
+      'python_full_version': f'{python_version}.1',
+      'sys_platform': 'linux',
+  }
+  lock = {}
+  for line in (ROOT / 'requirements.txt').read_text().splitlines():
+    if line.strip() and not line.lstrip().startswith('#'):
+      pin = Requirement(line)
+      if not pin.marker or pin.marker.evaluate(environment):
+        [specifier] = pin.specifier
+        assert specifier.operator == '=='
+        lock[canonicalize_name(pin.name)] = specifier.version
+  return lock
+
+
+@pytest.mark.parametrize('python_version', PYTHONS)
+def test_lock_pins_what_is_required(python_version, requirements):
+  lock = _lock(python_version)
+  assert lock['magenta'] == '2.1.4'
+  for requirement in requirements:
+    if not requirement.marker:  # not an extra
+      assert lock[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_magenta_is_not_required(requirements):
+  """Its pins would make `pip install .` fail."""
+  assert 'magenta' not in {canonicalize_name(r.name) for r in requirements}
+
+
+@pytest.mark.parametrize('python_version', ['3.9', *PYTHONS, '3.13'])
+def test_supported_pythons(python_version, wheel):
+  [supported] = re.findall(
+      '^Requires-Python: (.+)$', _dist_info(wheel, 'METADATA'), re.MULTILINE)
+  assert (f'{python_version}.1' in SpecifierSet(supported)) == (
+      python_version in PYTHONS)
+
+
+def test_licence_is_in_the_wheel(wheel):
+  assert 'License: Apache-2.0' in _dist_info(wheel, 'METADATA')
+  [path] = [n for n in wheel.namelist() if n.endswith('/LICENSE')]
+  assert 'Version 2.0, January 2004' in wheel.read(path).decode()
+
+
+def test_nothing_names_a_folder_of_one_machine():
+  listed = subprocess.run(
+      ['git', 'ls-files', '--cached', '--others', '--exclude-standard'],
+      cwd=ROOT, capture_output=True, text=True)
+  if listed.returncode:
+    pytest.skip(f'{ROOT} is not a git checkout: {listed.stderr.strip()}')
+  # Written so that this file does not match itself.
+  machine_path = re.compile(
+      rb'(?<![\w.~}/-])/(?:work|root|Users|mnt|opt|tmp/w)(?=/\w)')
+  found = {
+      name: match.group() for name in listed.stdout.splitlines()
+      if (ROOT / name).is_file()
+      for match in [machine_path.search((ROOT / name).read_bytes())] if match
+  }
+  assert not found
+
+
+def test_readme_has_the_two_commands_that_ci_runs():
+  output = subprocess.run(
+      ['bash', ROOT / '.ci/run', '--print'], capture_output=True, text=True,
+      check=True).stdout
+  install, test = output.strip().split('\n\n')
+  assert 'pip install --no-deps -r requirements.txt .' in install
+  [picture] = re.findall(r'--image[= ](\S+)', install)
+  assert (ROOT / picture).is_file()
+  assert 'pytest' in test

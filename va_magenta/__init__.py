@@ -1,0 +1,22 @@
+"""va_magenta: music that feels like a picture.
+
+An image becomes a point on the valence-arousal plane, the point becomes music,
+and the music is heard back as a point.
+
+  import va_magenta
+  sequences = va_magenta.generate('picture.jpg')  # list of NoteSequence
+"""
+
+from va_magenta.va import VA, Quadrant, Scale
+
+__version__ = '0.1.0'
+__all__ = ['VA', 'Quadrant', 'Scale', 'generate', 'generate_and_save']
+
+
+def __getattr__(name):
+  # TensorFlow is loaded when it is needed, so that `import va_magenta` and
+  # every command's --help stay instant.
+  if name in ('generate', 'generate_and_save'):
+    from va_magenta import generation
+    return getattr(generation, name)
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

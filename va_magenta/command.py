@@ -1,0 +1,97 @@
+"""What the commands share: quiet start, one-line errors, exit codes.
+
+The rule of the house: whatever a user can put right is raised as `ValueError`
+or `OSError` with a message of one line that says what, where, and what would be
+right. A command prints that line and exits with 1; `--verbosity=1` adds the
+traceback. Anything else is a bug of ours and keeps its traceback.
+"""
+
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+
+def run(main: Callable[[Sequence[str]], int | None]):
+  """Parses flags, runs `main(argv)` and exits with its return value (or 0).
+
+  `--help` prints the docstring and the flags of main's module and exits with 0.
+
+  Args:
+    main: called with the program's name and the arguments that are no flags. It
+      imports TensorFlow itself, after the flags are parsed, so that `--help` is
+      instant.
+  """
+  # TensorFlow's C++ log (where no GPU is, even its errors) would drown the one
+  # line that matters, and so would pydub, which note_seq imports for nothing.
+  os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+  os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
+  warnings.filterwarnings('ignore', "Couldn't find ffmpeg", RuntimeWarning)
+  # A plain `kill` ends the command like an exception: temporary files go.
+  signal.signal(signal.SIGTERM, _raise_exit)
+
+  def parse_flags(argv: Sequence[str]) -> list[str]:
+    if _wants_help(argv):
+      print(_help(main))
+      sys.exit(0)
+    try:
+      return flags.FLAGS(argv)
+    except flags.Error as error:
+      _fail(f'{error} (--help lists the flags)')
+
+  def checked_main(argv: Sequence[str]) -> int | None:
+    try:
+      return main(argv)
+    except (ValueError, OSError) as error:
+      if logging.get_verbosity() >= logging.DEBUG:
+        raise
+      _fail(_message(error))
+    except KeyboardInterrupt:
+      _fail('interrupted', exit_code=128 + signal.SIGINT)
+
+  app.run(checked_main, flags_parser=parse_flags)
+
+
+def _raise_exit(signal_number, frame):
+  del frame
+  sys.exit(128 + signal_number)
+
+
+def _fail(message: str, exit_code: int = 1):
+  line = ' '.join(message.split())
+  print(f'{_program()}: error: {line}', file=sys.stderr)
+  sys.exit(exit_code)
+
+
+def _message(error: Exception) -> str:
+  if isinstance(error, OSError) and error.strerror and error.filename:
+    return f'{error.filename}: {error.strerror}'  # Without '[Errno 2]'.
+  return str(error) or type(error).__name__
+
+
+def _program() -> str:
+  return os.path.basename(sys.argv[0]).removesuffix('.py')
+
+
+def _wants_help(argv: Sequence[str]) -> bool:
+  names = [arg.partition('=')[0] for arg in argv[1:]]
+  if '--' in names:
+    names = names[:names.index('--')]
+  return any(name in _HELP_FLAGS for name in names)
+
+
+_HELP_FLAGS = frozenset(
+    dashes + name for dashes in ('-', '--')
+    for name in ('h', 'help', 'helpshort', 'helpfull'))
+
+
+def _help(main: Callable) -> str:
+  """Usage text. absl would print the docstring of the installed script."""
+  module = sys.modules[main.__module__]
+  # absl files the flags of the script that runs under the script's path.
+  name = sys.argv[0] if module.__name__ == '__main__' else module.__name__
+  return f'{module.__doc__ or ""}\nFlags of {_program()}:\n' + (
+      flags.FLAGS.module_help(name))

@@ -1,0 +1,678 @@
+"""Notes -> some 160 numbers that describe a piece, in jSymbolic's families.
+
+A piece is a structured numpy array of notes (`NOTE_DTYPE`), read from a
+NoteSequence or from a MIDI file; `extract` turns it into one number for each
+name in `FEATURE_NAMES`:
+
+  notes = symbolic_features.from_midi('piece.mid')
+  values = dict(zip(FEATURE_NAMES, symbolic_features.extract(notes)))
+
+Names and definitions are jSymbolic 2.2's (McKay, Cumming & Fujinaga, "jSymbolic
+2.2: Extracting Features from Symbolic Music for use in Musicological and MIR
+Research", ISMIR 2018) where it has them; the docstring of each family lists
+what is ours. Nothing depends on where a piece starts, and little (counts and
+extremes) on how long it is, so that a 2-bar melody can be read as a whole piece
+can. What is undefined (an interval in a piece of one note) is NaN.
+"""
+
+import os
+
+import numpy as np
+
+NOTE_DTYPE = np.dtype([
+    ('start_seconds', np.float64),
+    ('end_seconds', np.float64),
+    ('start_beats', np.float64),  # quarter notes
+    ('end_beats', np.float64),
+    ('pitch', np.int64),  # MIDI, 0..127
+    ('velocity', np.int64),  # MIDI, 1..127
+    ('program', np.int64),  # General MIDI, 0..127
+    ('is_drum', np.bool_),
+    ('part', np.int64),  # track or instrument that plays the note
+])
+
+# Attacks nearer than this are one chord: people do not play chords in perfect
+# unison, and a 32nd at 180 qpm takes 42 ms.
+_CHORD_SECONDS = 0.03
+
+# Krumhansl & Kessler 1982: how well each pitch class fits a key on C.
+_MAJOR_PROFILE = np.array(
+    [6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
+_MINOR_PROFILE = np.array(
+    [6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+_SCALES = np.array([
+    [1, 0, 1, 0, 1, 1, 0, 1, 0, 1, 0, 1],  # major
+    [1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 1],  # natural and harmonic minor
+], bool)
+_DEGREES = (
+    'tonic', 'minor_second', 'major_second', 'minor_third', 'major_third',
+    'perfect_fourth', 'tritone', 'perfect_fifth', 'minor_sixth', 'major_sixth',
+    'minor_seventh', 'major_seventh')
+
+# Lengths in quarter notes that jSymbolic rounds rhythmic values to: from a 32nd
+# to a dotted double whole note.
+_RHYTHMIC_VALUES = np.array(
+    [.125, .25, .5, .75, 1, 1.5, 2, 3, 4, 6, 8, 12])
+_DOTTED = np.array([.75, 1.5, 3, 6, 12])
+
+_CHORDS = {
+    'major_triads': ((0, 4, 7),),
+    'minor_triads': ((0, 3, 7),),
+    'diminished_triads': ((0, 3, 6),),
+    'augmented_triads': ((0, 4, 8),),
+    'dominant_seventh_chords': ((0, 4, 7, 10),),
+    'other_seventh_chords': (
+        (0, 4, 7, 11), (0, 3, 7, 10), (0, 3, 6, 9), (0, 3, 6, 10),
+        (0, 3, 7, 11)),
+    'suspended_chords': ((0, 5, 7),),
+}
+
+_PERFECT, _DISSONANT = [0, 5, 7], [1, 2, 6, 10, 11]
+
+# Fractions of all notes that these General MIDI programs (counted from 0) play.
+_INSTRUMENTS = {
+    'string_keyboard_prevalence': range(0, 8),
+    'chromatic_percussion_prevalence': range(8, 16),
+    'organ_prevalence': range(16, 24),
+    'acoustic_guitar_prevalence': range(24, 26),
+    'electric_guitar_prevalence': range(26, 32),
+    'bass_prevalence': range(32, 40),
+    'orchestral_strings_prevalence': range(40, 47),
+    'string_ensemble_prevalence': range(48, 52),
+    'brass_prevalence': range(56, 64),
+    'saxophone_prevalence': range(64, 68),
+    'woodwinds_prevalence': range(68, 80),
+    'synthesiser_prevalence': range(80, 104),
+}
+
+
+def _chord_table() -> np.ndarray:
+  """Index in `_CHORDS` of each set of pitch classes (12-bit mask), else -1."""
+  table = np.full(4096, -1)
+  for index, shapes in enumerate(_CHORDS.values()):
+    for shape in shapes:
+      for root in range(12):
+        table[sum(1 << (root + step) % 12 for step in shape)] = index
+  return table
+
+
+_CHORD_OF_MASK = _chord_table()
+_TRANSPOSE = (np.arange(12)[:, None] + np.arange(12)) % 12
+_STANDARD_PROFILES = np.array([
+    (profile - profile.mean()) / np.linalg.norm(profile - profile.mean())
+    for profile in (_MAJOR_PROFILE, _MINOR_PROFILE)
+])
+
+
+# Reading notes.
+
+
+def _sorted_notes(notes: np.ndarray) -> np.ndarray:
+  notes = notes[notes['end_seconds'] > notes['start_seconds']]
+  return notes[np.lexsort((notes['pitch'], notes['start_seconds']))]
+
+
+def from_note_sequence(sequence) -> np.ndarray:
+  """Notes of a NoteSequence.
+
+  Args:
+    sequence: a `note_seq.NoteSequence`; without a tempo it counts as 120 qpm.
+
+  Returns:
+    Array [notes] of NOTE_DTYPE, by start and then pitch; notes without a length
+    are left out. It may be empty.
+  """
+  notes = np.array([
+      (n.start_time, n.end_time, 0, 0, n.pitch, n.velocity, n.program,
+       n.is_drum, n.instrument) for n in sequence.notes
+  ], NOTE_DTYPE)
+  tempos = sorted((t.time, t.qpm) for t in sequence.tempos if t.qpm > 0)
+  if not tempos or tempos[0][0] > 0:
+    tempos.insert(0, (0, 120))
+  times, qpm = np.array(tempos, np.float64).T
+  beats = np.concatenate([[0], np.cumsum(np.diff(times) * qpm[:-1] / 60)])
+  for edge in ('start', 'end'):
+    seconds = notes[f'{edge}_seconds']
+    section = np.searchsorted(times, seconds, side='right') - 1
+    notes[f'{edge}_beats'] = (
+        beats[section] + (seconds - times[section]) * qpm[section] / 60)
+  return _sorted_notes(notes)
+
+
+def from_midi(path: str | os.PathLike) -> np.ndarray:
+  """Notes of a MIDI file.
+
+  Args:
+    path: a Standard MIDI File.
+
+  Returns:
+    Array [notes >= 1] of NOTE_DTYPE, by start and then pitch.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if the file is not MIDI, is damaged or has no notes.
+  """
+  import symusic
+
+  path = os.fspath(path)
+  with open(path, 'rb') as file:
+    content = file.read()
+  try:
+    score = symusic.Score.from_midi(content)
+    in_seconds = score.to('second')
+  except Exception as error:  # symusic raises several kinds, by what is wrong.
+    raise ValueError(
+        f'{path}: not a readable MIDI file ({error}); '
+        'a Standard MIDI File (.mid) is needed') from error
+  parts = []
+  for part, (track, track_seconds) in enumerate(
+      zip(score.tracks, in_seconds.tracks, strict=True)):
+    ticks, seconds = track.notes.numpy(), track_seconds.notes.numpy()
+    notes = np.zeros(len(ticks['time']), NOTE_DTYPE)
+    notes['start_beats'] = ticks['time'] / score.tpq
+    notes['end_beats'] = (ticks['time'] + ticks['duration']) / score.tpq
+    notes['start_seconds'] = seconds['time']
+    notes['end_seconds'] = np.add(
+        seconds['time'], seconds['duration'], dtype=np.float64)
+    notes['pitch'] = ticks['pitch']
+    notes['velocity'] = ticks['velocity']
+    notes['program'], notes['is_drum'] = track.program, track.is_drum
+    notes['part'] = part
+    parts.append(notes)
+  notes = _sorted_notes(np.concatenate(parts)) if parts else np.empty(0)
+  if not len(notes):
+    raise ValueError(f'{path}: the MIDI file has no notes')
+  return notes
+
+
+def skyline(notes: np.ndarray) -> np.ndarray:
+  """Top-line melody: notes that nothing sounds above when they start.
+
+  Args:
+    notes: array of NOTE_DTYPE as `from_midi` gives it.
+
+  Returns:
+    Array of NOTE_DTYPE with one voice: each note ends when the next starts.
+  """
+  notes = notes[~notes['is_drum']]
+  if not len(notes):
+    return notes
+  roll, _, starts = _roll(notes)
+  return _skyline(notes, _attack_groups(notes), roll, starts)
+
+
+def _skyline(
+    notes: np.ndarray, groups: np.ndarray, roll: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+  top = 127 - np.argmax(roll[:, ::-1], axis=1)
+  melody = notes[notes['pitch'] == top[starts]]
+  groups = groups[notes['pitch'] == top[starts]]
+  order = np.lexsort((-melody['pitch'], groups))
+  melody = melody[order][_is_first(groups[order])]
+  melody = melody[np.argsort(melody['start_seconds'], kind='stable')]
+  for unit in ('seconds', 'beats'):
+    melody[f'end_{unit}'][:-1] = np.minimum(
+        melody[f'end_{unit}'][:-1], melody[f'start_{unit}'][1:])
+  return melody
+
+
+# Small tools.
+
+
+def _mean(values) -> float:
+  return float(np.add.reduce(values) / len(values)) if len(values) else np.nan
+
+
+def _std(values) -> float:
+  if not len(values):
+    return np.nan
+  values = np.asarray(values, np.float64)
+  centred = values - _mean(values)
+  return float(np.sqrt(centred @ centred / len(values)))
+
+
+def _ratio(numerator, denominator) -> float:
+  return float(numerator / denominator) if denominator else np.nan
+
+
+def _is_first(ids: np.ndarray) -> np.ndarray:
+  """True where a sorted id differs from the one before it."""
+  first = np.ones(len(ids), bool)
+  first[1:] = ids[1:] != ids[:-1]
+  return first
+
+
+def _attack_groups(notes: np.ndarray) -> np.ndarray:
+  """Index of the chord that each note, in order of start, is struck with."""
+  gaps = np.diff(notes['start_seconds'], prepend=notes['start_seconds'][:1])
+  return np.cumsum(gaps > _CHORD_SECONDS)
+
+
+def _roll(notes: np.ndarray):
+  """What sounds between one start or end of a note and the next.
+
+  Returns:
+    bool array [segments, 128]; length in seconds of each segment; segment in
+    which each note starts.
+  """
+  starts = np.rint(notes['start_seconds'] * 1000).astype(np.int64)
+  ends = np.maximum(
+      np.rint(notes['end_seconds'] * 1000).astype(np.int64), starts + 1)
+  edges, index = np.unique(
+      np.concatenate([starts, ends]), return_inverse=True)
+  starts, ends = index[:len(notes)], index[len(notes):]
+  changes = np.bincount(
+      starts * 128 + notes['pitch'], minlength=len(edges) * 128)
+  changes -= np.bincount(
+      ends * 128 + notes['pitch'], minlength=len(edges) * 128)
+  roll = np.cumsum(changes.reshape(-1, 128), axis=0)[:-1] > 0
+  return roll, np.diff(edges) / 1000, starts
+
+
+def _top_two(histogram: np.ndarray) -> tuple[int, int]:
+  first, second = np.argsort(-histogram, kind='stable')[:2]
+  return int(first), int(second)
+
+
+# The families. Each gives the same names, in the same order, for any notes.
+
+
+def _pitch_features(notes: np.ndarray) -> dict[str, float]:
+  """Pitch statistics, each note counted once, as in jSymbolic.
+
+  Ours: median_pitch, lowest_pitch, highest_pitch, pitch_class_entropy.
+  """
+  pitch = notes['pitch'].astype(np.float64)
+  mean, std = _mean(pitch), _std(pitch)
+  centred = pitch - mean
+  counts = np.bincount(notes['pitch'], minlength=128) / len(notes)
+  classes = np.bincount(notes['pitch'] % 12, minlength=12) / len(notes)
+  fifths = classes[7 * np.arange(12) % 12]
+  common = fifths >= .09
+  run = longest = 0
+  for is_common in np.concatenate([common, common]):
+    run = run + 1 if is_common else 0
+    longest = max(longest, run)
+  first, second = _top_two(counts)
+  first_class, second_class = _top_two(classes)
+  peaks = (fifths > np.roll(fifths, 1)) & (fifths > np.roll(fifths, -1))
+  positive = classes[classes > 0]
+  return {
+      'mean_pitch': mean,
+      'median_pitch': float(np.median(pitch)),
+      'lowest_pitch': float(pitch.min()),
+      'highest_pitch': float(pitch.max()),
+      'range': float(pitch.max() - pitch.min()),
+      'pitch_variability': std,
+      'pitch_skewness': _ratio(_mean(centred**3), std**3),
+      'pitch_kurtosis': _ratio(_mean(centred**4), std**4),
+      'importance_of_bass_register': _mean(pitch <= 54),
+      'importance_of_middle_register': _mean((pitch > 54) & (pitch <= 72)),
+      'importance_of_high_register': _mean(pitch > 72),
+      'most_common_pitch': first,
+      'prevalence_of_most_common_pitch': counts[first],
+      'relative_prevalence_of_top_pitches': _ratio(
+          counts[second], counts[first]),
+      'interval_between_most_prevalent_pitches': (
+          abs(first - second) if counts[second] else np.nan),
+      'number_of_pitches': np.count_nonzero(counts),
+      'number_of_common_pitches': np.count_nonzero(counts >= .09),
+      'number_of_pitch_classes': np.count_nonzero(classes),
+      'number_of_common_pitch_classes': np.count_nonzero(classes >= .2),
+      'prevalence_of_most_common_pitch_class': classes[first_class],
+      'relative_prevalence_of_top_pitch_classes': _ratio(
+          classes[second_class], classes[first_class]),
+      'pitch_class_variability': _std(classes),
+      'pitch_class_entropy': float(-positive @ np.log2(positive)),
+      'dominant_spread': min(longest, 12),
+      'strong_tonal_centres': np.count_nonzero(peaks & common),
+  }
+
+
+def _melody_features(
+    notes: np.ndarray, groups: np.ndarray, melody: np.ndarray
+) -> dict[str, float]:
+  """Intervals from each part's top note to its next, as in jSymbolic.
+
+  Ours: the features whose names start with `top_line` describe the skyline.
+  """
+  order = np.lexsort((-notes['pitch'], groups, notes['part']))
+  part, group = notes['part'][order], groups[order]
+  tops = order[_is_first(part) | _is_first(group)]
+  part = notes['part'][tops]
+  intervals = np.diff(notes['pitch'][tops])[part[1:] == part[:-1]]
+  size = np.abs(intervals)
+  count = len(size)
+  steps = np.bincount(size, minlength=128) / max(count, 1)
+  steps[:] = steps if count else np.nan
+  first, second = _top_two(steps)
+  moves = np.sign(intervals[intervals != 0])
+  arcs = np.count_nonzero(np.diff(moves)) + 1
+  line = melody['pitch'].astype(np.float64)
+  line_steps = np.diff(line)
+  beside = notes['pitch'].sum() - line.sum()
+  seconds = melody['end_seconds'][-1] - melody['start_seconds'][0]
+  attacks = melody['start_seconds'] - melody['start_seconds'][0]
+  line_std, attack_std = _std(line), _std(attacks)
+  return {
+      'mean_melodic_interval': _mean(size),
+      'most_common_melodic_interval': first if count else np.nan,
+      'prevalence_of_most_common_melodic_interval': steps[first],
+      'relative_prevalence_of_most_common_melodic_intervals': _ratio(
+          steps[second], steps[first]),
+      'distance_between_most_prevalent_melodic_intervals': (
+          abs(first - second) if count else np.nan),
+      'number_of_common_melodic_intervals': (
+          np.count_nonzero(steps >= .09) if count else np.nan),
+      'amount_of_arpeggiation': steps[[0, 3, 4, 7, 10, 11, 12, 15, 16]].sum(),
+      'repeated_notes': steps[0],
+      'chromatic_motion': steps[1],
+      'stepwise_motion': steps[1] + steps[2],
+      'melodic_thirds': steps[3] + steps[4],
+      'melodic_perfect_fourths': steps[5],
+      'melodic_tritones': steps[6],
+      'melodic_perfect_fifths': steps[7],
+      'melodic_sixths': steps[8] + steps[9],
+      'melodic_sevenths': steps[10] + steps[11],
+      'melodic_octaves': steps[12],
+      'melodic_large_intervals': steps[13:].sum(),
+      'minor_major_melodic_third_ratio': _ratio(
+          steps[3], steps[3] + steps[4]),
+      'direction_of_melodic_motion': _mean(moves > 0),
+      'average_length_of_melodic_arcs': _ratio(len(moves), arcs),
+      'average_interval_spanned_by_melodic_arcs': _ratio(size.sum(), arcs),
+      'top_line_mean_pitch': _mean(line),
+      'top_line_pitch_variability': line_std,
+      'top_line_mean_interval': _mean(np.abs(line_steps)),
+      'top_line_rising': _ratio(
+          np.count_nonzero(line_steps > 0), np.count_nonzero(line_steps)),
+      'top_line_repeated_notes': _mean(line_steps == 0),
+      'top_line_slope': _ratio(
+          _mean((line - _mean(line)) * (attacks - _mean(attacks))),
+          line_std * attack_std),
+      'top_line_note_density': _ratio(len(line), seconds),
+      'top_line_share_of_notes': len(line) / len(notes),
+      'top_line_height_above_the_rest': _mean(line) - _ratio(
+          beside, len(notes) - len(line)),
+  }
+
+
+def _harmony_features(
+    notes: np.ndarray, roll: np.ndarray, seconds: np.ndarray
+) -> dict[str, float]:
+  """What sounds together, weighted by its seconds, and the key.
+
+  Ours: key_strength, major_minus_minor (best major less best minor key's
+  correlation with the pitch classes, Krumhansl's method), in_scale, the share
+  of each degree above the tonic found, bass_on_tonic, suspended_chords.
+  """
+  used = np.flatnonzero(roll.any(axis=0))
+  sounding = roll[:, used].astype(np.float64)
+  together = (sounding * seconds[:, None]).T @ sounding
+  distance = np.abs(used[:, None] - used)
+  above = np.triu(together, 1)
+  intervals = np.bincount(
+      distance.ravel(), above.ravel(), minlength=128)
+  wrapped = np.bincount(np.arange(128) % 12, intervals, minlength=12)
+  total = wrapped.sum()
+  wrapped = wrapped / total if total else np.full(12, np.nan)
+
+  classes = np.zeros((len(roll), 12))
+  for octave in range(0, 121, 12):
+    block = roll[:, octave:octave + 12]
+    classes[:, :block.shape[1]] += block
+  present = classes > 0
+  number = present.sum(axis=1)
+  heard = number > 0
+  shares = np.bincount(
+      _CHORD_OF_MASK[present @ (1 << np.arange(12))] + 1,
+      seconds * (number > 1), minlength=len(_CHORDS) + 1)[1:]
+  chord_seconds = seconds[number > 1].sum()
+  chords = dict(zip(_CHORDS, shares, strict=True))
+  triads = chords['major_triads'] + chords['minor_triads']
+  mean_number = _ratio(number @ seconds, seconds[heard].sum())
+
+  weight = np.bincount(
+      notes['pitch'] % 12, notes['end_beats'] - notes['start_beats'],
+      minlength=12)
+  weight = weight / weight.sum()
+  centred = weight - weight.mean()
+  norm = np.linalg.norm(centred)
+  fit = _STANDARD_PROFILES @ centred[_TRANSPOSE].T / (norm or np.nan)
+  best_major, best_minor = fit.max(axis=1)
+  mode, tonic = np.unravel_index(
+      np.argmax(np.nan_to_num(fit)), fit.shape)
+  degrees = weight[_TRANSPOSE[tonic]]
+  bass = np.argmax(roll, axis=1)
+  return {
+      'vertical_unisons_and_octaves': wrapped[0],
+      'vertical_minor_seconds': wrapped[1],
+      'vertical_major_seconds': wrapped[2],
+      'vertical_minor_thirds': wrapped[3],
+      'vertical_major_thirds': wrapped[4],
+      'vertical_perfect_fourths': wrapped[5],
+      'vertical_tritones': wrapped[6],
+      'vertical_perfect_fifths': wrapped[7],
+      'vertical_minor_sixths': wrapped[8],
+      'vertical_major_sixths': wrapped[9],
+      'vertical_sevenths': wrapped[10] + wrapped[11],
+      'perfect_vertical_intervals': wrapped[_PERFECT].sum(),
+      'vertical_dissonance_ratio': wrapped[_DISSONANT].sum(),
+      'vertical_minor_third_ratio': _ratio(
+          wrapped[3], wrapped[3] + wrapped[4]),
+      'average_number_of_simultaneous_pitch_classes': mean_number,
+      'variability_of_number_of_simultaneous_pitch_classes': float(np.sqrt(
+          _ratio((number - mean_number)**2 * heard @ seconds,
+                 seconds[heard].sum()))),
+      'partial_chords': _ratio(seconds[number == 2].sum(), chord_seconds),
+      'complex_chords': _ratio(seconds[number > 4].sum(), chord_seconds),
+      'standard_triads': _ratio(triads, chord_seconds),
+      'minor_major_triad_ratio': _ratio(chords['minor_triads'], triads),
+      'diminished_and_augmented_triads': _ratio(
+          chords['diminished_triads'] + chords['augmented_triads'],
+          chord_seconds),
+      'dominant_seventh_chords': _ratio(
+          chords['dominant_seventh_chords'], chord_seconds),
+      'other_seventh_chords': _ratio(
+          chords['other_seventh_chords'], chord_seconds),
+      'suspended_chords': _ratio(chords['suspended_chords'], chord_seconds),
+      'key_strength': max(best_major, best_minor),
+      'major_minus_minor': best_major - best_minor,
+      'in_scale': degrees[_SCALES[mode]].sum(),
+      **{f'degree_{name}': degrees[step]
+         for step, name in enumerate(_DEGREES)},
+      'bass_on_tonic': _ratio(
+          seconds[heard & (bass % 12 == tonic)].sum(), seconds[heard].sum()),
+  }
+
+
+def _rhythm_features(
+    notes: np.ndarray, groups: np.ndarray, roll: np.ndarray,
+    seconds: np.ndarray) -> dict[str, float]:
+  """Tempo, density, rhythmic values (in quarter notes) and rests.
+
+  Ours: attacks_per_second (chords count once), articulation (length of a note
+  over the time to the next attack), pairwise_variability (nPVI, Patel &
+  Daniele 2003), on_beat, on_half_beat, off_grid (attacks not on a sixteenth).
+  """
+  start = notes['start_seconds'][0]
+  total = notes['end_seconds'].max() - start
+  beats = notes['end_beats'].max() - notes['start_beats'].min()
+  length = notes['end_seconds'] - notes['start_seconds']
+  length_beats = notes['end_beats'] - notes['start_beats']
+  qpm = 60 * length_beats / length
+  first = _is_first(groups)
+  attacks = notes['start_seconds'][first]
+  gaps = np.diff(attacks)
+  gap_beats = np.diff(notes['start_beats'][first])
+  # Many attacks lie on a whole second, give or take a rounding error.
+  per_second = np.bincount(
+      (notes['start_seconds'] - start + _CHORD_SECONDS).astype(np.int64),
+      minlength=max(1, int(total)))
+  log_values = np.log(_RHYTHMIC_VALUES)
+  nearest = np.searchsorted(
+      (log_values[1:] + log_values[:-1]) / 2,
+      np.log(np.maximum(length_beats, 1e-3)))
+  values = _RHYTHMIC_VALUES[nearest]
+  share = np.bincount(
+      nearest, minlength=len(_RHYTHMIC_VALUES)) / len(notes)
+  common = int(np.argmax(share))
+  next_gap = np.append(gaps, np.nan)[groups]
+  reach = np.minimum(length / next_gap, 4)
+  reach = reach[np.isfinite(reach)]
+  # A clip cut out of a recording need not start on a beat: the beat is put
+  # where most attacks are.
+  place = notes['start_beats'][first] % 1
+  place = (place - np.argmax(np.bincount(
+      np.rint(place * 24).astype(np.int64) % 24)) / 24) % 1
+  grid = np.abs(place * 4 - np.rint(place * 4)) / 4
+  sixteenth = np.rint(place * 4).astype(np.int64) % 4
+  silent = ~roll.any(axis=1)
+  pair = np.abs(np.diff(gaps)) / (gaps[1:] + gaps[:-1])
+  return {
+      'mean_tempo': 60 * beats / total,
+      'tempo_variability': _std(qpm),
+      'note_density': len(notes) / total,
+      'note_density_per_quarter_note': _ratio(len(notes), beats),
+      'note_density_variability': _std(per_second),
+      'attacks_per_second': len(attacks) / total,
+      'average_time_between_attacks': _mean(gaps),
+      'variability_of_time_between_attacks': _std(gaps),
+      'average_note_duration': _mean(length),
+      'minimum_note_duration': float(length.min()),
+      'maximum_note_duration': float(length.max()),
+      'variability_of_note_durations': _std(length),
+      'amount_of_staccato': _mean(length < .1),
+      'mean_rhythmic_value': _mean(values),
+      'variability_of_rhythmic_values': _std(values),
+      'number_of_different_rhythmic_values': np.count_nonzero(share),
+      'number_of_common_rhythmic_values': np.count_nonzero(share >= .15),
+      'most_common_rhythmic_value': _RHYTHMIC_VALUES[common],
+      'prevalence_of_most_common_rhythmic_value': share[common],
+      'prevalence_of_very_short_rhythmic_values': _mean(values < .5),
+      'prevalence_of_short_rhythmic_values': _mean(values == .5),
+      'prevalence_of_medium_rhythmic_values': _mean(
+          (values > .5) & (values < 2)),
+      'prevalence_of_long_rhythmic_values': _mean(
+          (values >= 2) & (values < 4)),
+      'prevalence_of_very_long_rhythmic_values': _mean(values >= 4),
+      'prevalence_of_dotted_notes': _mean(np.isin(values, _DOTTED)),
+      'mean_attack_spacing_in_quarter_notes': _mean(gap_beats),
+      'complete_rests_fraction': _ratio(seconds[silent].sum(), total),
+      'longest_complete_rest': float(max(seconds[silent], default=0)),
+      'articulation': _mean(reach),
+      'pairwise_variability': 200 * _mean(pair),
+      'on_beat': _mean((sixteenth == 0) & (grid < .04)),
+      'on_half_beat': _mean((sixteenth == 2) & (grid < .04)),
+      'off_grid': _mean(grid >= .04),
+  }
+
+
+def _dynamics_features(notes: np.ndarray) -> dict[str, float]:
+  """MIDI velocities. Ours: mean_dynamics, trend_of_dynamics."""
+  velocity = notes['velocity'].astype(np.float64)
+  time = notes['start_seconds'] - notes['start_seconds'].mean()
+  std, time_std = _std(velocity), _std(time)
+  return {
+      'mean_dynamics': _mean(velocity),
+      'dynamic_range': float(velocity.max() - velocity.min()),
+      'variation_of_dynamics': std,
+      'average_note_to_note_change_in_dynamics': _mean(
+          np.abs(np.diff(velocity))),
+      'trend_of_dynamics': (
+          _mean((velocity - velocity.mean()) * time) / (std * time_std)
+          if std * time_std else 0.0),
+  }
+
+
+def _texture_features(
+    notes: np.ndarray, roll: np.ndarray, seconds: np.ndarray,
+    groups: np.ndarray) -> dict[str, float]:
+  """How many voices sound, how far apart, and how the outer two move.
+
+  jSymbolic follows MIDI channels as voices; here the voices are the sounding
+  pitches and motion is that of the highest against the lowest. Ours:
+  notes_per_attack, number_of_parts.
+  """
+  number = roll.sum(axis=1)
+  heard = number > 0
+  time = seconds[heard]
+  mean = _ratio(number[heard] @ time, time.sum())
+  top = 127 - np.argmax(roll[:, ::-1], axis=1)
+  bottom = np.argmax(roll, axis=1)
+  chord = number > 1
+  up = np.sign(np.diff(top[chord]))
+  down = np.sign(np.diff(bottom[chord]))
+  moving = (up != 0) | (down != 0)
+  up, down = up[moving], down[moving]
+  parallel = np.diff(top[chord])[moving] == np.diff(bottom[chord])[moving]
+  span = (top - bottom)[chord]
+  return {
+      'average_number_of_independent_voices': mean,
+      'maximum_number_of_independent_voices': int(number.max()),
+      'variability_of_number_of_independent_voices': float(np.sqrt(
+          _ratio((number[heard] - mean)**2 @ time, time.sum()))),
+      'notes_per_attack': len(notes) / (groups[-1] + 1),
+      'voice_separation': _ratio(
+          (span / (number[chord] - 1)) @ seconds[chord],
+          seconds[chord].sum()),
+      'span_of_outer_voices': _ratio(
+          span @ seconds[chord], seconds[chord].sum()),
+      'parallel_motion': _mean(parallel),
+      'similar_motion': _mean((up == down) & ~parallel),
+      'contrary_motion': _mean(up == -down),
+      'oblique_motion': _mean(up * down == 0),
+      'number_of_parts': len(np.unique(notes['part'])),
+  }
+
+
+def _instrument_features(notes: np.ndarray) -> dict[str, float]:
+  """Who plays; the only features that know of drums.
+
+  Ours: the families of General MIDI that jSymbolic does not count.
+  """
+  drums = notes['is_drum']
+  program = notes['program'][~drums]
+  share = np.bincount(program, minlength=128) / max(len(program), 1)
+  return {
+      'number_of_pitched_instruments': np.count_nonzero(share),
+      'percussion_prevalence': _mean(drums),
+      **{name: share[programs.start:programs.stop].sum()
+         for name, programs in _INSTRUMENTS.items()},
+  }
+
+
+def _features(notes: np.ndarray) -> dict[str, float]:
+  pitched = notes[~notes['is_drum']]
+  groups = _attack_groups(pitched)
+  roll, seconds, starts = _roll(pitched)
+  melody = _skyline(pitched, groups, roll, starts)
+  return {
+      **_pitch_features(pitched),
+      **_melody_features(pitched, groups, melody),
+      **_harmony_features(pitched, roll, seconds),
+      **_rhythm_features(pitched, groups, roll, seconds),
+      **_dynamics_features(pitched),
+      **_texture_features(pitched, roll, seconds, groups),
+      **_instrument_features(notes),
+  }
+
+
+FEATURE_NAMES = tuple(
+    _features(np.array([(0, 1, 0, 1, 60, 64, 0, False, 0)], NOTE_DTYPE)))
+
+
+def extract(notes: np.ndarray) -> np.ndarray:
+  """Describes one piece.
+
+  Args:
+    notes: array of NOTE_DTYPE, by start, as `from_midi` gives it.
+
+  Returns:
+    float32 [len(FEATURE_NAMES)] in the order of FEATURE_NAMES; NaN where a
+    feature is undefined, all NaN if no pitched note is there.
+  """
+  if notes['is_drum'].all():
+    return np.full(len(FEATURE_NAMES), np.nan, np.float32)
+  return np.fromiter(
+      _features(notes).values(), np.float32, len(FEATURE_NAMES))

@@ -1,0 +1,79 @@
+r"""Trains or fine-tunes a MusicVAE on note sequences.
+
+From scratch, in a Magenta config, on a folder of MIDI files:
+
+  va_magenta_train --config=cat-mel_2bar_small --run_dir=/tmp/run \
+    --examples_path=my_midi_files/ --num_steps=20000
+
+A released Magenta checkpoint goes on learning (any `.tar`, folder, prefix, or name
+that `va_magenta_generate --checkpoint` knows):
+
+  va_magenta_train --config=cat-mel_2bar_small --run_dir=/tmp/run \
+    --examples_path=notesequences.tfrecord --warm_start=cat-mel_2bar_small \
+    --hparams=learning_rate=0.0003,batch_size=128
+
+Started again with the same flags, a run goes on where it stood. `run_dir` is a
+checkpoint for `va_magenta_generate --checkpoint`; TensorBoard reads it too.
+"""
+
+from absl import flags
+
+from va_magenta import command
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string('config', None, 'Name of the Magenta config.')
+flags.DEFINE_string('run_dir', None, 'Folder of the run.')
+flags.DEFINE_string(
+    'examples_path', None,
+    'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences.')
+flags.DEFINE_string(
+    'tfds_name', None, 'Instead, a TensorFlow Dataset whose examples carry MIDI.')
+flags.DEFINE_string(
+    'cache_dir', None,
+    'Folder for the converted examples; in run_dir if not given.')
+flags.DEFINE_integer(
+    'num_steps', 200000, 'Training steps in all.', lower_bound=1)
+flags.DEFINE_string(
+    'hparams', '',
+    'Changes to the hyperparameters: name=value, separated by commas.')
+flags.DEFINE_string('warm_start', None, 'Checkpoint to begin with.')
+flags.DEFINE_enum(
+    'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
+flags.DEFINE_integer(
+    'max_per_piece', 64, 'Examples taken of a piece, at most.', lower_bound=1)
+flags.DEFINE_integer('seed', 0, 'Seed of everything random.')
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
+  for name in ('config', 'run_dir'):
+    if not FLAGS[name].value:
+      raise ValueError(f'--{name} must be given')
+  from va_magenta.va_to_music import configs, examples, training
+
+  config = configs.from_magenta(FLAGS.config, FLAGS.hparams)
+  warm_start = FLAGS.warm_start
+  if warm_start:
+    from va_magenta import checkpoints
+    warm_start = checkpoints.resolve(warm_start)
+  corpus = examples.convert(
+      FLAGS.config, FLAGS.cache_dir or f'{FLAGS.run_dir}/examples',
+      examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name,
+      max_per_piece=FLAGS.max_per_piece)
+  print(f'{len(corpus.tokens)} examples of {len(corpus.names)} pieces')
+  figures = training.train(
+      config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
+      warm_start=warm_start, freeze=FLAGS.freeze, seed=FLAGS.seed)
+  for name, value in figures.items():
+    print(f'test {name}: {value:.4f}')
+  print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')
+
+
+def console_entry_point():
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()

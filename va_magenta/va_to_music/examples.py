@@ -1,0 +1,244 @@
+"""Training examples: note sequences as token arrays, made once and kept.
+
+Magenta's own converter of a config (for instance two bars of melody, or sixteen
+bars of melody, bass and drums) turns each piece into one-hot tensors. They are
+kept as tokens, the index of the one in each output, which is all they hold: int16
+`[examples, steps, outputs]`.
+
+Pieces are split by name, and so for good: the same piece falls into the same split
+in every run, and no two examples of one piece fall into different splits.
+"""
+
+import collections
+import dataclasses
+import glob
+import hashlib
+import multiprocessing
+import os
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+import tqdm
+
+from va_magenta import files
+
+_BLOCK_SIZE = 256  # Pieces a file of converted examples.
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+  """Converted examples.
+
+  Attributes:
+    tokens: int16 `[examples, steps, outputs]`.
+    piece: int32 `[examples]`, the piece that an example was cut from.
+    names: the pieces' names.
+  """
+
+  tokens: np.ndarray
+  piece: np.ndarray
+  names: list[str]
+
+  def split(self, name: str) -> np.ndarray:
+    """Tokens of the pieces in a split: 'train', 'validation' or 'test'."""
+    keep = np.array([split_of(n) == name for n in self.names], bool)
+    return self.tokens[keep[self.piece]]
+
+
+def split_of(name: str) -> str:
+  """The split of a piece: 8 of 10 'train', 1 'validation', 1 'test'."""
+  digit = int(hashlib.md5(name.encode()).hexdigest(), 16) % 10
+  return {0: 'test', 1: 'validation'}.get(digit, 'train')
+
+
+def find_pieces(examples_path: str) -> list[str]:
+  """MIDI files below a folder, or those that match a glob, sorted.
+
+  Raises:
+    FileNotFoundError: if there are none.
+  """
+  path = os.path.expanduser(examples_path)
+  if os.path.isdir(path):
+    found = [
+        str(p) for p in pathlib.Path(path).rglob('*')
+        if p.suffix.lower() in ('.mid', '.midi')
+    ]
+  else:
+    found = glob.glob(path)
+  if not found:
+    raise FileNotFoundError(
+        f'no examples at {examples_path}: give a folder with MIDI files, or a '
+        'glob of MIDI files or of TFRecord files of NoteSequences')
+  return sorted(found)
+
+
+def _read_tfrecords(paths: list[str]) -> Iterator[tuple[str, bytes]]:
+  import tensorflow as tf
+
+  for path in paths:
+    for i, record in enumerate(tf.data.TFRecordDataset(path)):
+      yield f'{os.path.basename(path)}:{i}', record.numpy()
+
+
+def _read_tfds(tfds_name: str) -> Iterator[tuple[str, bytes]]:
+  import note_seq
+  import tensorflow_datasets as tfds
+
+  splits = tfds.load(tfds_name)
+  for split, dataset in splits.items():
+    for i, example in enumerate(dataset.as_numpy_iterator()):
+      name = example.get('id', f'{split}:{i}'.encode()).decode()
+      sequence = note_seq.midi_to_note_sequence(example['midi'])
+      yield name, sequence.SerializeToString()
+
+
+def _is_midi(path: str) -> bool:
+  return path.lower().endswith(('.mid', '.midi'))
+
+
+class _Worker:
+  """Converts one piece; a process holds one, as Magenta is slow to import."""
+
+  config_name: str
+  max_per_piece: int
+  seed: int
+  converter = None
+
+  @classmethod
+  def start(cls, config_name: str, max_per_piece: int, seed: int):
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    cls.config_name, cls.max_per_piece = config_name, max_per_piece
+    cls.seed, cls.converter = seed, None
+
+  @classmethod
+  def convert(cls, piece: tuple[str, str | bytes]) -> np.ndarray | str:
+    """Tokens of a piece, or in one word why there are none."""
+    import warnings
+
+    import note_seq
+
+    warnings.simplefilter('ignore')
+    if cls.converter is None:
+      from va_magenta.va_to_music import configs
+      cls.config = configs.from_magenta(cls.config_name)
+      cls.converter = configs.data_converter(cls.config_name)
+    name, source = piece
+    try:
+      sequence = (
+          note_seq.midi_file_to_note_sequence(source)
+          if isinstance(source, str)
+          else note_seq.NoteSequence.FromString(source))
+    except Exception:  # Parsers of hostile files raise whatever they like.
+      return 'unparsable'
+    try:
+      outputs = cls.converter.to_tensors(sequence).outputs
+    except Exception as error:
+      return type(error).__name__
+    outputs = [o for o in outputs if len(o) == cls.config.max_seq_len]
+    if not outputs:
+      return 'no example of full length'
+    ends = np.cumsum(cls.config.output_depths)[:-1]
+    tokens = np.stack([
+        part.argmax(-1) for part in np.split(np.stack(outputs), ends, axis=-1)
+    ], axis=-1).astype(np.int16)
+    tokens = np.unique(tokens, axis=0)
+    if len(tokens) > cls.max_per_piece:
+      digest = hashlib.md5(f'{cls.seed}:{name}'.encode()).digest()
+      random = np.random.default_rng(list(digest))
+      keep = random.choice(len(tokens), cls.max_per_piece, replace=False)
+      tokens = tokens[np.sort(keep)]
+    return tokens
+
+
+def convert(
+    config_name: str,
+    cache_dir: str,
+    *,
+    examples_path: str | None = None,
+    tfds_name: str | None = None,
+    max_per_piece: int = 64,
+    num_workers: int | None = None,
+    seed: int = 0,
+) -> Examples:
+  """Converts a corpus with Magenta's converter, or takes up where it stood.
+
+  Blocks of pieces are written to `cache_dir` as they are done; a run that was
+  killed loses at most the blocks in work, and a finished one is only read.
+
+  Args:
+    config_name: a Magenta config, for instance 'cat-mel_2bar_small'.
+    cache_dir: folder for the blocks; one a corpus and config.
+    examples_path: folder or glob of MIDI files, or glob of TFRecord files of
+      NoteSequences as Magenta's `convert_dir_to_note_sequences` writes them.
+    tfds_name: instead, a TensorFlow Dataset whose examples carry 'midi'.
+    max_per_piece: at most so many examples of a piece, drawn at random, so that
+      long pieces do not rule.
+    num_workers: processes; all cores if None.
+    seed: of that draw.
+
+  Returns:
+    The examples of all splits.
+
+  Raises:
+    ValueError: if not exactly one corpus is named, or it holds no example.
+    FileNotFoundError: if nothing is found at `examples_path`.
+  """
+  if (examples_path is None) == (tfds_name is None):
+    raise ValueError('name one corpus: either examples_path or tfds_name')
+  if tfds_name:
+    pieces = list(_read_tfds(tfds_name))
+  else:
+    paths = find_pieces(examples_path)
+    pieces = (
+        [(pathlib.Path(p).stem, p) for p in paths] if _is_midi(paths[0])
+        else list(_read_tfrecords(paths)))
+
+  blocks = [
+      pieces[i:i + _BLOCK_SIZE] for i in range(0, len(pieces), _BLOCK_SIZE)]
+  key = hashlib.md5(repr(
+      (config_name, max_per_piece, seed, [name for name, _ in pieces])
+  ).encode()).hexdigest()[:12]
+  folder = pathlib.Path(cache_dir) / f'{config_name}-{key}'
+  folder.mkdir(parents=True, exist_ok=True)
+
+  todo = [i for i in range(len(blocks)) if not _block(folder, i).exists()]
+  if todo:
+    left_out = collections.Counter()
+    with multiprocessing.get_context('spawn').Pool(
+        num_workers or os.cpu_count(), _Worker.start,
+        (config_name, max_per_piece, seed)) as pool, tqdm.tqdm(
+            total=len(pieces), desc='converting', unit='piece',
+            initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress:
+      for i in todo:
+        tokens, piece = [], []
+        for j, result in enumerate(
+            pool.imap(_Worker.convert, blocks[i], chunksize=4)):
+          progress.update()
+          if isinstance(result, str):
+            left_out[result] += 1
+            continue
+          tokens.append(result)
+          piece.append(np.full(len(result), i * _BLOCK_SIZE + j, np.int32))
+        with files.writing(_block(folder, i)) as path:
+          np.savez_compressed(
+              path,
+              tokens=np.concatenate(tokens) if tokens else np.zeros(0, np.int16),
+              piece=np.concatenate(piece) if piece else np.zeros(0, np.int32))
+    for reason, count in left_out.most_common():
+      print(f'left out: {count} pieces: {reason}')
+
+  loaded = [np.load(_block(folder, i)) for i in range(len(blocks))]
+  loaded = [(b['tokens'], b['piece']) for b in loaded]
+  loaded = [b for b in loaded if len(b[1])]
+  if not loaded:
+    raise ValueError(
+        f'no piece of {examples_path or tfds_name} gave an example for '
+        f'{config_name}: it needs pieces in 4/4 with a melody')
+  return Examples(
+      np.concatenate([t for t, _ in loaded]),
+      np.concatenate([p for _, p in loaded]), [name for name, _ in pieces])
+
+
+def _block(folder: pathlib.Path, i: int) -> pathlib.Path:
+  return folder / f'{i:05d}.npz'

@@ -1,0 +1,182 @@
+"""Weights between our MusicVAE and Magenta's checkpoints, both ways.
+
+Two forms hold the same variables under Magenta's names: TensorFlow checkpoints
+(`model.ckpt-1234.index`, `.data-...`), and plain arrays in one `.npz`, with `/`
+written `|`, as this project ships them. Shapes and gate order are Magenta's on both
+sides, so nothing is permuted. What a checkpoint lacks are the rows of a control that
+was added later; they are filled with zeros, so that the model starts out as the
+pretrained one.
+"""
+
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from va_magenta import files
+
+
+def _variables(model) -> Iterator[tuple[str, object, int | None]]:
+  """(Magenta's name, Keras variable, row where a control begins or None)."""
+  config = model.config
+  for direction, stack in (('fw', model.encoder.forward),
+                           ('bw', model.encoder.backward)):
+    for i, lstm in enumerate(stack):
+      scope = (f'encoder/cell_{i}/bidirectional_rnn/{direction}/'
+               'multi_rnn_cell/cell_0/lstm_cell')
+      yield f'{scope}/kernel', lstm.kernels[0], None if i else config.depth
+      yield f'{scope}/bias', lstm.biases[0], None
+  yield from _dense('encoder/mu', model.encoder.mu)
+  yield from _dense('encoder/sigma', model.encoder.sigma)
+
+  decoder = model.decoder
+  core_scope = ''
+  if decoder.conductor is not None:
+    scope = 'decoder/hierarchical_level_0'
+    core_scope = 'core_decoder/'
+    yield from _dense(f'{scope}/initial_state', decoder.conductor_state.dense)
+    yield from _cells(scope, decoder.conductor, None)
+  for i, core in enumerate(decoder.cores):
+    scope = f'{core_scope}decoder'
+    if len(decoder.cores) > 1:
+      scope = f'{core_scope}core_decoder_{i}/decoder'
+    yield from _dense(f'{scope}/z_to_initial_state', core.initial_state.dense)
+    yield from _cells(
+        f'{scope}/multi_rnn_cell', core.lstm, core.depth + core.z_size)
+    yield from _dense(f'{scope}/output_projection', core.output_projection)
+
+
+def _dense(scope, layer):
+  yield f'{scope}/kernel', layer.kernel, None
+  yield f'{scope}/bias', layer.bias, None
+
+
+def _cells(scope, lstm, control_row):
+  for i, (kernel, bias) in enumerate(
+      zip(lstm.kernels, lstm.biases, strict=True)):
+    cell = f'{scope}/cell_{i}/lstm_cell'
+    yield f'{cell}/kernel', kernel, None if i else control_row
+    yield f'{cell}/bias', bias, None
+
+
+def load(model, path: str | os.PathLike, allow_missing: bool = False
+        ) -> list[str]:
+  """Fills a model with the weights of a checkpoint.
+
+  Args:
+    model: a `MusicVae`.
+    path: an `.npz`, the prefix of a TensorFlow checkpoint, or a folder of them,
+      whose latest is taken.
+    allow_missing: whether variables that the checkpoint lacks keep their values.
+
+  Returns:
+    Magenta's names of the variables that were missing.
+
+  Raises:
+    FileNotFoundError: if there is no such checkpoint.
+    ValueError: if it is of another config, or cannot be read.
+  """
+  arrays = read(path)
+  assigned, missing = [], []
+  for name, variable, control_row in _variables(model):
+    if name not in arrays:
+      missing.append(name)
+      continue
+    array = arrays[name]
+    if control_row is not None and len(array) < variable.shape[0]:
+      zeros = np.zeros((variable.shape[0] - len(array), *array.shape[1:]))
+      array = np.insert(array, [control_row] * len(zeros), zeros, axis=0)
+    if array.shape != tuple(variable.shape):
+      raise ValueError(
+          f'{path} is not a checkpoint of {model.config.name} in this size: '
+          f'{name} has shape {list(arrays[name].shape)}, not '
+          f'{list(variable.shape)}')
+    if not np.isfinite(array).all():
+      raise ValueError(f'{path} is damaged: {name} is not finite')
+    assigned.append((variable, array))
+  if missing and (not allow_missing or not assigned):
+    raise ValueError(
+        f'{path} is not a checkpoint of {model.config.name}: it lacks '
+        f'{missing[0]}' + (f' and {len(missing) - 1} more variables'
+                           if len(missing) > 1 else ''))
+  for variable, array in assigned:
+    variable.assign(array.astype(np.float32))
+  return missing
+
+
+def read(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
+  """All variables of a checkpoint, by Magenta's names.
+
+  Raises:
+    FileNotFoundError: if there is no such checkpoint.
+    ValueError: if it cannot be read.
+  """
+  path = pathlib.Path(path)
+  if path.suffix == '.npz':
+    try:
+      with np.load(path, allow_pickle=False) as arrays:
+        return {name.replace('|', '/'): arrays[name] for name in arrays.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+      raise ValueError(
+          f'{path} is not a whole .npz of plain arrays: {error}') from error
+  import tensorflow as tf
+
+  prefix = path
+  if path.is_dir():
+    prefix = tf.train.latest_checkpoint(str(path)) or _only_prefix(path)
+  if not pathlib.Path(f'{prefix}.index').is_file():
+    raise FileNotFoundError(
+        f'no checkpoint at {path}: give an .npz, or what stands before .index')
+  try:
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map()
+            if not n.endswith(('/Adam', '/Adam_1'))}
+  except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    line = str(error).splitlines()[0]
+    raise ValueError(f'{path} cannot be read as a checkpoint: {line}') from error
+
+
+def _only_prefix(folder: pathlib.Path) -> pathlib.Path:
+  """What stands before `.index` in a folder without TensorFlow's `checkpoint`."""
+  indices = sorted(folder.rglob('*.index'))
+  if len(indices) != 1:
+    raise FileNotFoundError(
+        f'{folder} holds {len(indices)} checkpoints: name one by what stands '
+        'before .index')
+  return indices[0].with_suffix('')
+
+
+def save(model, path: str | os.PathLike, dtype: str = 'float32'):
+  """Writes a model's weights as plain arrays, or as Magenta's own checkpoint.
+
+  Args:
+    model: a `MusicVae`.
+    path: a name ending in `.npz`; or the prefix of a TensorFlow checkpoint, which
+      Magenta's `TrainedModel` and its training open.
+    dtype: of the arrays in an `.npz`.
+  """
+  path = pathlib.Path(path)
+  arrays = {
+      name: np.asarray(variable.numpy(), np.float32)
+      for name, variable, _ in _variables(model)
+  }
+  if path.suffix == '.npz':
+    with files.writing(path) as temporary:
+      np.savez_compressed(temporary, **{
+          name.replace('/', '|'): a.astype(dtype) for name, a in arrays.items()
+      })
+    return
+  import tensorflow as tf
+
+  arrays['global_step'] = np.int64(_step_of(model))
+  tf.raw_ops.SaveV2(
+      prefix=str(path), tensor_names=list(arrays),
+      shape_and_slices=[''] * len(arrays), tensors=list(arrays.values()))
+  tf.compat.v1.train.update_checkpoint_state(str(path.parent), str(path))
+
+
+def _step_of(model) -> int:
+  optimizer = getattr(model, 'optimizer', None)
+  return int(optimizer.iterations.numpy()) if optimizer is not None else 0

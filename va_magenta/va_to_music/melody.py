@@ -1,0 +1,103 @@
+"""Melodies of Magenta's 90-token vocabulary as NoteSequences, and back.
+
+One token a sixteenth note (Roberts et al. 2018, "A Hierarchical Latent Vector
+Model for Learning Long-Term Structure in Music", configs `cat-mel_2bar_*` and
+`hierdec-mel_16bar`). The result is that of Magenta's `OneHotMelodyConverter`,
+which a test holds it to, without importing Magenta.
+
+Tokens:
+  0: nothing new (the note, or the silence, goes on).
+  1: note-off.
+  2..89: a note starts, MIDI pitch 21..108 (the keys of a piano).
+"""
+
+import note_seq
+import numpy as np
+
+MIN_PITCH = 21
+MAX_PITCH = 108
+STEPS_PER_QUARTER = 4
+STEPS_PER_BAR = 16
+_encoding = note_seq.MelodyOneHotEncoding(MIN_PITCH, MAX_PITCH + 1)
+NUM_TOKENS = _encoding.num_classes  # 90.
+VELOCITY = 80  # What Magenta's converter gives every note.
+
+
+def tokens_to_sequence(
+    tokens: np.ndarray,
+    *,
+    tempo_qpm: float = note_seq.DEFAULT_QUARTERS_PER_MINUTE,
+    program: int = 0,
+    velocity: int = VELOCITY,
+) -> note_seq.NoteSequence:
+  """Plays a melody on one instrument.
+
+  Args:
+    tokens: ints in 0..89, one a sixteenth note. Shape [steps].
+    tempo_qpm: quarter notes a minute.
+    program: General MIDI program, 0..127; 0 is the grand piano.
+    velocity: MIDI velocity of every note, 1..127.
+
+  Returns:
+    A NoteSequence of one instrument and one tempo. A note still held at the
+    last step ends there.
+
+  Raises:
+    ValueError: if `tokens` is not one row of tokens.
+  """
+  tokens = np.asarray(tokens)
+  if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+    raise ValueError(
+        f'a melody is one row of ints, got {tokens.dtype} {tokens.shape}')
+  if tokens.size and not 0 <= tokens.min() <= tokens.max() < NUM_TOKENS:
+    raise ValueError(
+        f'melody tokens must lie in 0..{NUM_TOKENS - 1}, got '
+        f'{tokens.min()}..{tokens.max()}')
+  melody = note_seq.Melody(
+      events=[_encoding.decode_event(int(t)) for t in tokens],
+      steps_per_bar=STEPS_PER_BAR,
+      steps_per_quarter=STEPS_PER_QUARTER)
+  return melody.to_sequence(velocity=velocity, program=program, qpm=tempo_qpm)
+
+
+def sequence_to_tokens(sequence: note_seq.NoteSequence) -> np.ndarray:
+  """The melody of a monophonic piece in 4/4, quantized to sixteenth notes.
+
+  Of notes that start together the highest counts, as in Magenta.
+
+  Args:
+    sequence: music with one tempo and one instrument.
+
+  Returns:
+    int32 tokens from the piece's start to its end in whole bars. Shape [steps].
+
+  Raises:
+    ValueError: if the piece is not in 4/4, changes tempo, has several
+      instruments or none, or has a pitch outside 21..108.
+  """
+  try:
+    quantized = note_seq.quantize_note_sequence(sequence, STEPS_PER_QUARTER)
+  except (note_seq.BadTimeSignatureError, note_seq.MultipleTimeSignatureError,
+          note_seq.MultipleTempoError) as error:
+    raise ValueError(f'a melody has one tempo and one meter: {error}') from None
+  if note_seq.steps_per_bar_in_quantized_sequence(quantized) != STEPS_PER_BAR:
+    raise ValueError('a melody is in 4/4, this piece is not')
+  instruments = {note.instrument for note in quantized.notes}
+  if len(instruments) != 1:
+    raise ValueError(
+        f'a melody is played by one instrument, got {len(instruments)}')
+  pitches = [note.pitch for note in quantized.notes]
+  if min(pitches) < MIN_PITCH or max(pitches) > MAX_PITCH:
+    raise ValueError(
+        f'a melody has pitches {MIN_PITCH}..{MAX_PITCH}, got '
+        f'{min(pitches)}..{max(pitches)}')
+  melody = note_seq.Melody()
+  melody.from_quantized_sequence(
+      quantized,
+      instrument=instruments.pop(),
+      gap_bars=float('inf'),
+      ignore_polyphonic_notes=True,
+      pad_end=True)
+  # Melody leaves out the empty bars before the first note.
+  melody.set_length(len(melody) + melody.start_step, from_left=True)
+  return np.array([_encoding.encode_event(e) for e in melody], np.int32)

@@ -1,0 +1,655 @@
+"""MusicVAE in Keras 3, in Magenta's sizes and with Magenta's weights.
+
+Roberts et al., "A Hierarchical Latent Vector Model for Learning Long-Term
+Structure in Music" (2018). A bidirectional LSTM encodes a piece into a latent
+vector z; an LSTM decodes z, flat for two bars, or through a conductor LSTM that
+gives every bar an embedding of its own.
+
+Every variable has the shape and the gate order (i, j, f, o; forget bias 1 added
+at run time) that it has in Magenta's checkpoints, so that weights travel both
+ways unchanged (`magenta_weights.py`). What differs is the order of the work:
+
+- The conductor does not hear what the bars play (Magenta's
+  `disable_autoregression`), so with teacher forcing all bars decode side by side,
+  as one batch.
+- What is known before a loop is projected before it: the whole input at once with
+  teacher forcing, z and the control once a sequence when sampling. The loop itself
+  multiplies by the recurrent part alone.
+
+Everything here is `keras.ops`, so the same file runs on any Keras backend.
+
+Shapes: a batch is tokens int `[batch, steps, outputs]` or their one-hots side by
+side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
+control_depth]`, fed to encoder and decoder at every step.
+"""
+
+import math
+import os
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from va_magenta.va_to_music.configs import Config
+
+# Loops up to this length are written out in the graph, which is quicker to run;
+# longer ones would take too long to compile.
+_MAX_UNROLLED_STEPS = 32
+
+
+def one_hot(tokens, output_depths):
+  """Tokens int `[..., outputs]` as one-hots side by side, float `[..., depth]`."""
+  return ops.concatenate([
+      ops.one_hot(tokens[..., i], depth)
+      for i, depth in enumerate(output_depths)
+  ], axis=-1)
+
+
+def split_outputs(x, output_depths):
+  """The inverse of side by side: `[..., depth]` as one tensor an output."""
+  ends = np.cumsum(output_depths)[:-1].tolist()
+  return ops.split(x, ends, axis=-1) if ends else [x]
+
+
+def shift(x):
+  """What a decoder is given at each step: the step before it, at first zeros."""
+  return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+
+
+def _lstm_update(gates, c):
+  """One LSTM update from summed gates `[batch, 4 units]`: new (c, h)."""
+  i, j, f, o = ops.split(gates, 4, axis=-1)
+  c = c * ops.sigmoid(f + 1.0) + ops.sigmoid(i) * ops.tanh(j)
+  return c, ops.tanh(c) * ops.sigmoid(o)
+
+
+class Lstm(keras.layers.Layer):
+  """A stack of LSTM layers with Magenta's kernels: rows are (input, h)."""
+
+  def __init__(self, input_depth: int, units: tuple[int, ...], **kwargs):
+    super().__init__(**kwargs)
+    self.input_depths = [input_depth, *units[:-1]]
+    self.units = list(units)
+    self.kernels = [
+        self.add_weight(
+            shape=(n_in + n, 4 * n), initializer='glorot_uniform',
+            name=f'kernel_{i}')
+        for i, (n_in, n) in enumerate(zip(self.input_depths, units, strict=True))
+    ]
+    self.biases = [
+        self.add_weight(shape=(4 * n,), initializer='zeros', name=f'bias_{i}')
+        for i, n in enumerate(units)
+    ]
+
+  def project(self, x, layer=0):
+    """What inputs `[..., input_depth]` add to a layer's gates, with the bias."""
+    kernel = self.kernels[layer][:self.input_depths[layer]]
+    return ops.matmul(x, kernel) + self.biases[layer]
+
+  def project_rows(self, tokens, start, layer=0):
+    """What one-hot inputs add to a layer's gates: rows of its kernel.
+
+    Args:
+      tokens: int `[...]`.
+      start: the row that token 0 has in the kernel.
+    """
+    return ops.take(self.kernels[layer], tokens + start, axis=0)
+
+  def zero_state(self, batch_size):
+    """States at rest: (c, h) of each layer."""
+    return [(ops.zeros((batch_size, n)), ops.zeros((batch_size, n)))
+            for n in self.units]
+
+  def step(self, gates, state):
+    """One step of the whole stack.
+
+    Args:
+      gates: `[batch, 4 units]`, the input's part of the first layer's gates.
+      state: (c, h) of each layer, before.
+
+    Returns:
+      Output `[batch, units]` of the last layer, and the state after.
+    """
+    after = []
+    for layer, (c, h) in enumerate(state):
+      if layer:
+        gates = self.project(after[-1][1], layer)
+      c, h = _lstm_update(
+          gates + ops.matmul(h, self._recurrent_kernel(layer)), c)
+      after.append((c, h))
+    return after[-1][1], after
+
+  def run(self, gates, state, reverse=False):
+    """All steps, one layer after the other.
+
+    Args:
+      gates: `[steps, batch, 4 units]`, the input's part of the first layer's
+        gates at every step.
+      state: (c, h) of each layer, before.
+      reverse: whether to run from the last step to the first.
+
+    Returns:
+      Outputs `[steps, batch, units]` of the last layer.
+    """
+    for layer, (c, h) in enumerate(state):
+      if layer:
+        gates = self.project(outputs, layer)
+      outputs = _run_layer(
+          gates, self._recurrent_kernel(layer), c, h, reverse)
+    return outputs
+
+  def _recurrent_kernel(self, layer):
+    return self.kernels[layer][self.input_depths[layer]:]
+
+
+def _run_layer(gates, recurrent_kernel, c, h, reverse):
+  num_steps = gates.shape[0]
+
+  def step(state, gates_now):
+    c, h = state
+    state = _lstm_update(gates_now + ops.matmul(h, recurrent_kernel), c)
+    # On the TensorFlow backend, scan wants an output of the state's structure.
+    return state, state
+
+  if num_steps > _MAX_UNROLLED_STEPS:
+    return ops.scan(step, (c, h), gates, reverse=reverse)[1][1]
+  # Unstacked, as the gradient of gates[t] would be as large as all gates.
+  gates, outputs = ops.unstack(gates), [None] * num_steps
+  for t in reversed(range(num_steps)) if reverse else range(num_steps):
+    (c, h), (_, outputs[t]) = step((c, h), gates[t])
+  return ops.stack(outputs)
+
+
+class BidirectionalEncoder(keras.layers.Layer):
+  """Stacked bidirectional LSTMs and the posterior's mean and deviation."""
+
+  def __init__(self, config: Config, **kwargs):
+    super().__init__(**kwargs)
+    self.forward, self.backward = [], []
+    depth = config.depth + config.control_depth
+    for i, units in enumerate(config.enc_rnn_size):
+      self.forward.append(Lstm(depth, (units,), name=f'forward_{i}'))
+      self.backward.append(Lstm(depth, (units,), name=f'backward_{i}'))
+      depth = 2 * units
+    small = keras.initializers.RandomNormal(stddev=0.001)
+    self.mu = keras.layers.Dense(
+        config.z_size, kernel_initializer=small, name='mu')
+    self.sigma = keras.layers.Dense(
+        config.z_size, 'softplus', kernel_initializer=small, name='sigma')
+    self.mu.build((None, depth))
+    self.sigma.build((None, depth))
+
+  def call(self, x):
+    """The posterior of sequences float `[batch, steps, depth]`.
+
+    Returns:
+      mu, sigma, both `[batch, z_size]`.
+    """
+    x = ops.transpose(x, (1, 0, 2))
+    for forward, backward in zip(self.forward, self.backward, strict=True):
+      zero = forward.zero_state(ops.shape(x)[1])
+      ahead = forward.run(forward.project(x), zero)
+      back = backward.run(backward.project(x), zero, reverse=True)
+      x = ops.concatenate([ahead, back], axis=-1)
+    last = ops.concatenate([ahead[-1], back[0]], axis=-1)
+    return self.mu(last), self.sigma(last)
+
+
+class CategoricalDecoder(keras.layers.Layer):
+  """LSTM decoder of one categorical output.
+
+  Attributes:
+    depth: number of tokens.
+  """
+
+  def __init__(self, depth, z_size, control_depth, units, **kwargs):
+    super().__init__(**kwargs)
+    self.depth, self.z_size = depth, z_size
+    self.lstm = Lstm(depth + z_size + control_depth, units, name='lstm')
+    self.initial_state = InitialState(z_size, units, name='initial_state')
+    self.output_projection = keras.layers.Dense(depth, name='output_projection')
+    self.output_projection.build((None, units[-1]))
+
+  def _project_constants(self, z, controls):
+    """What z and controls add to the gates, `[batch, 1 or steps, 4 units]`."""
+    kernel = self.lstm.kernels[0]
+    gates = ops.matmul(z, kernel[self.depth:self.depth + self.z_size])
+    gates = (gates + self.lstm.biases[0])[:, None]
+    if controls is not None:
+      rows = kernel[self.depth + self.z_size:self.lstm.input_depths[0]]
+      gates = gates + ops.matmul(controls, rows)
+    return gates
+
+  def call(self, x_input, z, controls=None):
+    """Logits with teacher forcing.
+
+    Args:
+      x_input: the token before each step, as one-hots, zeros for none: float
+        `[batch, steps, depth]`.
+      z: `[batch, z_size]`.
+      controls: `[batch, steps, control_depth]`.
+
+    Returns:
+      `[batch, steps, depth]`.
+    """
+    gates = self._project_constants(z, controls) + ops.matmul(
+        x_input, self.lstm.kernels[0][:self.depth])
+    outputs = self.lstm.run(
+        ops.transpose(gates, (1, 0, 2)), self.initial_state(z))
+    return ops.transpose(self.output_projection(outputs), (1, 0, 2))
+
+  def sample(self, z, uniform, temperature, controls=None, first=None):
+    """Tokens drawn one after the other.
+
+    Args:
+      z: `[batch, z_size]`.
+      uniform: `[steps, batch]` in [0, 1), the randomness.
+      temperature: scalar > 0, divides the logits.
+      controls: `[batch, steps, control_depth]`.
+      first: int `[batch]`, the token before the first step; None for none.
+
+    Returns:
+      int `[batch, steps]`.
+    """
+    constants = ops.transpose(self._project_constants(z, controls), (1, 0, 2))
+    num_steps = uniform.shape[0]
+
+    def step(t, embedded, state, tokens):
+      constant = constants[0] if controls is None else constants[t]
+      output, state = self.lstm.step(embedded + constant, state)
+      drawn = _draw(
+          self.output_projection(output) / temperature, uniform[t])
+      return (t + 1, self.lstm.project_rows(drawn, 0), state,
+              ops.slice_update(tokens, (t, 0), drawn[None]))
+
+    tokens = ops.zeros_like(uniform, dtype='int32')
+    embedded = (
+        ops.zeros_like(constants[0]) if first is None
+        else self.lstm.project_rows(first, 0))
+    tokens = ops.while_loop(
+        lambda t, *_: t < num_steps, step,
+        (0, embedded, self.initial_state(z), tokens))[-1]
+    return ops.transpose(tokens)
+
+  def scheduled(self, x_input, z, uniform, teacher_share, controls=None):
+    """Logits where some inputs are the decoder's own samples.
+
+    Bengio et al., "Scheduled Sampling for Sequence Prediction" (2015).
+
+    Args:
+      x_input: the true one-hot before each step, float `[batch, steps, depth]`.
+      z: `[batch, z_size]`.
+      uniform: `[steps, batch]` in [0, 1), the samples' randomness.
+      teacher_share: `[steps, batch]`, 1 where the truth, 0 where the sample of
+        the step before is the input.
+      controls: `[batch, steps, control_depth]`.
+
+    Returns:
+      `[batch, steps, depth]`.
+    """
+    constants = ops.unstack(self._project_constants(z, controls), axis=1)
+    truth = ops.unstack(
+        ops.matmul(x_input, self.lstm.kernels[0][:self.depth]), axis=1)
+    state, logits = self.initial_state(z), []
+    for t in range(x_input.shape[1]):
+      embedded = truth[t]
+      if t:
+        drawn = _draw(logits[-1], uniform[t])
+        embedded = ops.where(
+            teacher_share[t][:, None] > 0.5, embedded,
+            self.lstm.project_rows(drawn, 0))
+      output, state = self.lstm.step(
+          embedded + constants[0 if controls is None else t], state)
+      logits.append(self.output_projection(output))
+    return ops.stack(logits, axis=1)
+
+
+def _draw(logits, uniform):
+  """Tokens by inverting the cumulative distribution at `uniform`: int `[batch]`.
+
+  The randomness comes in from outside, so the same seed gives the same notes on
+  every backend, and however samples are batched.
+  """
+  cumulative = ops.cumsum(ops.softmax(logits), axis=-1)
+  below = ops.cast(cumulative <= uniform[:, None], 'int32')
+  return ops.minimum(ops.sum(below, axis=-1), logits.shape[-1] - 1)
+
+
+class InitialState(keras.layers.Layer):
+  """Initial LSTM state from an embedding: tanh(W z + b), split c0, h0, c1, h1."""
+
+  def __init__(self, embedding_depth, units, **kwargs):
+    super().__init__(**kwargs)
+    self.units = list(units)
+    self.dense = keras.layers.Dense(
+        2 * sum(units), 'tanh', name='dense',
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
+    self.dense.build((None, embedding_depth))
+
+  def call(self, z):
+    """(c, h) of each layer from `[batch, embedding_depth]`."""
+    sizes = [n for n in self.units for _ in range(2)]
+    parts = ops.split(self.dense(z), np.cumsum(sizes)[:-1].tolist(), axis=-1)
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+class Decoder(keras.layers.Layer):
+  """One categorical decoder an output, below a conductor if there is one."""
+
+  def __init__(self, config: Config, **kwargs):
+    super().__init__(**kwargs)
+    self.config = config
+    self.conductor = None
+    embedding_depth = config.z_size
+    if config.level_lengths:
+      # Magenta's conductor has an input of one zero, and so a row for it.
+      self.conductor = Lstm(1, config.dec_rnn_size, name='conductor')
+      self.conductor_state = InitialState(
+          config.z_size, config.dec_rnn_size, name='conductor_state')
+      embedding_depth = config.dec_rnn_size[-1]
+    self.cores = [
+        CategoricalDecoder(
+            depth, embedding_depth, config.control_depth, config.dec_rnn_size,
+            name=f'core_{i}')
+        for i, depth in enumerate(config.output_depths)
+    ]
+
+  @property
+  def num_segments(self) -> int:
+    """Segments (bars) that have an embedding of their own; 1 if flat."""
+    return math.prod((self.config.level_lengths or [1])[:-1])
+
+  def _embed_segments(self, z):
+    """z `[batch, z_size]` as an embedding a segment `[batch, segments, depth]`."""
+    if self.conductor is None:
+      return z[:, None]
+    no_input = ops.broadcast_to(
+        self.conductor.biases[0],
+        (self.num_segments, ops.shape(z)[0], self.conductor.biases[0].shape[0]))
+    return ops.transpose(
+        self.conductor.run(no_input, self.conductor_state(z)), (1, 0, 2))
+
+  def _to_segments(self, x):
+    """`[batch, steps, ...]` as `[batch * segments, steps of one, ...]`."""
+    return ops.reshape(
+        x, (-1, x.shape[1] // self.num_segments, *x.shape[2:]))
+
+  def _from_segments(self, x):
+    return ops.reshape(
+        x, (-1, x.shape[1] * self.num_segments, *x.shape[2:]))
+
+  def call(self, x_target, z, controls=None):
+    """Logits with teacher forcing.
+
+    Args:
+      x_target: one-hots to be predicted, float `[batch, steps, depth]`; what each
+        step is given is the step before it.
+      z: `[batch, z_size]`.
+      controls: `[batch, steps, control_depth]`.
+
+    Returns:
+      `[batch, steps, depth]`, the outputs' logits side by side.
+    """
+    x_input = shift(x_target)
+    embeddings = self._embed_segments(z)
+    embeddings = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
+    if controls is not None:
+      controls = self._to_segments(controls)
+    logits = [
+        core(self._to_segments(x), embeddings, controls)
+        for core, x in zip(
+            self.cores, split_outputs(x_input, self.config.output_depths),
+            strict=True)
+    ]
+    return self._from_segments(ops.concatenate(logits, axis=-1))
+
+  def sample(self, z, uniform, temperature, controls=None):
+    """Tokens drawn freely, int `[batch, steps, outputs]`.
+
+    Args:
+      z: `[batch, z_size]`.
+      uniform: `[batch, steps, outputs]` in [0, 1), the randomness.
+      temperature: scalar > 0.
+      controls: `[batch, steps, control_depth]`.
+    """
+    embeddings = self._embed_segments(z)
+    num_steps = uniform.shape[1] // self.num_segments
+    uniform = ops.transpose(uniform, (2, 1, 0))
+    outputs = []
+    for i, core in enumerate(self.cores):
+      last, segments = None, []
+      for s in range(self.num_segments):
+        now = slice(s * num_steps, (s + 1) * num_steps)
+        tokens = core.sample(
+            embeddings[:, s], uniform[i, now], temperature,
+            None if controls is None else controls[:, now], last)
+        last = tokens[:, -1]
+        segments.append(tokens)
+      outputs.append(ops.concatenate(segments, axis=1))
+    return ops.stack(outputs, axis=-1)
+
+
+class MusicVae(keras.Model):
+  """A MusicVAE: encoder, decoder, loss, sampling.
+
+  Args:
+    config: its sizes and schedules.
+    seed: of the initial weights' and the training's randomness.
+  """
+
+  def __init__(self, config: Config, seed: int = 0, **kwargs):
+    super().__init__(**kwargs)
+    if (config.sampling_rate or config.sampling_schedule != 'constant') and (
+        config.level_lengths or len(config.output_depths) > 1):
+      raise ValueError(
+          'scheduled sampling is for flat decoders of one output: set '
+          'sampling_schedule=constant,sampling_rate=0')
+    self.config = config
+    self.random = keras.random.SeedGenerator(seed)
+    self.encoder = BidirectionalEncoder(config, name='encoder')
+    self.decoder = Decoder(config, name='decoder')
+    self.trackers = {
+        name: keras.metrics.Mean(name=name)
+        for name in ('losses/r_loss', 'losses/kl_loss', 'losses/kl_bits',
+                     'losses/kl_beta', 'metrics/accuracy')
+    }
+    # ops.scan runs in compiled functions only on the TensorFlow backend.
+    self._encode = compiled(self.encoder)
+    self._sample = compiled(self.decoder.sample)
+    self.built = True
+
+  # --- Training.
+
+  def call(self, inputs, training=False):
+    """The forward pass of training.
+
+    Args:
+      inputs: dict of 'tokens' int `[batch, steps, outputs]` and, if the config
+        has them, 'controls' float `[batch, steps, control_depth]`.
+      training: whether scheduled sampling applies.
+
+    Returns:
+      dict of 'logits' `[batch, steps, depth]`, 'mu' and 'sigma'
+      `[batch, z_size]`.
+    """
+    tokens, controls = inputs['tokens'], inputs.get('controls')
+    x = one_hot(tokens, self.config.output_depths)
+    mu, sigma = self.encoder(_with_controls(x, controls))
+    z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
+    if training and self._sampling_probability() is not None:
+      shape = (tokens.shape[1], ops.shape(tokens)[0])
+      share = keras.random.uniform(shape, seed=self.random)
+      logits = self.decoder.cores[0].scheduled(
+          shift(x), z, keras.random.uniform(shape, seed=self.random),
+          ops.cast(share >= self._sampling_probability(), 'float32'), controls)
+    else:
+      logits = self.decoder(x, z, controls)
+    return {'logits': logits, 'mu': mu, 'sigma': sigma}
+
+  def _sampling_probability(self):
+    """Share of inputs that are samples, by Magenta's schedules; None for none."""
+    schedule, rate = self.config.sampling_schedule, self.config.sampling_rate
+    if schedule == 'constant':
+      return rate or None
+    step = ops.cast(self.optimizer.iterations, 'float32')
+    if schedule == 'inverse_sigmoid':
+      return 1.0 - rate / (rate + ops.exp(step / rate))
+    if schedule == 'exponential':
+      return 1.0 - ops.power(rate, step)
+    raise ValueError(
+        f'unknown sampling_schedule {schedule!r}: constant, inverse_sigmoid or '
+        'exponential')
+
+  def losses_of(self, tokens, outputs) -> dict:
+    """The terms of the loss and what it is watched by, each a scalar.
+
+    Args:
+      tokens: int `[batch, steps, outputs]`, the truth.
+      outputs: what `call` returned.
+
+    Returns:
+      'r_loss', the reconstruction's cross-entropy in nats an example; 'kl_loss',
+      the KL divergence above the free bits, in nats, unweighted; 'kl_bits', all of
+      it, in bits; 'accuracy', the share of steps whose likeliest token is right,
+      averaged over the outputs.
+    """
+    config = self.config
+    logits = split_outputs(outputs['logits'], config.output_depths)
+    r_loss, accuracy = 0.0, 0.0
+    for i, part in enumerate(logits):
+      truth = tokens[..., i]
+      r_loss += ops.mean(ops.sum(keras.losses.sparse_categorical_crossentropy(
+          truth, part, from_logits=True), axis=-1))
+      hit = ops.equal(ops.cast(ops.argmax(part, -1), truth.dtype), truth)
+      accuracy += ops.mean(ops.cast(hit, 'float32')) / len(logits)
+    mu, sigma = outputs['mu'], outputs['sigma']
+    kl = ops.sum(
+        0.5 * (ops.square(mu) + ops.square(sigma) - 1.0) - ops.log(sigma), -1)
+    return {
+        'r_loss': r_loss,
+        'kl_loss': ops.mean(
+            ops.maximum(kl - config.free_bits * math.log(2), 0.0)),
+        'kl_bits': ops.mean(kl) / math.log(2),
+        'accuracy': accuracy,
+    }
+
+  def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None,
+                   training=True):
+    """r_loss + beta kl_loss, with Magenta's schedule of beta."""
+    del y, sample_weight, training
+    losses = self.losses_of(x['tokens'], y_pred)
+    step = ops.cast(self.optimizer.iterations, 'float32')
+    beta = (1.0 - ops.power(self.config.beta_rate, step)) * self.config.max_beta
+    for name in ('r_loss', 'kl_loss', 'kl_bits'):
+      self.trackers[f'losses/{name}'].update_state(losses[name])
+    self.trackers['losses/kl_beta'].update_state(beta)
+    self.trackers['metrics/accuracy'].update_state(losses['accuracy'])
+    return losses['r_loss'] + beta * losses['kl_loss']
+
+  # --- Use.
+
+  def encode(self, tokens, controls=None) -> tuple[np.ndarray, np.ndarray]:
+    """The posterior of pieces.
+
+    Args:
+      tokens: int `[n, steps, outputs]`.
+      controls: float `[n, control_depth]` or `[n, steps, control_depth]`.
+
+    Returns:
+      mu and sigma, float32 `[n, z_size]`.
+    """
+    tokens = ops.convert_to_tensor(tokens, 'int32')
+    x = _with_controls(
+        one_hot(tokens, self.config.output_depths),
+        self._check_controls(controls, tokens.shape[0], tokens.shape[1]))
+    mu, sigma = self._encode(x)
+    return ops.convert_to_numpy(mu), ops.convert_to_numpy(sigma)
+
+  def sample(self, z, *, temperature: float = 1.0, seed: int | None = None,
+             controls=None) -> np.ndarray:
+    """Decodes latent vectors by drawing one token after the other.
+
+    Args:
+      z: float `[n, z_size]`.
+      temperature: divides the logits; 0 takes the likeliest token every time.
+      seed: of the draws; None for another one every time.
+      controls: float `[n, control_depth]` or `[n, steps, control_depth]`.
+
+    Returns:
+      One-hots side by side, float32 `[n, max_seq_len, depth]`.
+
+    Raises:
+      ValueError: if a shape or the temperature is wrong.
+    """
+    config = self.config
+    z = np.asarray(z, np.float32)
+    if z.ndim != 2 or z.shape[1] != config.z_size:
+      raise ValueError(
+          f'z must have shape [n, {config.z_size}], got {list(z.shape)}')
+    if not 0 <= temperature < math.inf:
+      raise ValueError(f'temperature must be 0 or more, got {temperature}')
+    controls = self._check_controls(controls, len(z), config.max_seq_len)
+    shape = (len(z), config.max_seq_len, len(config.output_depths))
+    if temperature:
+      uniform = np.random.default_rng(seed).random(shape, np.float32)
+    else:
+      # The middle of a distribution that is all on the likeliest token.
+      uniform, temperature = np.full(shape, 0.5, np.float32), 1e-6
+    tokens = self._sample(
+        ops.convert_to_tensor(z), ops.convert_to_tensor(uniform),
+        ops.convert_to_tensor(temperature, 'float32'), controls)
+    return ops.convert_to_numpy(one_hot(tokens, config.output_depths))
+
+  def _check_controls(self, controls, n, num_steps):
+    depth = self.config.control_depth
+    if controls is None:
+      if depth:
+        raise ValueError(
+            f'{self.config.name} needs controls of depth {depth}')
+      return None
+    controls = np.asarray(controls, np.float32)
+    if controls.ndim == 2:
+      controls = np.repeat(controls[:, None], num_steps, axis=1)
+    if controls.shape != (n, num_steps, depth):
+      raise ValueError(
+          f'controls must have shape [{n}, {depth}] or [{n}, {num_steps}, '
+          f'{depth}], got {list(controls.shape)}')
+    return ops.convert_to_tensor(controls)
+
+
+def _with_controls(x, controls):
+  return x if controls is None else ops.concatenate([x, controls], axis=-1)
+
+
+def compiled(function):
+  """A function compiled as the Keras backend does that."""
+  if keras.backend.backend() == 'tensorflow':
+    import tensorflow as tf
+    return tf.function(function, autograph=False, reduce_retracing=True)
+  if keras.backend.backend() == 'jax':
+    import jax
+    return jax.jit(function)
+  return function
+
+
+def load(path: str | os.PathLike) -> MusicVae:
+  """A trained model from the folder of a checkpoint.
+
+  Args:
+    path: folder with `config.json` and `weights.npz`.
+
+  Raises:
+    FileNotFoundError: if a file is missing.
+    ValueError: if the weights are not those of the config.
+  """
+  from va_magenta.va_to_music import magenta_weights
+
+  path = pathlib.Path(path)
+  for name in ('config.json', 'weights.npz'):
+    if not (path / name).is_file():
+      raise FileNotFoundError(
+          f'{path} is not the folder of a checkpoint: it has no {name}')
+  model = MusicVae(Config.load(path / 'config.json'))
+  magenta_weights.load(model, path / 'weights.npz')
+  return model

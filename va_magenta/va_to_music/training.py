@@ -1,0 +1,317 @@
+"""Trains a MusicVAE: from scratch, or warm-started from a checkpoint.
+
+A run is a function of its seed: batch i holds the same examples, transposed by the
+same semitones, whenever it is asked for, and the state that is saved holds the step,
+the optimizer and the random generators. So a run that was killed goes on as if
+nothing had been.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+import tqdm
+
+from va_magenta import files
+from va_magenta.va_to_music import examples, magenta_weights
+from va_magenta.va_to_music.configs import Config
+from va_magenta.va_to_music.music_vae import MusicVae
+
+# The first two tokens of a melody are hold and note-off; the rest are pitches.
+_FIRST_PITCH = 2
+_MELODY_DEPTH = 90
+
+
+class Batches(keras.utils.PyDataset):
+  """Batches of a run from one step to another, each a function of (seed, step).
+
+  Attributes:
+    tokens: int `[examples, steps, outputs]`.
+  """
+
+  def __init__(self, tokens: np.ndarray, config: Config, seed: int,
+               first_step: int, last_step: int):
+    super().__init__()
+    self.tokens, self.config, self.seed = tokens, config, seed
+    self.first_step, self.last_step = first_step, last_step
+    self._order = (None, None)
+
+  def __len__(self):
+    return self.last_step - self.first_step
+
+  def __getitem__(self, index):
+    step = self.first_step + index
+    positions = np.arange(self.config.batch_size) + (
+        step * self.config.batch_size)
+    epochs, offsets = np.divmod(positions, len(self.tokens))
+    tokens = np.concatenate([
+        self.tokens[self._epoch_order(epoch)[offsets[epochs == epoch]]]
+        for epoch in np.unique(epochs)
+    ]).astype(np.int32)
+    random = np.random.default_rng([self.seed, 1, step])
+    return ({'tokens': transpose(tokens, self.config, random)},)
+
+  def _epoch_order(self, epoch):
+    if self._order[0] != epoch:
+      random = np.random.default_rng([self.seed, 0, int(epoch)])
+      self._order = (epoch, random.permutation(len(self.tokens)))
+    return self._order[1]
+
+
+def transpose(tokens: np.ndarray, config: Config, random) -> np.ndarray:
+  """Transposes each example at random, as far as its pitches allow.
+
+  As Magenta's NoteSequenceAugmenter does, but on tokens; drums stay as they are.
+
+  Args:
+    tokens: int `[batch, steps, outputs]`.
+    config: its `transpose_range` is in semitones.
+    random: numpy Generator.
+  """
+  low, high = config.transpose_range
+  pitched = np.array(config.output_depths) == _MELODY_DEPTH
+  sounding = (tokens >= _FIRST_PITCH) & pitched
+  pitch = np.where(sounding, tokens, _MELODY_DEPTH // 2)
+  low = np.maximum(low, _FIRST_PITCH - pitch.min((1, 2)))
+  high = np.minimum(high, _MELODY_DEPTH - 1 - pitch.max((1, 2)))
+  shift = random.integers(low, high, endpoint=True)
+  return np.where(sounding, tokens + shift[:, None, None], tokens)
+
+
+@keras.saving.register_keras_serializable('va_magenta')
+class MagentaDecay(keras.optimizers.schedules.LearningRateSchedule):
+  """Magenta's learning rate: (initial - minimum) decay^step + minimum."""
+
+  def __init__(self, config: Config):
+    self.config = config
+
+  def __call__(self, step):
+    c = self.config
+    return (c.learning_rate - c.min_learning_rate) * keras.ops.power(
+        c.decay_rate, keras.ops.cast(step, 'float32')) + c.min_learning_rate
+
+
+def _save_state(model: MusicVae, path: pathlib.Path):
+  variables = [*model.variables, *model.optimizer.variables]
+  with files.writing(path) as temporary:
+    np.savez(temporary, **{
+        str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)})
+
+
+def _load_state(model: MusicVae, path: pathlib.Path):
+  variables = [*model.variables, *model.optimizer.variables]
+  with np.load(path, allow_pickle=False) as saved:
+    if len(saved.files) != len(variables) or any(
+        saved[str(i)].shape != tuple(v.shape)
+        for i, v in enumerate(variables)):
+      raise ValueError(
+          f'{path} is the state of another run: choose another --run_dir, or the '
+          'flags that this one was started with')
+    for i, variable in enumerate(variables):
+      variable.assign(saved[str(i)])
+
+
+class _Progress(keras.callbacks.Callback):
+  """Progress bar, TensorBoard scalars under Magenta's names, saved state."""
+
+  def __init__(self, run_dir, first_step, num_steps, validation, log_every,
+               save_every_seconds):
+    super().__init__()
+    self.run_dir, self.step = run_dir, first_step
+    self.num_steps, self.validation = num_steps, validation
+    self.log_every, self.save_every_seconds = log_every, save_every_seconds
+    self.saved_at = time.monotonic()
+
+  def on_train_begin(self, logs=None):
+    self.bar = tqdm.tqdm(
+        total=self.num_steps, initial=self.step, desc='training', unit='step',
+        mininterval=1)
+    self.writers = {
+        name: _ScalarWriter(self.run_dir / name) for name in ('train', 'eval')}
+
+  def on_train_batch_end(self, batch, logs=None):
+    self.step += 1
+    self.bar.update()
+    if self.step % self.log_every == 0:
+      rate = float(keras.ops.convert_to_numpy(
+          self.model.optimizer.learning_rate))
+      self.writers['train'].write(self.step, {**logs, 'learning_rate': rate})
+      self.bar.set_postfix(
+          loss=f"{logs['loss']:.2f}",
+          accuracy=f"{logs['metrics/accuracy']:.3f}",
+          kl_bits=f"{logs['losses/kl_bits']:.1f}")
+      self.model.reset_metrics()
+    if time.monotonic() - self.saved_at > self.save_every_seconds:
+      self.save()
+
+  def save(self):
+    _save_state(self.model, self.run_dir / 'train' / 'state.npz')
+    magenta_weights.save(self.model, self.run_dir / 'weights.npz')
+    if len(self.validation):
+      figures = evaluate(self.model, self.validation)
+      self.writers['eval'].write(self.step, figures)
+      tqdm.tqdm.write(f'step {self.step}, validation: ' + ', '.join(
+          f'{k} {v:.3f}' for k, v in figures.items()))
+    self.saved_at = time.monotonic()
+
+  def on_train_end(self, logs=None):
+    self.bar.close()
+
+
+class _ScalarWriter:
+  """TensorBoard's event files, which are TFRecords: no TensorBoard is needed."""
+
+  def __init__(self, folder):
+    import tensorflow as tf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    self.tf = tf.compat.v1
+    self.writer = tf.io.TFRecordWriter(
+        str(folder / f'events.out.tfevents.{time.time():.6f}'))
+    self._write(file_version='brain.Event:2')
+
+  def write(self, step, scalars):
+    value = self.tf.Summary.Value
+    self._write(step=step, summary=self.tf.Summary(
+        value=[value(tag=k, simple_value=v) for k, v in scalars.items()]))
+
+  def _write(self, **event):
+    self.writer.write(
+        self.tf.Event(wall_time=time.time(), **event).SerializeToString())
+    self.writer.flush()
+
+
+def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
+            ) -> dict[str, float]:
+  """Reconstruction of pieces from the mean of their posterior.
+
+  Args:
+    model: the model.
+    tokens: int `[examples, steps, outputs]`.
+    batch_size: examples at once.
+
+  Returns:
+    'metrics/accuracy': share of steps whose likeliest token is right when all
+    steps before it are given; 'metrics/free_accuracy': share of steps right when
+    the decoder runs greedily on its own output; 'metrics/free_exact': share of
+    examples right in every step; 'losses/r_loss': cross-entropy with teacher
+    forcing, nats an example; 'losses/kl_bits': of the posterior.
+  """
+  teacher_forced = _teacher_forced(model)
+  sums, n = {}, 0
+  for i in range(0, len(tokens), batch_size):
+    batch = np.asarray(tokens[i:i + batch_size], np.int32)
+    figures = {
+        f'metrics/{k}' if k == 'accuracy' else f'losses/{k}': float(v)
+        for k, v in teacher_forced(keras.ops.convert_to_tensor(batch)).items()}
+    figures.pop('losses/kl_loss')
+    free = model.sample(model.encode(batch)[0], temperature=0)
+    ends = np.cumsum(model.config.output_depths)[:-1]
+    free = np.stack(
+        [p.argmax(-1) for p in np.split(free, ends, axis=-1)], axis=-1)
+    right = free == batch
+    figures['metrics/free_accuracy'] = right.mean()
+    figures['metrics/free_exact'] = right.all((1, 2)).mean()
+    for key, value in figures.items():
+      sums[key] = sums.get(key, 0.0) + float(value) * len(batch)
+    n += len(batch)
+  return {key: value / n for key, value in sums.items()}
+
+
+def _teacher_forced(model):
+  if not hasattr(model, 'teacher_forced_losses'):
+    from va_magenta.va_to_music import music_vae
+
+    def losses(tokens):
+      x = music_vae.one_hot(tokens, model.config.output_depths)
+      mu, sigma = model.encoder(x)
+      return model.losses_of(
+          tokens, {'logits': model.decoder(x, mu), 'mu': mu, 'sigma': sigma})
+
+    model.teacher_forced_losses = music_vae.compiled(losses)
+  return model.teacher_forced_losses
+
+
+def train(config: Config, corpus: examples.Examples, run_dir: str, *,
+          num_steps: int, warm_start: str | None = None,
+          freeze: str | None = None, seed: int = 0, log_every: int = 100,
+          save_every_seconds: float = 300, num_validation: int = 1024
+         ) -> dict[str, float]:
+  """Trains a model, or goes on with the run that `run_dir` holds.
+
+  Afterwards `run_dir` is a checkpoint: `config.json` and `weights.npz`; beside them
+  the run's state and TensorBoard's events in `train/` and `eval/`.
+
+  Args:
+    config: of the model.
+    corpus: its 'train' split is learned, 'validation' watched, 'test' reported.
+    run_dir: folder of the run.
+    num_steps: steps in all, those of earlier runs included.
+    warm_start: checkpoint to begin with; what it lacks begins at random.
+    freeze: 'encoder' or 'decoder', to keep that part as it is.
+    seed: of the initial weights, the order, the transposition and the sampling.
+    log_every: steps between TensorBoard's scalars.
+    save_every_seconds: time between saves of the state.
+    num_validation: examples of the validation split that each save looks at.
+
+  Returns:
+    Figures of `evaluate` on the whole test split.
+
+  Raises:
+    ValueError: if the split is empty, or `run_dir` holds another run.
+  """
+  run_dir = pathlib.Path(run_dir).expanduser()
+  (run_dir / 'train').mkdir(parents=True, exist_ok=True)
+  tokens = corpus.split('train')
+  if not len(tokens):
+    raise ValueError('the corpus has no example in its train split')
+  known = run_dir / 'config.json'
+  if known.exists() and Config.load(known) != config:
+    changed = [f.name for f in dataclasses.fields(Config) if getattr(
+        Config.load(known), f.name) != getattr(config, f.name)]
+    raise ValueError(
+        f'{run_dir} holds a run with another {", ".join(changed)}: choose another '
+        '--run_dir, or the flags that it was started with')
+  keras.utils.set_random_seed(seed)
+  model = MusicVae(config, seed=seed)
+  state = run_dir / 'train' / 'state.npz'
+  if warm_start and not state.exists():
+    missing = magenta_weights.load(model, warm_start, allow_missing=True)
+    for name in missing:
+      print(f'{warm_start} lacks {name}: it begins at random')
+  if freeze:
+    getattr(model, freeze).trainable = False
+  model.compile(
+      optimizer=keras.optimizers.Adam(
+          MagentaDecay(config), epsilon=1e-8, global_clipnorm=config.grad_clip),
+      # XLA on a CPU was measured: slower to compile and slower to run.
+      jit_compile=keras.backend.backend() == 'jax')
+  model.optimizer.build(model.trainable_variables)
+  if state.exists():
+    _load_state(model, state)
+  with files.writing(known) as temporary:
+    config.save(temporary)
+
+  first_step = int(model.optimizer.iterations)
+  validation = corpus.split('validation')
+  order = np.random.default_rng(seed).permutation(len(validation))
+  validation = validation[order[:num_validation]]
+  if first_step < num_steps:
+    progress = _Progress(run_dir, first_step, num_steps, validation, log_every,
+                         save_every_seconds)
+    model.fit(
+        Batches(tokens, config, seed, first_step, num_steps), verbose=0,
+        shuffle=False, callbacks=[progress])
+    progress.save()
+  figures = {}
+  test = corpus.split('test')
+  if len(test):
+    figures = evaluate(model, test)
+    with files.writing(run_dir / 'figures.json') as temporary:
+      temporary.write_text(json.dumps(
+          {'test_examples': len(test), 'step': num_steps, **figures},
+          indent=2) + '\n')
+  return figures
