@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import va_magenta
-from va_magenta import checkpoints, generation
+from va_magenta import generation
 from va_magenta.evaluation import plots
 from va_magenta.music_to_va import symbolic, synthesis
 from va_magenta.va import VA
@@ -407,18 +407,20 @@ def test_magentas_own_checkpoint(generate, tmp_path, monkeypatch):
     generate(checkpoint=folder / 'b.ckpt', overwrite=True)
 
 
-def test_shipped_models_reach_the_corners_of_the_plane():
-  """The whole path on real weights: selection brings music near its target."""
-  for name in ('cat-mel_2bar', 'symbolic_va'):
-    checkpoints.resolve(name)
-  for target in (VA(0.4, 0.6), VA(0.2, -0.6)):
-    settings = {'candidates': 64, 'seed': 0}
-    [nearest] = generation.compose(target, generation.Settings(**settings))
-    first = generation.compose(target, generation.Settings(
-        **settings, num_outputs=32))
-    median = np.median([target.distance(p.va) for p in first])
-    assert target.distance(nearest.va) < 0.3
-    assert target.distance(nearest.va) < median / 2
+def test_shipped_models_reach_every_quadrant():
+  """The whole path on real weights: selection brings music near its target.
+
+  Over seeds the distance is .17, .15, .05 and .39 +- .03, that of one random
+  piece .93, .75, .51 and .81.
+  """
+  for target, reach in (
+      (VA(0.4, 0.6), 0.3), (VA(-0.4, 0.6), 0.3), (VA(-0.4, -0.5), 0.15),
+      (VA(0.4, -0.5), 0.5)):
+    pieces = generation.compose(target, generation.Settings(
+        candidates=64, num_outputs=32, seed=0))
+    distances = [target.distance(piece.va) for piece in pieces]
+    assert distances[0] < reach
+    assert distances[0] < 0.75 * np.median(distances)
 
 
 def test_python_interface_is_lazy():

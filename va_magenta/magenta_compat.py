@@ -25,9 +25,9 @@ import os
 
 os.environ['TF_USE_LEGACY_KERAS'] = '1'  # 1.
 
-import google.protobuf  # noqa: E402
-import numpy as np  # noqa: E402
-import tensorflow as tf  # noqa: E402
+import google.protobuf
+import numpy as np
+import tensorflow as tf
 
 for _name in ('bool', 'int', 'float', 'object'):  # 2.
   if _name not in np.__dict__:
@@ -48,13 +48,13 @@ if int(google.protobuf.__version__.split('.')[0]) >= 7:  # 4.
       'pip install "protobuf<7"')
 
 try:
-  from magenta.models.music_vae import TrainedModel, configs, data  # noqa: E402
+  from magenta.models.music_vae import TrainedModel, configs, data
 except ModuleNotFoundError as error:
   if error.name != 'magenta':
     raise
   raise ModuleNotFoundError(
       'Magenta is not installed (its own pins cannot be solved on a living '
-      'Python): pip install --no-deps -r requirements.txt, from va_magenta\'s '
+      "Python): pip install --no-deps -r requirements.txt, from va_magenta's "
       'repository', name='magenta') from None
 
 __all__ = ['TrainedModel', 'configs', 'data']

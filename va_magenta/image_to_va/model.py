@@ -215,6 +215,9 @@ def load(folder: str | os.PathLike | None = None) -> ImageToVa:
     raise ValueError(
         f'{path} does not hold the weights that {_CONFIG_FILE} beside it asks '
         f'for: {error}') from error
+  for layer in model.network.layers:
+    if isinstance(layer, keras.layers.Normalization):
+      layer.finalize_state()  # Or it goes on with what it was built with.
   return model
 
 
