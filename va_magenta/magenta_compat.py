@@ -10,10 +10,10 @@ Magenta's modules that are not named here work too once this one is imported.
 Four things broke underneath it. Each remedy stands beside its cause:
 
 1. `tf.layers` and `tf.nn.rnn_cell` exist in Keras 2 only. TensorFlow takes them
-   from the package tf-keras if TF_USE_LEGACY_KERAS=1 is set before they are first
-   used. `import keras` still gives Keras 3; both live in one process.
-2. `np.bool`, `np.int`, `np.float` and `np.object` stand as default arguments and
-   left numpy in 1.24 (`np.bool` came back in 2.0).
+   from the package tf-keras if TF_USE_LEGACY_KERAS=1 is set before they are
+   first used. `import keras` still gives Keras 3; both live in one process.
+2. `np.bool`, `np.int`, `np.float` and `np.object` stand as default arguments
+   and left numpy in 1.24 (`np.bool` came back in 2.0).
 3. `tf.data.Dataset.unbatch` has crashed the process (segmentation fault) on
    components of width zero since TensorFlow 2.13, and Magenta's converters make
    them whenever there is no control.

@@ -1,4 +1,4 @@
-"""The valence-arousal (VA) plane: one type, its scales, quadrants and distances.
+"""The valence-arousal (VA) plane: points, scales, quadrants, distances.
 
 Every part of va_magenta translates to or from this plane. A point is written
 `(valence, arousal)`, always in that order and always in [-1, 1] (Russell, "A

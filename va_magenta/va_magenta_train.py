@@ -5,8 +5,8 @@ From scratch, in a Magenta config, on a folder of MIDI files:
   va_magenta_train --config=cat-mel_2bar_small --run_dir=/tmp/run \
     --examples_path=my_midi_files/ --num_steps=20000
 
-A released Magenta checkpoint goes on learning (any `.tar`, folder, prefix, or name
-that `va_magenta_generate --checkpoint` knows):
+A released Magenta checkpoint goes on learning (any `.tar`, folder, prefix, or
+name that `va_magenta_generate --checkpoint` knows):
 
   va_magenta_train --config=cat-mel_2bar_small --run_dir=/tmp/run \
     --examples_path=notesequences.tfrecord --warm_start=cat-mel_2bar_small \
@@ -28,7 +28,8 @@ flags.DEFINE_string(
     'examples_path', None,
     'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences.')
 flags.DEFINE_string(
-    'tfds_name', None, 'Instead, a TensorFlow Dataset whose examples carry MIDI.')
+    'tfds_name', None,
+    'Instead, a TensorFlow Dataset whose examples carry MIDI.')
 flags.DEFINE_string(
     'cache_dir', None,
     'Folder for the converted examples; in run_dir if not given.')
@@ -46,6 +47,7 @@ flags.DEFINE_integer('seed', 0, 'Seed of everything random.')
 
 
 def main(argv):
+  """Trains as the flags say."""
   if len(argv) > 1:
     raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   for name in ('config', 'run_dir'):
@@ -72,6 +74,7 @@ def main(argv):
 
 
 def console_entry_point():
+  """The command `va_magenta_train`."""
   command.run(main)
 
 

@@ -51,7 +51,7 @@ def _tokens(config, seed=1):
 
 @pytest.fixture(params=list(_HPARAMS))
 def case(request, tmp_path):
-  """(our model, Magenta's config, prefix of a checkpoint of the same weights)."""
+  """(our model, Magenta's config, folder of a checkpoint of our weights)."""
   name = request.param
   model = _model_of(name, _HPARAMS[name])
   magenta_weights.save(model, tmp_path / 'model.ckpt-0')
@@ -70,8 +70,8 @@ def _magenta_outputs(magenta, folder, x, z):
     num_steps = magenta.hparams.max_seq_len
     core = getattr(model.decoder, '_core_decoder', None)
     if isinstance(core, lstm_models.SplitMultiOutLstmDecoder):
-      # Below a hierarchy Magenta's own check of the segments' length is wrong; its
-      # training never notices, as it does not fetch the logits.
+      # Below a hierarchy Magenta's own check of the segments' length is wrong;
+      # its training never notices, as it does not fetch the logits.
       core.hparams = copy.deepcopy(magenta.hparams)
       core.hparams.max_seq_len = 16
     length = (

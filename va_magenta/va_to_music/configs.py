@@ -20,11 +20,12 @@ class Config:
       trio of melody, bass and drums.
     level_lengths: None for a flat decoder; else lengths of the hierarchy, for
       instance [16, 16]: 16 bars of 16 steps.
-    control_depth: depth of the control fed at every step to encoder and decoder;
-      0 for none, 2 for (valence, arousal).
+    control_depth: depth of the control fed at every step to encoder and
+      decoder; 0 for none, 2 for (valence, arousal).
     z_size: depth of the latent vector.
     enc_rnn_size: LSTM units of each encoder layer, in each direction.
-    dec_rnn_size: LSTM units of each layer of every decoder and of the conductor.
+    dec_rnn_size: LSTM units of each layer of every decoder and of the
+      conductor.
     transpose_range: lowest and highest transposition in semitones that training
       applies at random.
     batch_size: examples a step.
@@ -118,8 +119,9 @@ def from_magenta(name: str, hparams: str = '') -> Config:
 
   Args:
     name: one of `SUPPORTED`.
-    hparams: changes to Magenta's hyperparameters, written as on its command line:
-      'batch_size=64,dec_rnn_size=[128,128]'. `control_depth` may be set here too.
+    hparams: changes to Magenta's hyperparameters, written as on its command
+      line: 'batch_size=64,dec_rnn_size=[128,128]'. `control_depth` may be set
+      here too.
 
   Raises:
     ValueError: for an unknown name or hyperparameter.

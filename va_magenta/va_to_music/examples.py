@@ -2,11 +2,11 @@
 
 Magenta's own converter of a config (for instance two bars of melody, or sixteen
 bars of melody, bass and drums) turns each piece into one-hot tensors. They are
-kept as tokens, the index of the one in each output, which is all they hold: int16
-`[examples, steps, outputs]`.
+kept as tokens, the index of the one in each output, which is all they hold:
+int16 `[examples, steps, outputs]`.
 
-Pieces are split by name, and so for good: the same piece falls into the same split
-in every run, and no two examples of one piece fall into different splits.
+Pieces are split by name, and so for good: the same piece falls into the same
+split in every run, and no two examples of one piece fall into different splits.
 """
 
 import collections
@@ -223,8 +223,8 @@ def convert(
         with files.writing(_block(folder, i)) as path:
           np.savez_compressed(
               path,
-              tokens=np.concatenate(tokens) if tokens else np.zeros(0, np.int16),
-              piece=np.concatenate(piece) if piece else np.zeros(0, np.int32))
+              tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
+              piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
     for reason, count in left_out.most_common():
       print(f'left out: {count} pieces: {reason}')
 

@@ -2,10 +2,10 @@
 
 Two forms hold the same variables under Magenta's names: TensorFlow checkpoints
 (`model.ckpt-1234.index`, `.data-...`), and plain arrays in one `.npz`, with `/`
-written `|`, as this project ships them. Shapes and gate order are Magenta's on both
-sides, so nothing is permuted. What a checkpoint lacks are the rows of a control that
-was added later; they are filled with zeros, so that the model starts out as the
-pretrained one.
+written `|`, as this project ships them. Shapes and gate order are Magenta's on
+both sides, so nothing is permuted. What a checkpoint lacks are the rows of a
+control that was added later; they are filled with zeros, so that the model
+starts out as the pretrained one.
 """
 
 import os
@@ -69,7 +69,8 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
     model: a `MusicVae`.
     path: an `.npz`, the prefix of a TensorFlow checkpoint, or a folder of them,
       whose latest is taken.
-    allow_missing: whether variables that the checkpoint lacks keep their values.
+    allow_missing: whether variables that the checkpoint lacks keep their
+      values.
 
   Returns:
     Magenta's names of the variables that were missing.
@@ -135,11 +136,12 @@ def read(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
             if not n.endswith(('/Adam', '/Adam_1'))}
   except (tf.errors.OpError, ValueError, RuntimeError) as error:
     line = str(error).splitlines()[0]
-    raise ValueError(f'{path} cannot be read as a checkpoint: {line}') from error
+    raise ValueError(
+        f'{path} cannot be read as a checkpoint: {line}') from error
 
 
 def _only_prefix(folder: pathlib.Path) -> pathlib.Path:
-  """What stands before `.index` in a folder without TensorFlow's `checkpoint`."""
+  """What stands before `.index`, in a folder without a `checkpoint` file."""
   indices = sorted(folder.rglob('*.index'))
   if len(indices) != 1:
     raise FileNotFoundError(
@@ -153,8 +155,8 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
 
   Args:
     model: a `MusicVae`.
-    path: a name ending in `.npz`; or the prefix of a TensorFlow checkpoint, which
-      Magenta's `TrainedModel` and its training open.
+    path: a name ending in `.npz`; or the prefix of a TensorFlow checkpoint,
+      which Magenta's `TrainedModel` and its training open.
     dtype: of the arrays in an `.npz`.
   """
   path = pathlib.Path(path)

@@ -10,16 +10,16 @@ at run time) that it has in Magenta's checkpoints, so that weights travel both
 ways unchanged (`magenta_weights.py`). What differs is the order of the work:
 
 - The conductor does not hear what the bars play (Magenta's
-  `disable_autoregression`), so with teacher forcing all bars decode side by side,
-  as one batch.
-- What is known before a loop is projected before it: the whole input at once with
-  teacher forcing, z and the control once a sequence when sampling. The loop itself
-  multiplies by the recurrent part alone.
+  `disable_autoregression`), so with teacher forcing all bars decode side by
+  side, as one batch.
+- What is known before a loop is projected before it: the whole input at once
+  with teacher forcing, z and the control once a sequence when sampling. The
+  loop itself multiplies by the recurrent part alone.
 
 Everything here is `keras.ops`, so the same file runs on any Keras backend.
 
-Shapes: a batch is tokens int `[batch, steps, outputs]` or their one-hots side by
-side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
+Shapes: a batch is tokens int `[batch, steps, outputs]` or their one-hots side
+by side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
 control_depth]`, fed to encoder and decoder at every step.
 """
 
@@ -39,7 +39,7 @@ _MAX_UNROLLED_STEPS = 32
 
 
 def one_hot(tokens, output_depths):
-  """Tokens int `[..., outputs]` as one-hots side by side, float `[..., depth]`."""
+  """Tokens int `[..., outputs]` as one-hots side by side `[..., depth]`."""
   return ops.concatenate([
       ops.one_hot(tokens[..., i], depth)
       for i, depth in enumerate(output_depths)
@@ -53,7 +53,7 @@ def split_outputs(x, output_depths):
 
 
 def shift(x):
-  """What a decoder is given at each step: the step before it, at first zeros."""
+  """What a decoder is given at each step: the step before, at first zeros."""
   return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
 
@@ -75,7 +75,8 @@ class Lstm(keras.layers.Layer):
         self.add_weight(
             shape=(n_in + n, 4 * n), initializer='glorot_uniform',
             name=f'kernel_{i}')
-        for i, (n_in, n) in enumerate(zip(self.input_depths, units, strict=True))
+        for i, (n_in, n) in enumerate(
+            zip(self.input_depths, units, strict=True))
     ]
     self.biases = [
         self.add_weight(shape=(4 * n,), initializer='zeros', name=f'bias_{i}')
@@ -83,30 +84,27 @@ class Lstm(keras.layers.Layer):
     ]
 
   def project(self, x, layer=0):
-    """What inputs `[..., input_depth]` add to a layer's gates, with the bias."""
+    """What inputs `[..., input_depth]` add to a layer's gates, and the bias."""
     kernel = self.kernels[layer][:self.input_depths[layer]]
     return ops.matmul(x, kernel) + self.biases[layer]
 
-  def project_rows(self, tokens, start, layer=0):
-    """What one-hot inputs add to a layer's gates: rows of its kernel.
-
-    Args:
-      tokens: int `[...]`.
-      start: the row that token 0 has in the kernel.
-    """
-    return ops.take(self.kernels[layer], tokens + start, axis=0)
+  def project_tokens(self, tokens):
+    """What one-hots of tokens int `[...]` add to the first layer's gates."""
+    return ops.take(self.kernels[0], tokens, axis=0)
 
   def zero_state(self, batch_size):
     """States at rest: (c, h) of each layer."""
     return [(ops.zeros((batch_size, n)), ops.zeros((batch_size, n)))
             for n in self.units]
 
-  def step(self, gates, state):
+  def step(self, gates, state, recurrent_kernel):
     """One step of the whole stack.
 
     Args:
       gates: `[batch, 4 units]`, the input's part of the first layer's gates.
       state: (c, h) of each layer, before.
+      recurrent_kernel: the first layer's, from `recurrent_kernel(0)`; it is a
+        copy, to be made before the loop.
 
     Returns:
       Output `[batch, units]` of the last layer, and the state after.
@@ -114,10 +112,11 @@ class Lstm(keras.layers.Layer):
     after = []
     for layer, (c, h) in enumerate(state):
       if layer:
-        gates = self.project(after[-1][1], layer)
-      c, h = _lstm_update(
-          gates + ops.matmul(h, self._recurrent_kernel(layer)), c)
-      after.append((c, h))
+        inputs = ops.concatenate([after[-1][1], h], axis=-1)
+        gates = ops.matmul(inputs, self.kernels[layer]) + self.biases[layer]
+      else:
+        gates = gates + ops.matmul(h, recurrent_kernel)
+      after.append(_lstm_update(gates, c))
     return after[-1][1], after
 
   def run(self, gates, state, reverse=False):
@@ -132,14 +131,16 @@ class Lstm(keras.layers.Layer):
     Returns:
       Outputs `[steps, batch, units]` of the last layer.
     """
+    outputs = None
     for layer, (c, h) in enumerate(state):
       if layer:
         gates = self.project(outputs, layer)
       outputs = _run_layer(
-          gates, self._recurrent_kernel(layer), c, h, reverse)
+          gates, self.recurrent_kernel(layer), c, h, reverse)
     return outputs
 
-  def _recurrent_kernel(self, layer):
+  def recurrent_kernel(self, layer):
+    """What a layer's h `[batch, units]` is multiplied by, `[units, 4 units]`."""
     return self.kernels[layer][self.input_depths[layer]:]
 
 
@@ -239,7 +240,8 @@ class CategoricalDecoder(keras.layers.Layer):
         ops.transpose(gates, (1, 0, 2)), self.initial_state(z))
     return ops.transpose(self.output_projection(outputs), (1, 0, 2))
 
-  def sample(self, z, uniform, temperature, controls=None, first=None):
+  def sample(self, z, uniform, temperature, controls=None, first=None,
+             truth=None, told=None):
     """Tokens drawn one after the other.
 
     Args:
@@ -248,65 +250,38 @@ class CategoricalDecoder(keras.layers.Layer):
       temperature: scalar > 0, divides the logits.
       controls: `[batch, steps, control_depth]`.
       first: int `[batch]`, the token before the first step; None for none.
+      truth: int `[steps, batch]`, tokens to go on from in place of those drawn.
+      told: with `truth`, bool `[steps, batch]`, where that is done.
 
     Returns:
-      int `[batch, steps]`.
+      int `[batch, steps]`, the tokens that were gone on from.
     """
     constants = ops.transpose(self._project_constants(z, controls), (1, 0, 2))
+    recurrent_kernel = self.lstm.recurrent_kernel(0)
     num_steps = uniform.shape[0]
 
     def step(t, embedded, state, tokens):
       constant = constants[0] if controls is None else constants[t]
-      output, state = self.lstm.step(embedded + constant, state)
-      drawn = _draw(
-          self.output_projection(output) / temperature, uniform[t])
-      return (t + 1, self.lstm.project_rows(drawn, 0), state,
-              ops.slice_update(tokens, (t, 0), drawn[None]))
+      output, state = self.lstm.step(
+          embedded + constant, state, recurrent_kernel)
+      now = _draw(self.output_projection(output) / temperature, uniform[t])
+      if truth is not None:
+        now = ops.where(told[t], truth[t], now)
+      return (t + 1, self.lstm.project_tokens(now), state,
+              ops.slice_update(tokens, (t, 0), now[None]))
 
     tokens = ops.zeros_like(uniform, dtype='int32')
     embedded = (
         ops.zeros_like(constants[0]) if first is None
-        else self.lstm.project_rows(first, 0))
+        else self.lstm.project_tokens(first))
     tokens = ops.while_loop(
         lambda t, *_: t < num_steps, step,
         (0, embedded, self.initial_state(z), tokens))[-1]
     return ops.transpose(tokens)
 
-  def scheduled(self, x_input, z, uniform, teacher_share, controls=None):
-    """Logits where some inputs are the decoder's own samples.
-
-    Bengio et al., "Scheduled Sampling for Sequence Prediction" (2015).
-
-    Args:
-      x_input: the true one-hot before each step, float `[batch, steps, depth]`.
-      z: `[batch, z_size]`.
-      uniform: `[steps, batch]` in [0, 1), the samples' randomness.
-      teacher_share: `[steps, batch]`, 1 where the truth, 0 where the sample of
-        the step before is the input.
-      controls: `[batch, steps, control_depth]`.
-
-    Returns:
-      `[batch, steps, depth]`.
-    """
-    constants = ops.unstack(self._project_constants(z, controls), axis=1)
-    truth = ops.unstack(
-        ops.matmul(x_input, self.lstm.kernels[0][:self.depth]), axis=1)
-    state, logits = self.initial_state(z), []
-    for t in range(x_input.shape[1]):
-      embedded = truth[t]
-      if t:
-        drawn = _draw(logits[-1], uniform[t])
-        embedded = ops.where(
-            teacher_share[t][:, None] > 0.5, embedded,
-            self.lstm.project_rows(drawn, 0))
-      output, state = self.lstm.step(
-          embedded + constants[0 if controls is None else t], state)
-      logits.append(self.output_projection(output))
-    return ops.stack(logits, axis=1)
-
 
 def _draw(logits, uniform):
-  """Tokens by inverting the cumulative distribution at `uniform`: int `[batch]`.
+  """Tokens int `[batch]`: the inverse of the cumulative distribution.
 
   The randomness comes in from outside, so the same seed gives the same notes on
   every backend, and however samples are batched.
@@ -317,7 +292,7 @@ def _draw(logits, uniform):
 
 
 class InitialState(keras.layers.Layer):
-  """Initial LSTM state from an embedding: tanh(W z + b), split c0, h0, c1, h1."""
+  """Initial LSTM state from an embedding: tanh(W z + b) as c0, h0, c1, h1."""
 
   def __init__(self, embedding_depth, units, **kwargs):
     super().__init__(**kwargs)
@@ -361,7 +336,7 @@ class Decoder(keras.layers.Layer):
     return math.prod((self.config.level_lengths or [1])[:-1])
 
   def _embed_segments(self, z):
-    """z `[batch, z_size]` as an embedding a segment `[batch, segments, depth]`."""
+    """z as an embedding for each segment, `[batch, segments, depth]`."""
     if self.conductor is None:
       return z[:, None]
     no_input = ops.broadcast_to(
@@ -383,8 +358,8 @@ class Decoder(keras.layers.Layer):
     """Logits with teacher forcing.
 
     Args:
-      x_target: one-hots to be predicted, float `[batch, steps, depth]`; what each
-        step is given is the step before it.
+      x_target: one-hots to be predicted, float `[batch, steps, depth]`; what
+        each step hears is the step before it.
       z: `[batch, z_size]`.
       controls: `[batch, steps, control_depth]`.
 
@@ -477,18 +452,22 @@ class MusicVae(keras.Model):
     x = one_hot(tokens, self.config.output_depths)
     mu, sigma = self.encoder(_with_controls(x, controls))
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
+    heard = x
     if training and self._sampling_probability() is not None:
+      # Scheduled sampling (Bengio et al. 2015): the decoder hears some of its
+      # own samples. No gradient goes through them, so they are drawn ahead.
       shape = (tokens.shape[1], ops.shape(tokens)[0])
-      share = keras.random.uniform(shape, seed=self.random)
-      logits = self.decoder.cores[0].scheduled(
-          shift(x), z, keras.random.uniform(shape, seed=self.random),
-          ops.cast(share >= self._sampling_probability(), 'float32'), controls)
-    else:
-      logits = self.decoder(x, z, controls)
-    return {'logits': logits, 'mu': mu, 'sigma': sigma}
+      told = keras.random.uniform(shape, seed=self.random) >= (
+          self._sampling_probability())
+      heard = one_hot(ops.stop_gradient(self.decoder.cores[0].sample(
+          z, keras.random.uniform(shape, seed=self.random), 1.0, controls,
+          truth=ops.transpose(tokens[..., 0]), told=told))[..., None],
+                      self.config.output_depths)
+    return {'logits': self.decoder(heard, z, controls), 'mu': mu,
+            'sigma': sigma}
 
   def _sampling_probability(self):
-    """Share of inputs that are samples, by Magenta's schedules; None for none."""
+    """Share of inputs that are samples, as Magenta schedules it, or None."""
     schedule, rate = self.config.sampling_schedule, self.config.sampling_rate
     if schedule == 'constant':
       return rate or None
@@ -509,10 +488,10 @@ class MusicVae(keras.Model):
       outputs: what `call` returned.
 
     Returns:
-      'r_loss', the reconstruction's cross-entropy in nats an example; 'kl_loss',
-      the KL divergence above the free bits, in nats, unweighted; 'kl_bits', all of
-      it, in bits; 'accuracy', the share of steps whose likeliest token is right,
-      averaged over the outputs.
+      'r_loss', the reconstruction's cross-entropy in nats an example;
+      'kl_loss', the KL divergence above the free bits, in nats, unweighted;
+      'kl_bits', all of it, in bits; 'accuracy', the share of steps whose
+      likeliest token is right, averaged over the outputs.
     """
     config = self.config
     logits = split_outputs(outputs['logits'], config.output_depths)

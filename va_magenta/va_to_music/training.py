@@ -1,9 +1,9 @@
 """Trains a MusicVAE: from scratch, or warm-started from a checkpoint.
 
-A run is a function of its seed: batch i holds the same examples, transposed by the
-same semitones, whenever it is asked for, and the state that is saved holds the step,
-the optimizer and the random generators. So a run that was killed goes on as if
-nothing had been.
+A run is a function of its seed: batch i holds the same examples, transposed by
+the same semitones, whenever it is asked for, and the state that is saved holds
+the step, the optimizer and the random generators. So a run that was killed goes
+on as if nothing had been.
 """
 
 import dataclasses
@@ -64,7 +64,8 @@ class Batches(keras.utils.PyDataset):
 def transpose(tokens: np.ndarray, config: Config, random) -> np.ndarray:
   """Transposes each example at random, as far as its pitches allow.
 
-  As Magenta's NoteSequenceAugmenter does, but on tokens; drums stay as they are.
+  As Magenta's NoteSequenceAugmenter does, but on tokens; drums stay as they
+  are.
 
   Args:
     tokens: int `[batch, steps, outputs]`.
@@ -89,6 +90,7 @@ class MagentaDecay(keras.optimizers.schedules.LearningRateSchedule):
     self.config = config
 
   def __call__(self, step):
+    """The rate at a step."""
     c = self.config
     return (c.learning_rate - c.min_learning_rate) * keras.ops.power(
         c.decay_rate, keras.ops.cast(step, 'float32')) + c.min_learning_rate
@@ -108,8 +110,8 @@ def _load_state(model: MusicVae, path: pathlib.Path):
         saved[str(i)].shape != tuple(v.shape)
         for i, v in enumerate(variables)):
       raise ValueError(
-          f'{path} is the state of another run: choose another --run_dir, or the '
-          'flags that this one was started with')
+          f'{path} is the state of another run: choose another --run_dir, or '
+          'the flags that this one was started with')
     for i, variable in enumerate(variables):
       variable.assign(saved[str(i)])
 
@@ -162,7 +164,7 @@ class _Progress(keras.callbacks.Callback):
 
 
 class _ScalarWriter:
-  """TensorBoard's event files, which are TFRecords: no TensorBoard is needed."""
+  """TensorBoard's event files: TFRecords, so no TensorBoard is needed."""
 
   def __init__(self, folder):
     import tensorflow as tf
@@ -195,10 +197,10 @@ def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
 
   Returns:
     'metrics/accuracy': share of steps whose likeliest token is right when all
-    steps before it are given; 'metrics/free_accuracy': share of steps right when
-    the decoder runs greedily on its own output; 'metrics/free_exact': share of
-    examples right in every step; 'losses/r_loss': cross-entropy with teacher
-    forcing, nats an example; 'losses/kl_bits': of the posterior.
+    steps before it are given; 'metrics/free_accuracy': share of steps right
+    when the decoder runs greedily on its own output; 'metrics/free_exact':
+    share of examples right in every step; 'losses/r_loss': cross-entropy with
+    teacher forcing, nats an example; 'losses/kl_bits': of the posterior.
   """
   teacher_forced = _teacher_forced(model)
   sums, n = {}, 0
@@ -242,8 +244,8 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
          ) -> dict[str, float]:
   """Trains a model, or goes on with the run that `run_dir` holds.
 
-  Afterwards `run_dir` is a checkpoint: `config.json` and `weights.npz`; beside them
-  the run's state and TensorBoard's events in `train/` and `eval/`.
+  Afterwards `run_dir` is a checkpoint: `config.json` and `weights.npz`; beside
+  them the run's state and TensorBoard's events in `train/` and `eval/`.
 
   Args:
     config: of the model.
@@ -273,8 +275,8 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     changed = [f.name for f in dataclasses.fields(Config) if getattr(
         Config.load(known), f.name) != getattr(config, f.name)]
     raise ValueError(
-        f'{run_dir} holds a run with another {", ".join(changed)}: choose another '
-        '--run_dir, or the flags that it was started with')
+        f'{run_dir} holds a run with another {", ".join(changed)}: choose '
+        'another --run_dir, or the flags that it was started with')
   keras.utils.set_random_seed(seed)
   model = MusicVae(config, seed=seed)
   state = run_dir / 'train' / 'state.npz'
