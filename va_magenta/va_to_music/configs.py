@@ -8,6 +8,8 @@ import dataclasses
 import json
 import pathlib
 
+SAMPLING_SCHEDULES = ('constant', 'inverse_sigmoid', 'exponential')
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
@@ -61,6 +63,18 @@ class Config:
   min_learning_rate: float = 0.00001
   grad_clip: float = 1.0
 
+  def __post_init__(self):
+    for name in ('max_seq_len', 'output_depths', 'z_size', 'enc_rnn_size',
+                 'dec_rnn_size', 'batch_size'):
+      value = getattr(self, name)
+      sizes = value if isinstance(value, tuple) else (value,)
+      if not sizes or not all(isinstance(n, int) and n > 0 for n in sizes):
+        raise ValueError(f'{name} must be positive and whole, got {value!r}')
+    if self.sampling_schedule not in SAMPLING_SCHEDULES:
+      raise ValueError(
+          f'unknown sampling_schedule {self.sampling_schedule!r}; known are: '
+          f'{", ".join(SAMPLING_SCHEDULES)}')
+
   @property
   def depth(self) -> int:
     """Depth of one step of an example: all outputs' one-hots side by side."""
@@ -82,8 +96,7 @@ class Config:
       return cls(**{
           k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
       })
-    except (TypeError, AttributeError, json.JSONDecodeError,
-            UnicodeDecodeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
       raise ValueError(
           f'{path} is not the config of a MusicVAE: {error}') from error
 
@@ -129,14 +142,27 @@ def from_magenta(name: str, hparams: str = '') -> Config:
   magenta = _magenta_config(name)
   values = type(magenta.hparams)(**magenta.hparams.values())
   values.add_hparam('control_depth', 0)
-  values.parse(hparams)
+  fields = {f.name for f in dataclasses.fields(Config)}
+  before = values.values()
+  try:
+    values.parse(hparams)
+  except ValueError as error:
+    raise ValueError(
+        f'--hparams={hparams} cannot be read: {error}; known are: '
+        f'{", ".join(sorted(fields & set(before)))}') from error
+  for key, value in values.values().items():
+    # The length of the examples is in the converter; what is no field of ours
+    # would be left out in silence.
+    if value != before[key] and (key == 'max_seq_len' or key not in fields):
+      raise ValueError(
+          f'--hparams={hparams}: {key} of {name} cannot be changed from '
+          f'{before[key]}')
   decoder = magenta.model.decoder
   level_lengths = getattr(decoder, '_level_lengths', None)
   core = getattr(decoder, '_core_decoder', decoder)
   output_depths = getattr(core, '_output_depths', None) or [
       magenta.data_converter.output_depth]
   augmenter = magenta.note_sequence_augmenter
-  fields = {f.name for f in dataclasses.fields(Config)}
   shared = {
       k: tuple(v) if isinstance(v, list) else v
       for k, v in values.values().items() if k in fields

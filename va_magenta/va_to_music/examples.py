@@ -42,8 +42,12 @@ class Examples:
 
   def split(self, name: str) -> np.ndarray:
     """Tokens of the pieces in a split: 'train', 'validation' or 'test'."""
+    return self.tokens[self.of_split(name)]
+
+  def of_split(self, name: str) -> np.ndarray:
+    """Which examples are in a split: bool `[examples]`."""
     keep = np.array([split_of(n) == name for n in self.names], bool)
-    return self.tokens[keep[self.piece]]
+    return keep[self.piece]
 
 
 def split_of(name: str) -> str:
@@ -77,24 +81,42 @@ def _read_tfrecords(paths: list[str]) -> Iterator[tuple[str, bytes]]:
   import tensorflow as tf
 
   for path in paths:
-    for i, record in enumerate(tf.data.TFRecordDataset(path)):
-      yield f'{os.path.basename(path)}:{i}', record.numpy()
+    try:
+      for i, record in enumerate(tf.data.TFRecordDataset(path)):
+        yield f'{os.path.basename(path)}:{i}', record.numpy()
+    except tf.errors.OpError as error:
+      raise ValueError(
+          f'{path} is not a whole TFRecord file of NoteSequences: '
+          f'{error.message.splitlines()[0]}') from error
 
 
 def _read_tfds(tfds_name: str) -> Iterator[tuple[str, bytes]]:
-  import note_seq
   import tensorflow_datasets as tfds
 
   splits = tfds.load(tfds_name)
   for split, dataset in splits.items():
     for i, example in enumerate(dataset.as_numpy_iterator()):
+      if 'midi' not in example:
+        raise ValueError(
+            f'the TensorFlow Dataset {tfds_name} has no feature midi: it has '
+            f'{", ".join(example)}')
       name = example.get('id', f'{split}:{i}'.encode()).decode()
-      sequence = note_seq.midi_to_note_sequence(example['midi'])
-      yield name, sequence.SerializeToString()
+      yield name, example['midi']
 
 
 def _is_midi(path: str) -> bool:
   return path.lower().endswith(('.mid', '.midi'))
+
+
+def _parse(source: str | bytes):
+  """A NoteSequence from a MIDI file's path or content, or its own bytes."""
+  import note_seq
+
+  if isinstance(source, str):
+    return note_seq.midi_file_to_note_sequence(source)
+  if source.startswith(b'MThd'):  # No NoteSequence begins like that.
+    return note_seq.midi_to_note_sequence(source)
+  return note_seq.NoteSequence.FromString(source)
 
 
 class _Worker:
@@ -116,8 +138,6 @@ class _Worker:
     """Tokens of a piece, or in one word why there are none."""
     import warnings
 
-    import note_seq
-
     warnings.simplefilter('ignore')
     if cls.converter is None:
       from va_magenta.va_to_music import configs
@@ -125,10 +145,7 @@ class _Worker:
       cls.converter = configs.data_converter(cls.config_name)
     name, source = piece
     try:
-      sequence = (
-          note_seq.midi_file_to_note_sequence(source)
-          if isinstance(source, str)
-          else note_seq.NoteSequence.FromString(source))
+      sequence = _parse(source)
     except Exception:  # Parsers of hostile files raise whatever they like.
       return 'unparsable'
     try:
@@ -181,7 +198,8 @@ def convert(
     The examples of all splits.
 
   Raises:
-    ValueError: if not exactly one corpus is named, or it holds no example.
+    ValueError: if not exactly one corpus is named, or it cannot be read, or it
+      holds no example.
     FileNotFoundError: if nothing is found at `examples_path`.
   """
   if (examples_path is None) == (tfds_name is None):
@@ -199,7 +217,7 @@ def convert(
   key = hashlib.md5(repr(
       (config_name, max_per_piece, seed, [name for name, _ in pieces])
   ).encode()).hexdigest()[:12]
-  folder = pathlib.Path(cache_dir) / f'{config_name}-{key}'
+  folder = pathlib.Path(cache_dir).expanduser() / f'{config_name}-{key}'
   folder.mkdir(parents=True, exist_ok=True)
 
   todo = [i for i in range(len(blocks)) if not _block(folder, i).exists()]

@@ -11,11 +11,16 @@ starts out as the pretrained one.
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from va_magenta import files
+
+# What reading a damaged `.npz`, or another file of that name, raises.
+_NPZ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile, zlib.error,
+               NotImplementedError, AttributeError, TypeError)
 
 
 def _variables(model) -> Iterator[tuple[str, object, int | None]]:
@@ -67,8 +72,8 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
 
   Args:
     model: a `MusicVae`.
-    path: an `.npz`, the prefix of a TensorFlow checkpoint, or a folder of them,
-      whose latest is taken.
+    path: an `.npz`, a folder with `weights.npz`, the prefix of a TensorFlow
+      checkpoint, or a folder of them, whose latest is taken.
     allow_missing: whether variables that the checkpoint lacks keep their
       values.
 
@@ -86,14 +91,18 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
       missing.append(name)
       continue
     array = arrays[name]
-    if control_row is not None and len(array) < variable.shape[0]:
-      zeros = np.zeros((variable.shape[0] - len(array), *array.shape[1:]))
-      array = np.insert(array, [control_row] * len(zeros), zeros, axis=0)
+    control_depth = model.config.control_depth
+    if control_row is not None and array.shape[:1] == (
+        variable.shape[0] - control_depth,):
+      zeros = np.zeros((control_depth, *array.shape[1:]))
+      array = np.insert(array, [control_row] * control_depth, zeros, axis=0)
     if array.shape != tuple(variable.shape):
       raise ValueError(
           f'{path} is not a checkpoint of {model.config.name} in this size: '
           f'{name} has shape {list(arrays[name].shape)}, not '
           f'{list(variable.shape)}')
+    if array.dtype.kind != 'f':
+      raise ValueError(f'{path} is damaged: {name} is {array.dtype}, not float')
     if not np.isfinite(array).all():
       raise ValueError(f'{path} is damaged: {name} is not finite')
     assigned.append((variable, array))
@@ -115,11 +124,13 @@ def read(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
     ValueError: if it cannot be read.
   """
   path = pathlib.Path(path)
+  if (path / 'weights.npz').is_file():
+    path = path / 'weights.npz'
   if path.suffix == '.npz':
     try:
       with np.load(path, allow_pickle=False) as arrays:
         return {name.replace('|', '/'): arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _NPZ_ERRORS as error:
       raise ValueError(
           f'{path} is not a whole .npz of plain arrays: {error}') from error
   import tensorflow as tf
@@ -134,7 +145,8 @@ def read(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
     reader = tf.train.load_checkpoint(str(prefix))
     return {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map()
             if not n.endswith(('/Adam', '/Adam_1'))}
-  except (tf.errors.OpError, ValueError, RuntimeError) as error:
+  # TensorFlow's reader turns 'out of range' into an IndexError.
+  except (tf.errors.OpError, ValueError, RuntimeError, IndexError) as error:
     line = str(error).splitlines()[0]
     raise ValueError(
         f'{path} cannot be read as a checkpoint: {line}') from error

@@ -140,7 +140,7 @@ class Lstm(keras.layers.Layer):
     return outputs
 
   def recurrent_kernel(self, layer):
-    """What a layer's h `[batch, units]` is multiplied by, `[units, 4 units]`."""
+    """What a layer multiplies its h with, `[units, 4 units]`."""
     return self.kernels[layer][self.input_depths[layer]:]
 
 
@@ -212,15 +212,16 @@ class CategoricalDecoder(keras.layers.Layer):
     self.output_projection = keras.layers.Dense(depth, name='output_projection')
     self.output_projection.build((None, units[-1]))
 
-  def _project_constants(self, z, controls):
-    """What z and controls add to the gates, `[batch, 1 or steps, 4 units]`."""
-    kernel = self.lstm.kernels[0]
-    gates = ops.matmul(z, kernel[self.depth:self.depth + self.z_size])
-    gates = (gates + self.lstm.biases[0])[:, None]
-    if controls is not None:
-      rows = kernel[self.depth + self.z_size:self.lstm.input_depths[0]]
-      gates = gates + ops.matmul(controls, rows)
-    return gates
+  def _project_embedding(self, z):
+    """What z `[..., z_size]` adds to the gates, with the bias."""
+    rows = self.lstm.kernels[0][self.depth:self.depth + self.z_size]
+    return ops.matmul(z, rows) + self.lstm.biases[0]
+
+  def _project_controls(self, controls):
+    """What controls `[..., control_depth]` add to the gates."""
+    rows = self.lstm.kernels[0][
+        self.depth + self.z_size:self.lstm.input_depths[0]]
+    return ops.matmul(controls, rows)
 
   def call(self, x_input, z, controls=None):
     """Logits with teacher forcing.
@@ -234,49 +235,60 @@ class CategoricalDecoder(keras.layers.Layer):
     Returns:
       `[batch, steps, depth]`.
     """
-    gates = self._project_constants(z, controls) + ops.matmul(
+    gates = self._project_embedding(z)[:, None] + ops.matmul(
         x_input, self.lstm.kernels[0][:self.depth])
+    if controls is not None:
+      gates = gates + self._project_controls(controls)
     outputs = self.lstm.run(
         ops.transpose(gates, (1, 0, 2)), self.initial_state(z))
     return ops.transpose(self.output_projection(outputs), (1, 0, 2))
 
-  def sample(self, z, uniform, temperature, controls=None, first=None,
-             truth=None, told=None):
+  def sample(self, z, uniform, temperature, controls=None, truth=None,
+             told=None):
     """Tokens drawn one after the other.
 
     Args:
-      z: `[batch, z_size]`.
+      z: `[segments, batch, z_size]`, an embedding for each stretch of steps.
+        The state begins anew with each, and the token before goes on.
       uniform: `[steps, batch]` in [0, 1), the randomness.
       temperature: scalar > 0, divides the logits.
       controls: `[batch, steps, control_depth]`.
-      first: int `[batch]`, the token before the first step; None for none.
       truth: int `[steps, batch]`, tokens to go on from in place of those drawn.
       told: with `truth`, bool `[steps, batch]`, where that is done.
 
     Returns:
       int `[batch, steps]`, the tokens that were gone on from.
     """
-    constants = ops.transpose(self._project_constants(z, controls), (1, 0, 2))
+    # All that does not change within the loop stands before it.
+    constants, begin = self._project_embedding(z), self.initial_state(z)
     recurrent_kernel = self.lstm.recurrent_kernel(0)
+    if controls is not None:
+      controls = ops.transpose(self._project_controls(controls), (1, 0, 2))
     num_steps = uniform.shape[0]
+    segment_steps = num_steps // z.shape[0]
 
     def step(t, embedded, state, tokens):
-      constant = constants[0] if controls is None else constants[t]
-      output, state = self.lstm.step(
-          embedded + constant, state, recurrent_kernel)
+      segment = t // segment_steps
+      if z.shape[0] > 1:
+        first = ops.equal(t % segment_steps, 0)
+        state = [(ops.where(first, c0[segment], c),
+                  ops.where(first, h0[segment], h))
+                 for (c0, h0), (c, h) in zip(begin, state, strict=True)]
+      gates = embedded + constants[segment]
+      if controls is not None:
+        gates = gates + controls[t]
+      output, state = self.lstm.step(gates, state, recurrent_kernel)
       now = _draw(self.output_projection(output) / temperature, uniform[t])
       if truth is not None:
         now = ops.where(told[t], truth[t], now)
       return (t + 1, self.lstm.project_tokens(now), state,
               ops.slice_update(tokens, (t, 0), now[None]))
 
+    state = [(c[0], h[0]) for c, h in begin]
     tokens = ops.zeros_like(uniform, dtype='int32')
-    embedded = (
-        ops.zeros_like(constants[0]) if first is None
-        else self.lstm.project_tokens(first))
     tokens = ops.while_loop(
         lambda t, *_: t < num_steps, step,
-        (0, embedded, self.initial_state(z), tokens))[-1]
+        (0, ops.zeros_like(constants[0]), state, tokens))[-1]
     return ops.transpose(tokens)
 
 
@@ -388,21 +400,11 @@ class Decoder(keras.layers.Layer):
       temperature: scalar > 0.
       controls: `[batch, steps, control_depth]`.
     """
-    embeddings = self._embed_segments(z)
-    num_steps = uniform.shape[1] // self.num_segments
-    uniform = ops.transpose(uniform, (2, 1, 0))
-    outputs = []
-    for i, core in enumerate(self.cores):
-      last, segments = None, []
-      for s in range(self.num_segments):
-        now = slice(s * num_steps, (s + 1) * num_steps)
-        tokens = core.sample(
-            embeddings[:, s], uniform[i, now], temperature,
-            None if controls is None else controls[:, now], last)
-        last = tokens[:, -1]
-        segments.append(tokens)
-      outputs.append(ops.concatenate(segments, axis=1))
-    return ops.stack(outputs, axis=-1)
+    embeddings = ops.transpose(self._embed_segments(z), (1, 0, 2))
+    return ops.stack([
+        core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,
+                    controls)
+        for i, core in enumerate(self.cores)], axis=-1)
 
 
 class MusicVae(keras.Model):
@@ -429,9 +431,9 @@ class MusicVae(keras.Model):
         for name in ('losses/r_loss', 'losses/kl_loss', 'losses/kl_bits',
                      'losses/kl_beta', 'metrics/accuracy')
     }
-    # ops.scan runs in compiled functions only on the TensorFlow backend.
     self._encode = compiled(self.encoder)
-    self._sample = compiled(self.decoder.sample)
+    # One loop, which XLA compiles in a second and runs nearly twice as fast.
+    self._sample = compiled(self.decoder.sample, xla=True)
     self.built = True
 
   # --- Training.
@@ -460,7 +462,7 @@ class MusicVae(keras.Model):
       told = keras.random.uniform(shape, seed=self.random) >= (
           self._sampling_probability())
       heard = one_hot(ops.stop_gradient(self.decoder.cores[0].sample(
-          z, keras.random.uniform(shape, seed=self.random), 1.0, controls,
+          z[None], keras.random.uniform(shape, seed=self.random), 1.0, controls,
           truth=ops.transpose(tokens[..., 0]), told=told))[..., None],
                       self.config.output_depths)
     return {'logits': self.decoder(heard, z, controls), 'mu': mu,
@@ -481,35 +483,34 @@ class MusicVae(keras.Model):
         'exponential')
 
   def losses_of(self, tokens, outputs) -> dict:
-    """The terms of the loss and what it is watched by, each a scalar.
+    """The terms of the loss and what it is watched by, for each example.
 
     Args:
       tokens: int `[batch, steps, outputs]`, the truth.
       outputs: what `call` returned.
 
     Returns:
-      'r_loss', the reconstruction's cross-entropy in nats an example;
+      Each `[batch]`: 'r_loss', the reconstruction's cross-entropy in nats;
       'kl_loss', the KL divergence above the free bits, in nats, unweighted;
       'kl_bits', all of it, in bits; 'accuracy', the share of steps whose
       likeliest token is right, averaged over the outputs.
     """
-    config = self.config
-    logits = split_outputs(outputs['logits'], config.output_depths)
+    depths = self.config.output_depths
     r_loss, accuracy = 0.0, 0.0
-    for i, part in enumerate(logits):
+    for i, logits in enumerate(split_outputs(outputs['logits'], depths)):
       truth = tokens[..., i]
-      r_loss += ops.mean(ops.sum(keras.losses.sparse_categorical_crossentropy(
-          truth, part, from_logits=True), axis=-1))
-      hit = ops.equal(ops.cast(ops.argmax(part, -1), truth.dtype), truth)
-      accuracy += ops.mean(ops.cast(hit, 'float32')) / len(logits)
+      r_loss += ops.sum(keras.losses.sparse_categorical_crossentropy(
+          truth, logits, from_logits=True), axis=-1)
+      hit = ops.equal(ops.cast(ops.argmax(logits, -1), truth.dtype), truth)
+      accuracy += ops.mean(ops.cast(hit, 'float32'), axis=-1) / len(depths)
     mu, sigma = outputs['mu'], outputs['sigma']
     kl = ops.sum(
         0.5 * (ops.square(mu) + ops.square(sigma) - 1.0) - ops.log(sigma), -1)
     return {
         'r_loss': r_loss,
-        'kl_loss': ops.mean(
-            ops.maximum(kl - config.free_bits * math.log(2), 0.0)),
-        'kl_bits': ops.mean(kl) / math.log(2),
+        'kl_loss': ops.maximum(
+            kl - self.config.free_bits * math.log(2), 0.0),
+        'kl_bits': kl / math.log(2),
         'accuracy': accuracy,
     }
 
@@ -517,7 +518,10 @@ class MusicVae(keras.Model):
                    training=True):
     """r_loss + beta kl_loss, with Magenta's schedule of beta."""
     del y, sample_weight, training
-    losses = self.losses_of(x['tokens'], y_pred)
+    losses = {
+        name: ops.mean(values)
+        for name, values in self.losses_of(x['tokens'], y_pred).items()
+    }
     step = ops.cast(self.optimizer.iterations, 'float32')
     beta = (1.0 - ops.power(self.config.beta_rate, step)) * self.config.max_beta
     for name in ('r_loss', 'kl_loss', 'kl_bits'):
@@ -601,11 +605,16 @@ def _with_controls(x, controls):
   return x if controls is None else ops.concatenate([x, controls], axis=-1)
 
 
-def compiled(function):
-  """A function compiled as the Keras backend does that."""
+def compiled(function, xla: bool = False):
+  """A function compiled as the Keras backend does that.
+
+  Args:
+    function: takes and returns tensors.
+    xla: whether TensorFlow shall leave it to XLA.
+  """
   if keras.backend.backend() == 'tensorflow':
     import tensorflow as tf
-    return tf.function(function, autograph=False, reduce_retracing=True)
+    return tf.function(function, autograph=False, jit_compile=xla)
   if keras.backend.backend() == 'jax':
     import jax
     return jax.jit(function)

@@ -16,7 +16,7 @@ import numpy as np
 import tqdm
 
 from va_magenta import files
-from va_magenta.va_to_music import examples, magenta_weights
+from va_magenta.va_to_music import examples, magenta_weights, music_vae
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
 
@@ -153,7 +153,9 @@ class _Progress(keras.callbacks.Callback):
     _save_state(self.model, self.run_dir / 'train' / 'state.npz')
     magenta_weights.save(self.model, self.run_dir / 'weights.npz')
     if len(self.validation):
-      figures = evaluate(self.model, self.validation)
+      figures = {
+          name: float(values.mean()) for name, values in evaluate(
+              self.model, self.validation).items()}
       self.writers['eval'].write(self.step, figures)
       tqdm.tqdm.write(f'step {self.step}, validation: ' + ', '.join(
           f'{k} {v:.3f}' for k, v in figures.items()))
@@ -187,8 +189,8 @@ class _ScalarWriter:
 
 
 def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
-            ) -> dict[str, float]:
-  """Reconstruction of pieces from the mean of their posterior.
+            ) -> dict[str, np.ndarray]:
+  """Reconstruction of each example from the mean of its posterior.
 
   Args:
     model: the model.
@@ -196,37 +198,42 @@ def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
     batch_size: examples at once.
 
   Returns:
-    'metrics/accuracy': share of steps whose likeliest token is right when all
-    steps before it are given; 'metrics/free_accuracy': share of steps right
-    when the decoder runs greedily on its own output; 'metrics/free_exact':
-    share of examples right in every step; 'losses/r_loss': cross-entropy with
-    teacher forcing, nats an example; 'losses/kl_bits': of the posterior.
+    Each float `[examples]`. 'metrics/accuracy': share of steps whose likeliest
+    token is right when all steps before it are given; 'metrics/free_accuracy':
+    share of steps right when the decoder runs greedily on its own output;
+    'metrics/free_exact': whether every step is then right; 'losses/r_loss':
+    cross-entropy with teacher forcing, nats; 'losses/kl_bits': of the
+    posterior.
   """
   teacher_forced = _teacher_forced(model)
-  sums, n = {}, 0
+  batches = []
   for i in range(0, len(tokens), batch_size):
     batch = np.asarray(tokens[i:i + batch_size], np.int32)
-    figures = {
-        f'metrics/{k}' if k == 'accuracy' else f'losses/{k}': float(v)
-        for k, v in teacher_forced(keras.ops.convert_to_tensor(batch)).items()}
-    figures.pop('losses/kl_loss')
-    free = model.sample(model.encode(batch)[0], temperature=0)
+    # All batches have one shape, so that nothing is compiled twice.
+    padded = np.concatenate(
+        [batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
+    losses = {
+        name: keras.ops.convert_to_numpy(values)[:len(batch)]
+        for name, values in teacher_forced(
+            keras.ops.convert_to_tensor(padded)).items()}
+    free = model.sample(model.encode(padded)[0], temperature=0)[:len(batch)]
     ends = np.cumsum(model.config.output_depths)[:-1]
     free = np.stack(
         [p.argmax(-1) for p in np.split(free, ends, axis=-1)], axis=-1)
     right = free == batch
-    figures['metrics/free_accuracy'] = right.mean()
-    figures['metrics/free_exact'] = right.all((1, 2)).mean()
-    for key, value in figures.items():
-      sums[key] = sums.get(key, 0.0) + float(value) * len(batch)
-    n += len(batch)
-  return {key: value / n for key, value in sums.items()}
+    batches.append({
+        'metrics/accuracy': losses['accuracy'],
+        'metrics/free_accuracy': right.mean((1, 2)),
+        'metrics/free_exact': right.all((1, 2)).astype(float),
+        'losses/r_loss': losses['r_loss'],
+        'losses/kl_bits': losses['kl_bits'],
+    })
+  return {
+      name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
 
 def _teacher_forced(model):
   if not hasattr(model, 'teacher_forced_losses'):
-    from va_magenta.va_to_music import music_vae
-
     def losses(tokens):
       x = music_vae.one_hot(tokens, model.config.output_depths)
       mu, sigma = model.encoder(x)
@@ -235,6 +242,22 @@ def _teacher_forced(model):
 
     model.teacher_forced_losses = music_vae.compiled(losses)
   return model.teacher_forced_losses
+
+
+def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
+  """Means over the test split's examples; deviations over its pieces' means."""
+  chosen = corpus.of_split('test')
+  figures = {'test_examples': int(chosen.sum())}
+  if not chosen.any():
+    return figures
+  _, piece = np.unique(corpus.piece[chosen], return_inverse=True)
+  count = np.bincount(piece)
+  figures['test_pieces'] = len(count)
+  for name, values in evaluate(model, corpus.tokens[chosen]).items():
+    figures[name] = float(values.mean())
+    figures[f'{name}/sd_over_pieces'] = float(
+        (np.bincount(piece, values) / count).std())
+  return figures
 
 
 def train(config: Config, corpus: examples.Examples, run_dir: str, *,
@@ -260,7 +283,10 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     num_validation: examples of the validation split that each save looks at.
 
   Returns:
-    Figures of `evaluate` on the whole test split.
+    'test_examples', 'test_pieces', and of each figure of `evaluate` the mean
+    over the test split's examples and, as NAME/sd_over_pieces, the standard
+    deviation of the means of its pieces. `run_dir` holds them in
+    `figures.json`.
 
   Raises:
     ValueError: if the split is empty, or `run_dir` holds another run.
@@ -308,12 +334,8 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
         Batches(tokens, config, seed, first_step, num_steps), verbose=0,
         shuffle=False, callbacks=[progress])
     progress.save()
-  figures = {}
-  test = corpus.split('test')
-  if len(test):
-    figures = evaluate(model, test)
-    with files.writing(run_dir / 'figures.json') as temporary:
-      temporary.write_text(json.dumps(
-          {'test_examples': len(test), 'step': num_steps, **figures},
-          indent=2) + '\n')
+  figures = _test_figures(model, corpus)
+  with files.writing(run_dir / 'figures.json') as temporary:
+    temporary.write_text(
+        json.dumps({'step': num_steps, **figures}, indent=2) + '\n')
   return figures

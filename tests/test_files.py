@@ -1,0 +1,70 @@
+"""Files are whole or not there."""
+
+import os
+import stat
+
+import pytest
+
+from va_magenta import files
+
+
+def test_the_file_appears_at_the_end_under_its_name(tmp_path):
+  path = tmp_path / 'array.npz'
+  with files.writing(path) as temporary:
+    assert temporary.parent == tmp_path
+    assert temporary.suffix == '.npz'
+    temporary.write_text('whole')
+    assert not path.exists()
+  assert path.read_text() == 'whole'
+  assert os.listdir(tmp_path) == ['array.npz']
+
+
+def test_an_existing_file_is_replaced_in_one_go(tmp_path):
+  path = tmp_path / 'file.txt'
+  path.write_text('old')
+  with path.open() as reader:
+    with files.writing(path) as temporary:
+      temporary.write_text('new')
+      assert path.read_text() == 'old'
+    # Who reads the old file goes on reading the old file.
+    assert reader.read() == 'old'
+  assert path.read_text() == 'new'
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize('old', [None, 'old'])
+def test_an_error_leaves_what_was(tmp_path, error, old):
+  path = tmp_path / 'file.txt'
+  if old:
+    path.write_text(old)
+  with pytest.raises(error), files.writing(path) as temporary:
+    temporary.write_text('half')
+    raise error
+  assert [p.read_text() for p in tmp_path.iterdir()] == ([old] if old else [])
+
+
+@pytest.mark.parametrize(('umask', 'mode'), [(0o022, 0o644), (0o077, 0o600)])
+def test_permissions_are_those_of_an_ordinary_new_file(tmp_path, umask, mode):
+  before = os.umask(umask)
+  try:
+    with files.writing(tmp_path / 'file.txt') as temporary:
+      temporary.write_text('text')
+    assert os.umask(umask) == umask
+  finally:
+    os.umask(before)
+  assert stat.S_IMODE((tmp_path / 'file.txt').stat().st_mode) == mode
+
+
+def test_a_folder_in_the_way_stays(tmp_path):
+  (tmp_path / 'name').mkdir()
+  with pytest.raises(OSError), files.writing(tmp_path / 'name') as temporary:
+    temporary.write_text('text')
+  assert [p.name for p in tmp_path.iterdir()] == ['name']
+  assert (tmp_path / 'name').is_dir()
+
+
+def test_a_missing_folder_is_an_os_error(tmp_path):
+  path = tmp_path / 'missing' / 'file'
+  with pytest.raises(FileNotFoundError), files.writing(path):
+    pytest.fail('there is nothing to write to')
+  assert not path.parent.exists()

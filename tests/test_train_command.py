@@ -1,0 +1,155 @@
+"""va_magenta_train: MIDI files become a checkpoint, kill or no kill."""
+
+import json
+import multiprocessing.pool
+import signal
+import subprocess
+import sys
+import textwrap
+import types
+
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from va_magenta import command, va_magenta_train
+
+_NUM_PIECES = 24
+_NUM_STEPS = 12
+_FLAGS = (
+    '--config=cat-mel_2bar_small', '--examples_path=midi', '--cache_dir=cache',
+    f'--num_steps={_NUM_STEPS}', '--seed=3', '--hparams=batch_size=3,z_size=4,'
+    'enc_rnn_size=[6],dec_rnn_size=[5],sampling_schedule=constant,'
+    'sampling_rate=0')
+_KILLED_AT = 5
+# The command, with its state saved after every step, and killed in the middle
+# of a save.
+_KILLED = textwrap.dedent(f'''
+    import functools, os, signal, sys
+    import numpy as np
+    from va_magenta import command, va_magenta_train
+    from va_magenta.va_to_music import training
+
+    def savez(path, **arrays):
+      saves.append(path)
+      if len(saves) == {_KILLED_AT}:
+        path.write_bytes(b'half')
+        os.kill(os.getpid(), signal.SIGKILL)
+      whole_savez(path, **arrays)
+
+    saves, whole_savez, np.savez = [], np.savez, savez
+    training.train = functools.partial(
+        training.train, save_every_seconds=0, num_validation=0)
+    command.run(va_magenta_train.main)
+    ''')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """A folder with small melodies in `midi/`, where the commands run."""
+  import pretty_midi
+
+  folder = tmp_path_factory.mktemp('train')
+  (folder / 'midi').mkdir()
+  random = np.random.default_rng(0)
+  for i in range(_NUM_PIECES):
+    instrument = pretty_midi.Instrument(program=0)
+    for j, pitch in enumerate(random.integers(60, 72, 32)):
+      instrument.notes.append(
+          pretty_midi.Note(90, int(pitch), j * 0.25, (j + 0.9) * 0.25))
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments.append(instrument)
+    midi.write(str(folder / 'midi' / f'{i}.mid'))
+  return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capfd):
+  """Runs the command in this process: (exit code, stdout, stderr)."""
+  monkeypatch.chdir(folder)
+  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+  # Threads need not import Magenta again.
+  threads = types.SimpleNamespace(Pool=multiprocessing.pool.ThreadPool)
+  monkeypatch.setattr('multiprocessing.get_context', lambda method: threads)
+
+  def function(*args):
+    monkeypatch.setattr(sys, 'argv', ['va_magenta_train', *args])
+    capfd.readouterr()
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
+      flags.FLAGS.unparse_flags()
+      command.run(va_magenta_train.main)
+    out, err = capfd.readouterr()
+    return info.value.code or 0, out, err
+
+  yield function
+  flags.FLAGS.mark_as_parsed()
+
+
+def _weights(run_dir):
+  with np.load(run_dir / 'weights.npz') as arrays:
+    return dict(arrays)
+
+
+def _state_step(run_dir):
+  """Steps that the saved state has seen: the optimizer's only integer."""
+  with np.load(run_dir / 'train' / 'state.npz') as arrays:
+    return max(int(arrays[n]) for n in arrays.files
+               if arrays[n].ndim == 0 and arrays[n].dtype.kind in 'iu')
+
+
+def test_a_killed_run_started_again_ends_as_if_nothing_had_been(run, folder):
+  pytest.importorskip('va_magenta.magenta_compat')
+  code, out, err = run(*_FLAGS, '--run_dir=whole')
+  assert code == 0, err
+  assert out.splitlines()[0].endswith(f' examples of {_NUM_PIECES} pieces')
+  assert out.splitlines()[-1] == 'wrote whole/config.json and weights.npz'
+  figures = json.loads((folder / 'whole' / 'figures.json').read_text())
+  assert figures['step'] == _NUM_STEPS
+  assert f"test metrics/accuracy: {figures['metrics/accuracy']:.4f}" in out
+  config = json.loads((folder / 'whole' / 'config.json').read_text())
+  assert (config['z_size'], config['enc_rnn_size'], config['batch_size']) == (
+      4, [6], 3)
+
+  process = subprocess.run(
+      [sys.executable, '-c', _KILLED, *_FLAGS, '--run_dir=killed'], cwd=folder,
+      stderr=subprocess.PIPE, text=True, check=False)
+  assert process.returncode == -signal.SIGKILL, process.stderr
+  assert _state_step(folder / 'killed') == _KILLED_AT - 1
+
+  code, _, err = run(*_FLAGS, '--run_dir=killed')
+  assert code == 0, err
+  assert _state_step(folder / 'killed') == _NUM_STEPS
+  whole, killed = _weights(folder / 'whole'), _weights(folder / 'killed')
+  assert whole.keys() == killed.keys()
+  for name in whole:
+    np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
+
+
+_TWO = ('--config=cat-mel_2bar_small', '--run_dir=bad')
+
+
+@pytest.mark.parametrize(('args', 'complaint'), [
+    ([], '--config must be given'),
+    (['--config=cat-mel_2bar_small'], '--run_dir must be given'),
+    ([*_TWO, 'midi'], "unexpected argument 'midi'"),
+    ([*_TWO, '--num_steps=0'], 'flag --num_steps=0'),
+    ([*_TWO, '--seed=-1'], 'flag --seed=-1'),
+    ([*_TWO, '--freeze=all'], 'flag --freeze=all'),
+    ([*_TWO, '--max_per_piece=0'], 'flag --max_per_piece=0'),
+    ([*_TWO, '--steps=3'], "Unknown command line flag 'steps'"),
+    (['--config=cat-mel', '--run_dir=bad'], "unknown config 'cat-mel'; known"),
+    ([*_TWO, '--hparams=z=3'], '--hparams=z=3 cannot be read'),
+    (_TWO, 'name one corpus'),
+    ([*_TWO, '--examples_path=midi', '--tfds_name=maestro'], 'name one corpus'),
+    ([*_TWO, '--examples_path=nowhere'], 'no examples at nowhere'),
+    ([*_TWO, '--examples_path=midi', '--warm_start=nowhere'], 'nowhere'),
+])
+def test_bad_flags_are_one_line(run, folder, args, complaint):
+  pytest.importorskip('va_magenta.magenta_compat')
+  code, out, err = run(*args)
+  assert (code, out) == (1, '')
+  assert err.startswith('va_magenta_train: error: ')
+  assert err.count('\n') == 1
+  assert complaint in err
+  assert not (folder / 'bad').exists()

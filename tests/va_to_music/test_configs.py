@@ -1,0 +1,139 @@
+"""Configs: Magenta's values, changes to them, the file of a checkpoint."""
+
+import dataclasses
+import json
+
+import pytest
+
+from va_magenta.va_to_music import configs
+
+# Where and how Magenta's graph says it, in no hyperparameter.
+_STRUCTURE = {
+    'cat-mel_2bar_small': ((90,), None, (-5, 5)),
+    'cat-mel_2bar_big': ((90,), None, (-5, 5)),
+    'hierdec-mel_16bar': ((90,), (16, 16), (0, 0)),
+    'hierdec-trio_16bar': ((90, 90, 512), (16, 16), (0, 0)),
+}
+_CONFIG = configs.Config(
+    name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
+    level_lengths=None, z_size=8, enc_rnn_size=(16,), dec_rnn_size=(12, 12))
+
+
+def _one_line(info):
+  assert '\n' not in str(info.value)
+  return str(info.value)
+
+
+@pytest.mark.parametrize('name', configs.SUPPORTED)
+def test_values_are_magentas(name):
+  compat = pytest.importorskip('va_magenta.magenta_compat')
+  magenta = compat.configs.CONFIG_MAP[name]
+  hparams = magenta.hparams.values()
+  config = configs.from_magenta(name)
+  assert config.name == name
+  assert config.control_depth == 0
+  assert config.depth == magenta.data_converter.output_depth
+  assert (config.output_depths, config.level_lengths,
+          config.transpose_range) == _STRUCTURE[name]
+  ours = dataclasses.asdict(config)
+  shared = ours.keys() & hparams.keys()
+  assert ours.keys() - shared == {
+      'name', 'output_depths', 'level_lengths', 'transpose_range',
+      'control_depth'}
+  for key in shared:
+    theirs = hparams[key]
+    assert ours[key] == (tuple(theirs) if isinstance(theirs, list) else theirs)
+
+
+def test_hyperparameters_may_be_changed():
+  pytest.importorskip('va_magenta.magenta_compat')
+  name = 'cat-mel_2bar_small'
+  config = configs.from_magenta(
+      name, 'batch_size=64,dec_rnn_size=[128,96],learning_rate=3e-4,'
+      'control_depth=2,sampling_schedule=constant')
+  assert config == dataclasses.replace(
+      configs.from_magenta(name), batch_size=64, dec_rnn_size=(128, 96),
+      learning_rate=3e-4, control_depth=2, sampling_schedule='constant')
+  # Magenta's own table is not touched by that.
+  assert configs.from_magenta(name).batch_size == 512
+
+
+@pytest.mark.parametrize(('hparams', 'complaint'), [
+    ('batchsize=3', 'batchsize; known are: batch_size, beta_rate, '),
+    ('z_size=many', "'z_size' of type 'int' with value 'many'"),
+    ('z_size=2.5', "'z_size' of type 'int' with value '2.5'"),
+    ('z_size', 'Malformed hyperparameter value: z_size'),
+    ('z_size=1,z_size=2', "Multiple assignments to variable 'z_size'"),
+    ('enc_rnn_size=12', 'Must pass a list'),
+    ('z_size=-2', 'z_size must be positive and whole, got -2'),
+    ('batch_size=0', 'batch_size must be positive and whole, got 0'),
+    ('enc_rnn_size=[]', 'enc_rnn_size must be positive and whole, got ()'),
+    ('dec_rnn_size=[8,0]', 'dec_rnn_size must be positive and whole'),
+    ('sampling_schedule=often', 'constant, inverse_sigmoid, exponential'),
+    ('max_seq_len=16', 'max_seq_len of cat-mel_2bar_small cannot be changed'),
+    # Magenta's encoder has it and ours has not: better told than left out.
+    ('residual_encoder=True', 'residual_encoder of cat-mel_2bar_small cannot'),
+])
+def test_bad_hyperparameters_are_one_line(hparams, complaint):
+  pytest.importorskip('va_magenta.magenta_compat')
+  with pytest.raises(ValueError) as info:
+    configs.from_magenta('cat-mel_2bar_small', hparams)
+  assert complaint in _one_line(info)
+
+
+@pytest.mark.parametrize('name', ['cat-mel_4bar', 'groovae_2bar_humanize', ''])
+def test_an_unknown_name_lists_the_known(name):
+  pytest.importorskip('va_magenta.magenta_compat')
+  with pytest.raises(ValueError) as info:
+    configs.from_magenta(name)
+  assert _one_line(info) == (
+      f'unknown config {name!r}; known are: cat-mel_2bar_small, '
+      'cat-mel_2bar_big, hierdec-mel_16bar, hierdec-trio_16bar')
+
+
+@pytest.mark.parametrize('config', [
+    _CONFIG,
+    dataclasses.replace(
+        _CONFIG, output_depths=(90, 90, 512), level_lengths=(16, 16),
+        control_depth=2, transpose_range=(-5, 5), max_beta=0.2,
+        sampling_schedule='inverse_sigmoid', sampling_rate=1000),
+])
+def test_what_is_saved_is_loaded(tmp_path, config):
+  config.save(tmp_path / 'config.json')
+  loaded = configs.Config.load(tmp_path / 'config.json')
+  assert loaded == config
+  assert hash(loaded) == hash(config)  # Lists would have become tuples.
+
+
+def _saved(**changes):
+  values = dataclasses.asdict(_CONFIG) | changes
+  return json.dumps({k: v for k, v in values.items() if v != 'gone'})
+
+
+@pytest.mark.parametrize('text', [
+    '', '{', '[1, 2]', '{}', '3', 'null', '\x00\x01',
+    _saved(z_size='gone'), _saved(colour='blue'), _saved(z_size='8'),
+    _saved(z_size=None), _saved(z_size=0), _saved(enc_rnn_size=[]),
+    _saved(dec_rnn_size=[12, 'x']), _saved(sampling_schedule=7),
+    _saved()[:-20],
+])
+def test_a_damaged_file_is_one_line(tmp_path, text):
+  path = tmp_path / 'config.json'
+  path.write_text(text)
+  with pytest.raises(ValueError) as info:
+    configs.Config.load(path)
+  assert _one_line(info).startswith(f'{path} is not the config of a MusicVAE:')
+
+
+def test_bytes_that_are_no_text_are_one_line(tmp_path):
+  (tmp_path / 'config.json').write_bytes(b'\xff\xfe\x00{')
+  with pytest.raises(ValueError, match='is not the config of a MusicVAE'):
+    configs.Config.load(tmp_path / 'config.json')
+
+
+def test_converters_keep_every_example_of_a_piece():
+  compat = pytest.importorskip('va_magenta.magenta_compat')
+  converter = configs.data_converter('cat-mel_2bar_small')
+  assert isinstance(converter, compat.data.BaseNoteSequenceConverter)
+  assert converter.max_tensors_per_notesequence is None
+  assert not converter.is_training

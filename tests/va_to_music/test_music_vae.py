@@ -1,0 +1,363 @@
+"""The engine: what sampling means, shapes, errors, files of a checkpoint."""
+
+import dataclasses
+import zipfile
+
+import numpy as np
+import pytest
+
+from va_magenta.va_to_music import magenta_weights, music_vae
+from va_magenta.va_to_music.configs import Config
+
+_FLAT = Config(
+    name='cat-mel_2bar_small', max_seq_len=8, output_depths=(12,),
+    level_lengths=None, z_size=4, enc_rnn_size=(7,), dec_rnn_size=(10, 8))
+_HIERARCHY = Config(
+    name='hierdec-trio_16bar', max_seq_len=6, output_depths=(5, 7),
+    level_lengths=(2, 3), z_size=4, enc_rnn_size=(7, 6), dec_rnn_size=(10, 8),
+    control_depth=2)
+
+
+def _model(config, seed=0):
+  """A model whose weights are all random and large enough to matter."""
+  model = music_vae.MusicVae(config, seed=seed)
+  random = np.random.default_rng(seed)
+  for weight in model.encoder.weights + model.decoder.weights:
+    scale = 2 / np.sqrt(weight.shape[0]) if len(weight.shape) > 1 else 0.3
+    weight.assign(random.normal(size=weight.shape) * scale)
+  return model
+
+
+@pytest.fixture(scope='module')
+def flat():
+  return _model(_FLAT)
+
+
+@pytest.fixture(scope='module', params=['flat', 'hierarchy'])
+def case(request, flat):
+  """(model, z, what `sample` and `encode` take besides)."""
+  model = flat if request.param == 'flat' else _model(_HIERARCHY)
+  random = np.random.default_rng(1)
+  controls = random.uniform(-1, 1, (6, 2)).astype(np.float32)
+  return (model, random.normal(size=(6, 4)).astype(np.float32),
+          {'controls': controls} if model.config.control_depth else {})
+
+
+def _tokens(x, config):
+  ends = np.cumsum(config.output_depths)[:-1]
+  return np.stack(
+      [part.argmax(-1) for part in np.split(x, ends, axis=-1)], axis=-1)
+
+
+def _teacher_forced(model, x, z, controls=None):
+  if controls is not None:
+    controls = np.repeat(controls[:, None], x.shape[1], axis=1)
+  return np.array(model.decoder(x, z, controls))
+
+
+def test_samples_are_one_hots(case):
+  model, z, more = case
+  x = model.sample(z, seed=0, **more)
+  assert x.shape == (6, model.config.max_seq_len, model.config.depth)
+  assert x.dtype == np.float32
+  assert set(np.unique(x)) == {0, 1}
+  ends = np.cumsum(model.config.output_depths)[:-1]
+  for part in np.split(x, ends, axis=-1):
+    np.testing.assert_array_equal(part.sum(-1), 1)
+
+
+def test_a_seed_is_a_sample(case):
+  model, z, more = case
+  first = model.sample(z, seed=7, **more)
+  np.testing.assert_array_equal(first, model.sample(z, seed=7, **more))
+  assert (first != model.sample(z, seed=8, **more)).any()
+  assert (model.sample(z, **more) != model.sample(z, **more)).any()
+
+
+def test_a_piece_does_not_depend_on_those_beside_it(case):
+  model, z, more = case
+  whole = model.sample(z, seed=7, **more)
+  some = model.sample(z[:2], seed=7, **{k: v[:2] for k, v in more.items()})
+  np.testing.assert_array_equal(some, whole[:2])
+
+
+def test_greedy_is_the_likeliest_token_after_those_before(case):
+  model, z, more = case
+  x = model.sample(z, temperature=0, **more)
+  logits = _teacher_forced(model, x, z, **more)
+  expected = _tokens(logits, model.config)
+  np.testing.assert_array_equal(_tokens(x, model.config), expected)
+  assert len(np.unique(expected)) > 2
+  # No randomness is left.
+  np.testing.assert_array_equal(
+      x, model.sample(z, temperature=0, seed=3, **more))
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1.0])
+def test_draws_follow_the_decoders_distribution(flat, temperature):
+  # One z drawn many times: the first step's and, given the first token, the
+  # second step's frequencies are the softmax of the teacher-forced logits.
+  n = 4000
+  z = np.tile(np.random.default_rng(2).normal(size=(1, 4)), (n, 1))
+  x = flat.sample(z, temperature=temperature, seed=0)
+  likeliest = x[:, 0].sum(0).argmax()
+  same = x[:, 0, likeliest] == 1
+  logits = _teacher_forced(
+      flat, x[same][:1], z[:1].astype(np.float32))[0, :2] / temperature
+  expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+  # Five standard errors.
+  np.testing.assert_allclose(x[:, 0].mean(0), expected[0], atol=0.04)
+  np.testing.assert_allclose(
+      x[same][:, 1].mean(0), expected[1], atol=2.5 / np.sqrt(same.sum()))
+  assert expected.max() < 0.99
+
+
+@pytest.mark.parametrize('case', ['hierarchy'], indirect=True)
+def test_a_control_is_heard(case):
+  model, z, more = case
+  other = model.sample(z, temperature=0, controls=-more['controls'])
+  assert (other != model.sample(z, temperature=0, **more)).any()
+  steps = model.config.max_seq_len
+  late = np.repeat(more['controls'][:, None], steps, axis=1)
+  np.testing.assert_array_equal(
+      model.sample(z, seed=0, controls=late), model.sample(z, seed=0, **more))
+  late[:, -1] *= -5
+  changed = model.sample(z, seed=0, controls=late)
+  np.testing.assert_array_equal(
+      changed[:, :-1], model.sample(z, seed=0, **more)[:, :-1])
+
+
+def test_posterior(case):
+  model, z, more = case
+  tokens = _tokens(model.sample(z, seed=0, **more), model.config)
+  mu, sigma = model.encode(tokens, **more)
+  assert mu.shape == sigma.shape == (6, model.config.z_size)
+  assert mu.dtype == sigma.dtype == np.float32
+  assert (sigma > 0).all()
+  assert mu.std(0).min() > 1e-3
+  # First and last step alike are heard, in both directions.
+  for step in (0, -1):
+    other = tokens.copy()
+    other[:, step, 0] = (other[:, step, 0] + 1) % model.config.output_depths[0]
+    assert np.abs(model.encode(other, **more)[0] - mu).max(1).min() > 1e-5
+
+
+def test_teacher_forcing_does_not_look_ahead(case):
+  model, z, more = case
+  x = model.sample(z, seed=0, **more)
+  logits = _teacher_forced(model, x, z, **more)
+  assert logits.shape == x.shape
+  other = x.copy()
+  other[:, 4] = np.roll(other[:, 4], 1, axis=-1)
+  changed = np.abs(_teacher_forced(model, other, z, **more) - logits)
+  assert (changed[:, :5] == 0).all()
+  assert changed[:, 5].max() > 1e-3
+
+
+@pytest.mark.parametrize(('z', 'more', 'complaint'), [
+    (np.zeros((2, 3)), {}, r'z must have shape \[n, 4\], got \[2, 3\]'),
+    (np.zeros(4), {}, r'z must have shape \[n, 4\], got \[4\]'),
+    (np.zeros((2, 4)), {'temperature': -0.1}, 'temperature'),
+    (np.zeros((2, 4)), {'temperature': float('nan')}, 'temperature'),
+    (np.zeros((2, 4)), {'temperature': float('inf')}, 'temperature'),
+    (np.zeros((2, 4)), {'controls': np.zeros((2, 2))}, r'got \[2, 8, 2\]'),
+])
+def test_what_cannot_be_sampled(flat, z, more, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    flat.sample(z, **more)
+
+
+@pytest.mark.parametrize('controls', [
+    None, np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 5, 2)), np.zeros(2)])
+def test_controls_of_another_shape_are_refused(controls):
+  model = music_vae.MusicVae(_HIERARCHY)
+  with pytest.raises(ValueError, match='controls'):
+    model.sample(np.zeros((2, 4)), controls=controls)
+  with pytest.raises(ValueError, match='controls'):
+    model.encode(np.zeros((2, 6, 2), int), controls)
+
+
+def test_scheduled_sampling_is_for_flat_decoders():
+  with pytest.raises(ValueError, match='set sampling_schedule=constant'):
+    music_vae.MusicVae(
+        dataclasses.replace(_HIERARCHY, sampling_schedule='exponential'))
+
+
+# --- Files.
+
+
+def _weights(model):
+  return [np.array(w) for w in model.encoder.weights + model.decoder.weights]
+
+
+@pytest.fixture
+def folder(flat, tmp_path):
+  """A checkpoint of the flat model."""
+  flat.config.save(tmp_path / 'config.json')
+  magenta_weights.save(flat, tmp_path / 'weights.npz')
+  return tmp_path
+
+
+@pytest.mark.parametrize('config', [_FLAT, _HIERARCHY])
+@pytest.mark.parametrize('form', ['float32', 'float16', 'model.ckpt-0'])
+def test_weights_are_read_as_written(tmp_path, config, form):
+  model, other = _model(config), _model(config, seed=5)
+  npz = form.startswith('float')
+  path = tmp_path / ('weights.npz' if npz else form)
+  magenta_weights.save(model, path, dtype=form if npz else 'float32')
+  for where in [path] if npz else [path, tmp_path]:
+    assert magenta_weights.load(other, where) == []
+    for ours, theirs in zip(_weights(model), _weights(other), strict=True):
+      assert theirs.dtype == np.float32
+      np.testing.assert_array_equal(
+          theirs, ours.astype('float16') if form == 'float16' else ours)
+  if npz:
+    assert {a.dtype.name for a in magenta_weights.read(path).values()} == {form}
+
+
+def test_a_loaded_model_samples_the_same(folder, flat):
+  z = np.random.default_rng(4).normal(size=(6, 4))
+  np.testing.assert_array_equal(
+      music_vae.load(folder).sample(z, seed=1), flat.sample(z, seed=1))
+
+
+def _check_refused(folder, complaint, error=ValueError):
+  with pytest.raises(error) as info:
+    music_vae.load(folder)
+  assert '\n' not in str(info.value)
+  assert str(folder) in str(info.value)
+  assert complaint in str(info.value)
+
+
+@pytest.mark.parametrize('name', ['config.json', 'weights.npz'])
+def test_a_missing_file_is_told(folder, name):
+  (folder / name).unlink()
+  _check_refused(folder, f'it has no {name}', FileNotFoundError)
+
+
+def test_a_missing_folder_is_told(tmp_path):
+  _check_refused(tmp_path / 'nowhere', 'it has no config', FileNotFoundError)
+
+
+def test_a_damaged_config_is_told(folder):
+  (folder / 'config.json').write_text('{')
+  _check_refused(folder, 'is not the config of a MusicVAE')
+
+
+@pytest.mark.parametrize('share', [0, 0.001, 0.5, 0.99])
+def test_truncated_weights_are_told(folder, share):
+  content = (folder / 'weights.npz').read_bytes()
+  (folder / 'weights.npz').write_bytes(content[:int(len(content) * share)])
+  _check_refused(folder, 'is not a whole .npz of plain arrays')
+
+
+def test_flipped_bytes_are_told(folder):
+  content = bytearray((folder / 'weights.npz').read_bytes())
+  random = np.random.default_rng(0)
+  # The data of the arrays are under a checksum; each place has a way to fail.
+  for position in random.integers(len(content) // 10, len(content) // 2, 30):
+    damaged = content.copy()
+    damaged[position] ^= 0xff
+    (folder / 'weights.npz').write_bytes(damaged)
+    _check_refused(folder, 'is not a whole .npz of plain arrays')
+
+
+@pytest.mark.parametrize('kind', ['text', 'npy', 'pickle'])
+def test_other_files_of_that_name_are_told(folder, kind):
+  path = folder / 'weights.npz'
+  path.unlink()
+  if kind == 'text':
+    path.write_text('These are no weights.')
+  else:
+    array = (np.zeros(3) if kind == 'npy'
+             else np.array([{'a': 1}], dtype=object))
+    with path.open('wb') as file:
+      np.save(file, array, allow_pickle=True)
+  _check_refused(folder, 'is not a whole .npz of plain arrays')
+
+
+class _Bomb:
+
+  def __reduce__(self):
+    return (pytest.fail, ('unpickled',))
+
+
+def test_pickles_in_an_npz_are_not_opened(folder):
+  arrays = dict(np.load(folder / 'weights.npz'))
+  arrays['encoder|mu|bias'] = np.array([_Bomb()], dtype=object)
+  np.savez(folder / 'weights.npz', **arrays)
+  _check_refused(folder, 'is not a whole .npz of plain arrays')
+
+
+@pytest.mark.parametrize(('change', 'complaint'), [
+    (lambda a: a * np.nan, 'encoder/mu/kernel is not finite'),
+    (lambda a: a + np.inf, 'encoder/mu/kernel is not finite'),
+    (lambda a: a[:, :-1], 'has shape [14, 3], not [14, 4]'),
+    (lambda a: a[:-1], 'has shape [13, 4], not [14, 4]'),
+    (lambda a: a.ravel(), 'has shape [56], not [14, 4]'),
+    (lambda a: a[0, 0], 'has shape [], not [14, 4]'),
+    (lambda a: a.astype(str), 'is damaged: encoder/mu/kernel is'),
+    (lambda a: a.astype(int), 'is damaged: encoder/mu/kernel is int64'),
+    (lambda a: None, 'it lacks encoder/mu/kernel'),
+])
+def test_weights_of_another_model_are_told(folder, change, complaint):
+  arrays = dict(np.load(folder / 'weights.npz'))
+  changed = change(arrays.pop('encoder|mu|kernel'))
+  if changed is not None:
+    arrays['encoder|mu|kernel'] = changed
+  np.savez(folder / 'weights.npz', **arrays)
+  _check_refused(folder, complaint)
+
+
+def test_a_kernel_with_fewer_rows_is_no_control(folder):
+  # Only the rows of the control may be lacking, and this model has none.
+  arrays = dict(np.load(folder / 'weights.npz'))
+  name, = (n for n in arrays if 'cell_0' in n and 'decoder' in n
+           and n.endswith('kernel'))
+  arrays[name] = arrays[name][2:]
+  np.savez(folder / 'weights.npz', **arrays)
+  _check_refused(folder, 'is not a checkpoint of cat-mel_2bar_small')
+
+
+def test_no_array_is_assigned_before_all_are_checked(folder, flat):
+  arrays = dict(np.load(folder / 'weights.npz'))
+  arrays['decoder|output_projection|bias'] *= np.nan
+  np.savez(folder / 'weights.npz', **arrays)
+  model = _model(_FLAT, seed=5)
+  before = _weights(model)
+  with pytest.raises(ValueError, match='not finite'):
+    magenta_weights.load(model, folder / 'weights.npz')
+  for ours, theirs in zip(_weights(model), before, strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_arrays_are_plain_and_compressed(folder):
+  with zipfile.ZipFile(folder / 'weights.npz') as archive:
+    assert {i.compress_type for i in archive.infolist()} == {
+        zipfile.ZIP_DEFLATED}
+  assert all(
+      name.split('|')[0] in ('encoder', 'decoder')
+      for name in np.load(folder / 'weights.npz').files)
+
+
+@pytest.mark.parametrize('part', ['.index', '.data-00000-of-00001'])
+def test_a_damaged_tensorflow_checkpoint_is_told(flat, tmp_path, part):
+  prefix = tmp_path / 'model.ckpt-3'
+  magenta_weights.save(flat, prefix)
+  path = tmp_path / f'model.ckpt-3{part}'
+  path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(ValueError, match='cannot be read as') as info:
+    magenta_weights.read(prefix)
+  assert '\n' not in str(info.value)
+
+
+def test_a_missing_tensorflow_checkpoint_is_told(flat, tmp_path):
+  with pytest.raises(FileNotFoundError, match='no checkpoint at'):
+    magenta_weights.read(tmp_path / 'model.ckpt-3')
+  with pytest.raises(FileNotFoundError, match='holds 0 checkpoints'):
+    magenta_weights.read(tmp_path)
+  for name in ('a', 'b'):
+    magenta_weights.save(flat, tmp_path / name)
+  (tmp_path / 'checkpoint').unlink()
+  with pytest.raises(FileNotFoundError, match='holds 2 checkpoints'):
+    magenta_weights.read(tmp_path)
