@@ -1,8 +1,15 @@
 """Fixtures that several tests share."""
 
+import importlib
 import pathlib
+import signal
+import sys
 
 import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from va_magenta import command
 
 _SHARED_DATA = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
@@ -13,3 +20,33 @@ def shared_data():
   if not _SHARED_DATA.is_dir():
     pytest.skip(f'research data is not at {_SHARED_DATA}')
   return _SHARED_DATA
+
+
+def _import_command(name):
+  """A command's module, with the flags of all other commands forgotten."""
+  for module, defined in flags.FLAGS.flags_by_module_dict().items():
+    if module.startswith('va_magenta.va_magenta_'):
+      for flag in list(defined):
+        delattr(flags.FLAGS, flag.name)
+  sys.modules.pop(f'va_magenta.{name}', None)
+  return importlib.import_module(f'va_magenta.{name}')
+
+
+@pytest.fixture
+def run_command(monkeypatch, capsys):
+  """Runs a command in this process: its name, arguments -> (code, out, err)."""
+  handler = signal.getsignal(signal.SIGTERM)
+
+  def function(name, *args):
+    module = _import_command(name)
+    monkeypatch.setattr(sys, 'argv', [name, *args])
+    capsys.readouterr()
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
+      flags.FLAGS.unparse_flags()
+      command.run(module.main)
+    out, err = capsys.readouterr()
+    return info.value.code or 0, out, err
+
+  yield function
+  signal.signal(signal.SIGTERM, handler)
+  flags.FLAGS.mark_as_parsed()

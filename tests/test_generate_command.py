@@ -1,5 +1,6 @@
 """va_magenta_generate: what it prints and writes, and every bad input."""
 
+import functools
 import json
 import os
 import pathlib
@@ -9,11 +10,9 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
-from va_magenta import command, generation, va_magenta_generate
+from va_magenta import generation
 from va_magenta.image_to_va import model
 from va_magenta.va import VA
 
@@ -21,21 +20,10 @@ COMMAND = [sys.executable, '-m', 'va_magenta.va_magenta_generate']
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-  """Runs the command in this process: (exit code, stdout, stderr)."""
+def run(tmp_path, monkeypatch, run_command):
+  """Runs the command in an empty folder: (exit code, stdout, stderr)."""
   monkeypatch.chdir(tmp_path)
-
-  def function(*args):
-    monkeypatch.setattr(sys, 'argv', ['va_magenta_generate', *args])
-    capsys.readouterr()
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
-      flags.FLAGS.unparse_flags()
-      command.run(va_magenta_generate.main)
-    out, err = capsys.readouterr()
-    return info.value.code or 0, out, err
-
-  yield function
-  flags.FLAGS.mark_as_parsed()
+  return functools.partial(run_command, 'va_magenta_generate')
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """va_magenta_train: MIDI files become a checkpoint, kill or no kill."""
 
+import functools
 import json
 import multiprocessing.pool
 import signal
@@ -10,10 +11,6 @@ import types
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
-
-from va_magenta import command, va_magenta_train
 
 _NUM_PIECES = 24
 _NUM_STEPS = 12
@@ -65,25 +62,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capfd):
-  """Runs the command in this process: (exit code, stdout, stderr)."""
+def run(folder, monkeypatch, run_command):
+  """Runs the command in `folder`: (exit code, stdout, stderr)."""
   monkeypatch.chdir(folder)
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
   # Threads need not import Magenta again.
   threads = types.SimpleNamespace(Pool=multiprocessing.pool.ThreadPool)
   monkeypatch.setattr('multiprocessing.get_context', lambda method: threads)
-
-  def function(*args):
-    monkeypatch.setattr(sys, 'argv', ['va_magenta_train', *args])
-    capfd.readouterr()
-    with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
-      flags.FLAGS.unparse_flags()
-      command.run(va_magenta_train.main)
-    out, err = capfd.readouterr()
-    return info.value.code or 0, out, err
-
-  yield function
-  flags.FLAGS.mark_as_parsed()
+  return functools.partial(run_command, 'va_magenta_train')
 
 
 def _weights(run_dir):

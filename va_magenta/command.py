@@ -1,9 +1,10 @@
 """What the commands share: quiet start, one-line errors, exit codes.
 
-The rule of the house: whatever a user can put right is raised as `ValueError`
-or `OSError` with a message of one line that says what, where, and what would be
-right. A command prints that line and exits with 1; `--verbosity=1` adds the
-traceback. Anything else is a bug of ours and keeps its traceback.
+The rule of the house: whatever a user can put right is raised as `ValueError`,
+`OSError` or `ImportError` with a message of one line that says what, where, and
+what would be right. A command prints that line and exits with 1;
+`--verbosity=1` adds the traceback. Anything else is a bug of ours and keeps its
+traceback.
 """
 
 import os
@@ -45,7 +46,7 @@ def run(main: Callable[[Sequence[str]], int | None]):
   def checked_main(argv: Sequence[str]) -> int | None:
     try:
       return main(argv)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
       if logging.get_verbosity() >= logging.DEBUG:
         raise
       _fail(_message(error))
@@ -56,8 +57,11 @@ def run(main: Callable[[Sequence[str]], int | None]):
 
 
 def _raise_exit(signal_number, frame):
-  del frame
-  sys.exit(128 + signal_number)
+  del signal_number, frame
+  # Libraries have handlers that swallow any exception: then it comes again.
+  signal.signal(signal.SIGALRM, _raise_exit)
+  signal.alarm(2)
+  sys.exit(128 + signal.SIGTERM)
 
 
 def _fail(message: str, exit_code: int = 1):

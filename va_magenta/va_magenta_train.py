@@ -71,7 +71,7 @@ def main(argv):
       config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
       warm_start=warm_start, freeze=FLAGS.freeze, seed=FLAGS.seed)
   for name, value in figures.items():
-    print(f'test {name}: {value:.4f}')
+    print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
   print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')
 
 

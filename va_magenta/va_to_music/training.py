@@ -10,6 +10,7 @@ import dataclasses
 import json
 import pathlib
 import time
+import zipfile
 
 import keras
 import numpy as np
@@ -79,7 +80,8 @@ def transpose(tokens: np.ndarray, config: Config, random) -> np.ndarray:
   low = np.maximum(low, _FIRST_PITCH - pitch.min((1, 2)))
   high = np.minimum(high, _MELODY_DEPTH - 1 - pitch.max((1, 2)))
   shift = random.integers(low, high, endpoint=True)
-  return np.where(sounding, tokens + shift[:, None, None], tokens)
+  return np.where(
+      sounding, tokens + shift[:, None, None], tokens).astype(tokens.dtype)
 
 
 @keras.saving.register_keras_serializable('va_magenta')
@@ -105,15 +107,19 @@ def _save_state(model: MusicVae, path: pathlib.Path):
 
 def _load_state(model: MusicVae, path: pathlib.Path):
   variables = [*model.variables, *model.optimizer.variables]
-  with np.load(path, allow_pickle=False) as saved:
-    if len(saved.files) != len(variables) or any(
-        saved[str(i)].shape != tuple(v.shape)
-        for i, v in enumerate(variables)):
-      raise ValueError(
-          f'{path} is the state of another run: choose another --run_dir, or '
-          'the flags that this one was started with')
-    for i, variable in enumerate(variables):
-      variable.assign(saved[str(i)])
+  try:
+    saved = dict(np.load(path, allow_pickle=False))
+  except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    raise ValueError(
+        f'{path} is damaged ({error}): remove it to begin the run again'
+    ) from error
+  if len(saved) != len(variables) or any(
+      saved[str(i)].shape != tuple(v.shape) for i, v in enumerate(variables)):
+    raise ValueError(
+        f'{path} is the state of another run: choose another --run_dir, or '
+        'the flags that this one was started with')
+  for i, variable in enumerate(variables):
+    variable.assign(saved[str(i)])
 
 
 class _Progress(keras.callbacks.Callback):
@@ -137,6 +143,11 @@ class _Progress(keras.callbacks.Callback):
   def on_train_batch_end(self, batch, logs=None):
     self.step += 1
     self.bar.update()
+    if self.step % self.log_every == 0 or self.step == self.num_steps:
+      if not np.isfinite(logs['loss']):
+        raise ValueError(
+            f'the loss is {logs["loss"]} at step {self.step}: try a smaller '
+            f'learning_rate; what was saved last in {self.run_dir} is whole')
     if self.step % self.log_every == 0:
       rate = float(keras.ops.convert_to_numpy(
           self.model.optimizer.learning_rate))
@@ -150,8 +161,9 @@ class _Progress(keras.callbacks.Callback):
       self.save()
 
   def save(self):
-    _save_state(self.model, self.run_dir / 'train' / 'state.npz')
+    # The state last: a run that is killed in between does these steps again.
     magenta_weights.save(self.model, self.run_dir / 'weights.npz')
+    _save_state(self.model, self.run_dir / 'train' / 'state.npz')
     if len(self.validation):
       figures = {
           name: float(values.mean()) for name, values in evaluate(
