@@ -34,6 +34,8 @@ PROGRAM = textwrap.dedent('''
       if do == 'bug':
         raise KeyError('ours')
       if do == 'interrupt':
+        # A shell's background jobs are started with SIGINT ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
       if do == 'arguments':
