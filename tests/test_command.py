@@ -1,7 +1,5 @@
 """Commands fail with one line and exit code 1, and help without TensorFlow."""
 
-import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -59,8 +57,7 @@ def probe(tmp_path):
   def start(*args):
     return subprocess.Popen(
         [sys.executable, 'probe.py', *args], cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {'PYTHONPATH': str(pathlib.Path(__file__).parents[1])})
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
   return start
 

@@ -107,6 +107,15 @@ def test_wheel_is_small(wheel):
   assert sum(info.compress_size for info in wheel.infolist()) < 60e6
 
 
+def test_clone_works_from_its_own_folder(tree):
+  output = _python(
+      '-c',
+      'import va_magenta.datasets; from va_magenta import checkpoints; '
+      "print(checkpoints.path('image_va'))",
+      cwd=tree)
+  assert pathlib.Path(output.strip()) == tree / 'checkpoints' / 'image_va'
+
+
 @pytest.fixture
 def libraries(tmp_path):
   """The libraries that are installed here, without va_magenta itself."""

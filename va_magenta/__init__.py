@@ -7,10 +7,18 @@ and the music is heard back as a point.
   sequences = va_magenta.generate('picture.jpg')  # list of NoteSequence
 """
 
+import pathlib
+
 from va_magenta.va import VA, Quadrant, Scale
 
 __version__ = '0.1.0'
 __all__ = ['VA', 'Quadrant', 'Scale', 'generate', 'generate_and_save']
+
+# Installed, datasets/ and checkpoints/ stand within this package; in a clone
+# they stand beside it, and Python run in the clone's folder must find them too.
+_CLONE = pathlib.Path(__file__).parents[1]
+if (_CLONE / 'setup.py').is_file():
+  __path__.append(str(_CLONE))
 
 
 def __getattr__(name):
