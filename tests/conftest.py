@@ -5,6 +5,7 @@ import pathlib
 import signal
 import sys
 
+import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
@@ -20,6 +21,25 @@ def shared_data():
   if not _SHARED_DATA.is_dir():
     pytest.skip(f'research data is not at {_SHARED_DATA}')
   return _SHARED_DATA
+
+
+@pytest.fixture(scope='session')
+def random_music_vae():
+  """Makes a MusicVae whose weights are all random and large: (config, seed).
+
+  Those that begin as zeros, and those that begin small, would hide a mistake.
+  """
+  def function(config, seed=0):
+    from va_magenta.va_to_music import music_vae
+
+    model = music_vae.MusicVae(config, seed=seed)
+    random = np.random.default_rng(seed)
+    for weight in model.encoder.weights + model.decoder.weights:
+      scale = 2 / np.sqrt(weight.shape[0]) if len(weight.shape) > 1 else 0.3
+      weight.assign(random.normal(size=weight.shape) * scale)
+    return model
+
+  return function
 
 
 def _import_command(name):

@@ -65,6 +65,7 @@ def test_a_folder_in_the_way_stays(tmp_path):
 
 def test_a_missing_folder_is_an_os_error(tmp_path):
   path = tmp_path / 'missing' / 'file'
-  with pytest.raises(FileNotFoundError), files.writing(path):
+  with pytest.raises(FileNotFoundError) as info, files.writing(path):
     pytest.fail('there is nothing to write to')
+  assert info.value.filename == str(path)
   assert not path.parent.exists()

@@ -137,21 +137,18 @@ def _without(monkeypatch, package):
   monkeypatch.setattr(sys, 'meta_path', [_Missing(package), *sys.meta_path])
 
 
-def test_a_missing_magenta_is_one_line(compat, monkeypatch):
-  _without(monkeypatch, 'magenta')
+@pytest.mark.parametrize(('package', 'remedy'), [
+    ('magenta', 'pip install --no-deps -r requirements.txt'),
+    ('tf_slim', "No module named 'tf_slim'"),  # What Magenta itself imports.
+])
+def test_what_is_missing_is_named_in_one_line(
+    compat, monkeypatch, package, remedy):
+  _without(monkeypatch, package)
   with pytest.raises(ModuleNotFoundError) as info:
     importlib.import_module('va_magenta.magenta_compat')
-  assert info.value.name == 'magenta'
+  assert info.value.name == package
+  assert remedy in str(info.value)
   assert '\n' not in str(info.value)
-  assert 'pip install --no-deps -r requirements.txt' in str(info.value)
-
-
-def test_what_magenta_itself_lacks_keeps_its_name(compat, monkeypatch):
-  _without(monkeypatch, 'tf_slim')
-  with pytest.raises(ModuleNotFoundError) as info:
-    importlib.import_module('va_magenta.magenta_compat')
-  assert info.value.name == 'tf_slim'
-  assert 'Magenta is not installed' not in str(info.value)
 
 
 def test_a_protobuf_that_breaks_magenta_is_refused(compat, monkeypatch):
@@ -177,4 +174,5 @@ def test_generating_imports_no_magenta():
       [sys.executable, '-c', program], capture_output=True, text=True,
       check=False)
   assert process.returncode == 0, process.stderr
-  assert process.stdout == '[]\n'
+  # pyfluidsynth, too, has something to say where CI is set.
+  assert process.stdout.splitlines()[-1] == '[]'

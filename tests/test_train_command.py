@@ -1,13 +1,12 @@
 """va_magenta_train: MIDI files become a checkpoint, kill or no kill."""
 
+import concurrent.futures
 import functools
 import json
-import multiprocessing.pool
 import signal
 import subprocess
 import sys
 import textwrap
-import types
 
 import numpy as np
 import pytest
@@ -67,8 +66,10 @@ def run(folder, monkeypatch, run_command):
   monkeypatch.chdir(folder)
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
   # Threads need not import Magenta again.
-  threads = types.SimpleNamespace(Pool=multiprocessing.pool.ThreadPool)
-  monkeypatch.setattr('multiprocessing.get_context', lambda method: threads)
+  monkeypatch.setattr(
+      concurrent.futures, 'ProcessPoolExecutor',
+      lambda workers, context, *more: concurrent.futures.ThreadPoolExecutor(
+          workers, '', *more))
   return functools.partial(run_command, 'va_magenta_train')
 
 

@@ -16,10 +16,17 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   Args:
     path: where the file shall be; its folder must exist. The temporary name
       lies in the same folder and ends in the same suffix.
+
+  Raises:
+    OSError: if the folder is missing or cannot be written to.
   """
   path = pathlib.Path(path)
-  handle, name = tempfile.mkstemp(
-      prefix='.', suffix=path.suffix, dir=path.parent)
+  try:
+    handle, name = tempfile.mkstemp(
+        prefix='.', suffix=path.suffix, dir=path.parent)
+  except OSError as error:
+    error.filename = str(path)  # And not the temporary name.
+    raise
   os.close(handle)
   temporary = pathlib.Path(name)
   try:

@@ -81,6 +81,14 @@ def test_bad_hyperparameters_are_one_line(hparams, complaint):
   assert complaint in _one_line(info)
 
 
+def test_rates_may_be_fractions_where_magenta_writes_whole_numbers():
+  pytest.importorskip('va_magenta.magenta_compat')
+  config = configs.from_magenta(
+      'cat-mel_2bar_small', 'sampling_rate=0.5,free_bits=1.5,max_beta=1')
+  assert (config.sampling_rate, config.free_bits, config.max_beta) == (
+      0.5, 1.5, 1.0)
+
+
 @pytest.mark.parametrize('name', ['cat-mel_4bar', 'groovae_2bar_humanize', ''])
 def test_an_unknown_name_lists_the_known(name):
   pytest.importorskip('va_magenta.magenta_compat')
@@ -137,3 +145,6 @@ def test_converters_keep_every_example_of_a_piece():
   assert isinstance(converter, compat.data.BaseNoteSequenceConverter)
   assert converter.max_tensors_per_notesequence is None
   assert not converter.is_training
+  # And Magenta's own is as it was.
+  magentas = compat.configs.CONFIG_MAP['cat-mel_2bar_small'].data_converter
+  assert magentas.max_tensors_per_notesequence == 5

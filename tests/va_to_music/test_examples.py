@@ -1,7 +1,6 @@
 """Examples: what Magenta's converter makes of a corpus, kept for good."""
 
-import multiprocessing.pool
-import types
+import concurrent.futures
 
 import numpy as np
 import pytest
@@ -37,8 +36,10 @@ def converter():
 def convert(tmp_path, monkeypatch, converter):
   """`convert` with threads for workers, which need not import Magenta again."""
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-  threads = types.SimpleNamespace(Pool=multiprocessing.pool.ThreadPool)
-  monkeypatch.setattr('multiprocessing.get_context', lambda method: threads)
+  monkeypatch.setattr(
+      concurrent.futures, 'ProcessPoolExecutor',
+      lambda workers, context, *more: concurrent.futures.ThreadPoolExecutor(
+          workers, '', *more))
 
   def function(cache_dir='cache', **more):
     return examples.convert(
@@ -198,7 +199,7 @@ def test_what_is_no_music_is_left_out_and_counted(convert, corpus, capsys):
 def test_a_finished_corpus_is_only_read(convert, corpus, monkeypatch):
   first = convert(examples_path=str(corpus))
   monkeypatch.setattr(examples._Worker, 'convert', None)
-  monkeypatch.setattr('multiprocessing.get_context', pytest.fail)
+  monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', pytest.fail)
   _same(first, convert(examples_path=str(corpus)))
 
 
@@ -237,8 +238,41 @@ def test_another_corpus_in_the_same_cache_is_another_corpus(
   _midi(corpus / 'piece 5.mid', 5)
   more = convert(examples_path=str(corpus))
   assert len(more.tokens) > len(first.tokens)
+  _midi(corpus / 'piece 5.mid', 6)  # The same name, other music.
+  other = convert(examples_path=str(corpus))
+  assert (other.tokens[other.piece == 5] != more.tokens[more.piece == 5]).any()
   convert(examples_path=str(corpus), max_per_piece=1)
-  assert len(list((tmp_path / 'cache').iterdir())) == 3
+  assert len(list((tmp_path / 'cache').iterdir())) == 4
+
+
+def test_a_damaged_block_is_told(convert, corpus, tmp_path):
+  convert(examples_path=str(corpus))
+  block, = (tmp_path / 'cache').rglob('*.npz')
+  block.write_bytes(block.read_bytes()[:100])
+  with pytest.raises(ValueError, match='00000.npz is damaged .* remove it'):
+    convert(examples_path=str(corpus))
+
+
+def test_a_killed_process_is_told(convert, corpus, monkeypatch):
+  def killed(piece):
+    raise concurrent.futures.process.BrokenProcessPool('terminated abruptly')
+
+  monkeypatch.setattr(examples._Worker, 'convert', killed)
+  with pytest.raises(OSError, match='was killed.*run it again'):
+    convert(examples_path=str(corpus))
+
+
+def test_midi_and_records_may_stand_side_by_side(convert, corpus):
+  import note_seq
+  import tensorflow as tf
+
+  with tf.io.TFRecordWriter(str(corpus / 'a.tfrecord')) as writer:
+    writer.write(note_seq.midi_file_to_note_sequence(
+        str(corpus / 'piece 0.mid')).SerializeToString())
+  (corpus / 'piece 0.mid').unlink()
+  found = convert(examples_path=f'{corpus}/*')
+  assert found.names == ['piece 1', 'piece 2', 'piece 3', 'a.tfrecord:0']
+  assert sorted(set(found.piece)) == [0, 1, 2, 3]
 
 
 def test_at_most_so_many_a_piece(convert, corpus):

@@ -28,18 +28,10 @@ def _magenta_config(name, hparams):
   return config
 
 
-def _model_of(name, hparams, seed=0, control_depth=0):
-  """A model whose weights are all random, zeros and small ones too."""
-  config = configs.from_magenta(
-      name, ','.join(filter(None, [
-          hparams, 'sampling_schedule=constant,sampling_rate=0',
-          f'control_depth={control_depth}'])))
-  model = music_vae.MusicVae(config, seed=seed)
-  random = np.random.default_rng(seed)
-  for weight in model.encoder.weights + model.decoder.weights:
-    scale = 1.5 / np.sqrt(weight.shape[0]) if len(weight.shape) > 1 else 0.3
-    weight.assign(random.normal(size=weight.shape) * scale)
-  return model
+def _config(name, control_depth=0):
+  return configs.from_magenta(name, ','.join(filter(None, [
+      _HPARAMS[name], 'sampling_schedule=constant,sampling_rate=0',
+      f'control_depth={control_depth}'])))
 
 
 def _tokens(config, seed=1):
@@ -50,10 +42,10 @@ def _tokens(config, seed=1):
 
 
 @pytest.fixture(params=list(_HPARAMS))
-def case(request, tmp_path):
+def case(request, tmp_path, random_music_vae):
   """(our model, Magenta's config, folder of a checkpoint of our weights)."""
   name = request.param
-  model = _model_of(name, _HPARAMS[name])
+  model = random_music_vae(_config(name))
   magenta_weights.save(model, tmp_path / 'model.ckpt-0')
   return model, _magenta_config(name, _HPARAMS[name]), tmp_path
 
@@ -130,10 +122,11 @@ def test_magentas_checkpoint_loads_into_our_model(case):
 
 
 @pytest.mark.parametrize('name', list(_HPARAMS))
-def test_controls_added_to_a_checkpoint_change_nothing_at_first(name, tmp_path):
-  model = _model_of(name, _HPARAMS[name])
+def test_controls_added_to_a_checkpoint_change_nothing_at_first(
+    name, tmp_path, random_music_vae):
+  model = random_music_vae(_config(name))
   magenta_weights.save(model, tmp_path / 'weights.npz')
-  wider = _model_of(name, _HPARAMS[name], seed=7, control_depth=2)
+  wider = random_music_vae(_config(name, control_depth=2), seed=7)
   magenta_weights.load(wider, tmp_path / 'weights.npz')
   tokens = _tokens(model.config)
   controls = np.random.default_rng(4).uniform(-1, 1, (_BATCH_SIZE, 2))

@@ -18,25 +18,16 @@ _HIERARCHY = Config(
     control_depth=2)
 
 
-def _model(config, seed=0):
-  """A model whose weights are all random and large enough to matter."""
-  model = music_vae.MusicVae(config, seed=seed)
-  random = np.random.default_rng(seed)
-  for weight in model.encoder.weights + model.decoder.weights:
-    scale = 2 / np.sqrt(weight.shape[0]) if len(weight.shape) > 1 else 0.3
-    weight.assign(random.normal(size=weight.shape) * scale)
-  return model
-
-
 @pytest.fixture(scope='module')
-def flat():
-  return _model(_FLAT)
+def flat(random_music_vae):
+  return random_music_vae(_FLAT)
 
 
 @pytest.fixture(scope='module', params=['flat', 'hierarchy'])
-def case(request, flat):
+def case(request, flat, random_music_vae):
   """(model, z, what `sample` and `encode` take besides)."""
-  model = flat if request.param == 'flat' else _model(_HIERARCHY)
+  model = (
+      flat if request.param == 'flat' else random_music_vae(_HIERARCHY))
   random = np.random.default_rng(1)
   controls = random.uniform(-1, 1, (6, 2)).astype(np.float32)
   return (model, random.normal(size=(6, 4)).astype(np.float32),
@@ -112,6 +103,13 @@ def test_draws_follow_the_decoders_distribution(flat, temperature):
   assert expected.max() < 0.99
 
 
+def test_a_temperature_near_zero_is_zero(case):
+  model, z, more = case
+  np.testing.assert_array_equal(
+      model.sample(z, temperature=1e-40, seed=3, **more),
+      model.sample(z, temperature=0, **more))
+
+
 @pytest.mark.parametrize('case', ['hierarchy'], indirect=True)
 def test_a_control_is_heard(case):
   model, z, more = case
@@ -157,6 +155,7 @@ def test_teacher_forcing_does_not_look_ahead(case):
 @pytest.mark.parametrize(('z', 'more', 'complaint'), [
     (np.zeros((2, 3)), {}, r'z must have shape \[n, 4\], got \[2, 3\]'),
     (np.zeros(4), {}, r'z must have shape \[n, 4\], got \[4\]'),
+    (np.full((2, 4), np.nan), {}, 'z has numbers that are not finite'),
     (np.zeros((2, 4)), {'temperature': -0.1}, 'temperature'),
     (np.zeros((2, 4)), {'temperature': float('nan')}, 'temperature'),
     (np.zeros((2, 4)), {'temperature': float('inf')}, 'temperature'),
@@ -168,13 +167,46 @@ def test_what_cannot_be_sampled(flat, z, more, complaint):
 
 
 @pytest.mark.parametrize('controls', [
-    None, np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 5, 2)), np.zeros(2)])
-def test_controls_of_another_shape_are_refused(controls):
+    None, np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 5, 2)), np.zeros(2),
+    np.full((2, 2), np.inf)])
+def test_bad_controls_are_refused(controls):
   model = music_vae.MusicVae(_HIERARCHY)
   with pytest.raises(ValueError, match='controls'):
     model.sample(np.zeros((2, 4)), controls=controls)
   with pytest.raises(ValueError, match='controls'):
     model.encode(np.zeros((2, 6, 2), int), controls)
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_gradient_of_an_lstm_layer_is_that_of_its_steps(reverse):
+  import tensorflow as tf
+
+  random = np.random.default_rng(0)
+  steps, batch, units = 5, 3, 4
+  layer = music_vae.Lstm(2, (units,))
+  x = tf.constant(random.normal(size=(steps, batch, 2)), 'float32')
+  weights = random.normal(size=(steps, batch, units))
+  state = [tuple(tf.constant(random.normal(size=(batch, units)), 'float32')
+                 for _ in range(2))]
+
+  def step_by_step():
+    after, outputs = state, [None] * steps
+    for t in reversed(range(steps)) if reverse else range(steps):
+      outputs[t], after = layer.step(
+          layer.project(x[t]), after, layer.recurrent_kernel(0))
+    return tf.stack(outputs)
+
+  gradients = []
+  for run in (lambda: layer.run(layer.project(x), state, reverse),
+              step_by_step):
+    with tf.GradientTape() as tape:
+      tape.watch([x, *state[0]])
+      loss = tf.reduce_sum(run() * weights)
+    gradients.append(tape.gradient(
+        loss, [x, *state[0], layer.kernels[0], layer.biases[0]]))
+  for ours, theirs in zip(*gradients, strict=True):
+    assert np.abs(theirs).max() > 0.1
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_scheduled_sampling_is_for_flat_decoders():
@@ -200,8 +232,8 @@ def folder(flat, tmp_path):
 
 @pytest.mark.parametrize('config', [_FLAT, _HIERARCHY])
 @pytest.mark.parametrize('form', ['float32', 'float16', 'model.ckpt-0'])
-def test_weights_are_read_as_written(tmp_path, config, form):
-  model, other = _model(config), _model(config, seed=5)
+def test_weights_are_read_as_written(tmp_path, config, form, random_music_vae):
+  model, other = random_music_vae(config), random_music_vae(config, seed=5)
   npz = form.startswith('float')
   path = tmp_path / ('weights.npz' if npz else form)
   magenta_weights.save(model, path, dtype=form if npz else 'float32')
@@ -319,11 +351,11 @@ def test_a_kernel_with_fewer_rows_is_no_control(folder):
   _check_refused(folder, 'is not a checkpoint of cat-mel_2bar_small')
 
 
-def test_no_array_is_assigned_before_all_are_checked(folder, flat):
+def test_no_array_is_assigned_before_all_are_checked(folder, random_music_vae):
   arrays = dict(np.load(folder / 'weights.npz'))
   arrays['decoder|output_projection|bias'] *= np.nan
   np.savez(folder / 'weights.npz', **arrays)
-  model = _model(_FLAT, seed=5)
+  model = random_music_vae(_FLAT, seed=5)
   before = _weights(model)
   with pytest.raises(ValueError, match='not finite'):
     magenta_weights.load(model, folder / 'weights.npz')

@@ -102,10 +102,22 @@ def test_a_frozen_part_stays_and_the_other_moves(
       np.testing.assert_allclose(array, before[name], atol=0.1)
 
 
-def test_a_run_dir_of_another_config_is_refused(finished):
-  other = dataclasses.replace(_CONFIG, z_size=7)
-  with pytest.raises(ValueError, match='another z_size'):
-    training.train(other, _corpus(), finished[0], num_steps=3)
+@pytest.mark.parametrize(('changes', 'complaint'), [
+    ({'config': dataclasses.replace(_CONFIG, z_size=7)}, 'another z_size'),
+    ({'seed': 1}, 'another seed'),
+    ({'freeze': 'encoder'}, 'another freeze'),
+    ({'warm_start': 'cat-mel_2bar'}, 'another warm_start'),
+    ({'corpus': _corpus(30)}, 'another corpus'),
+    ({'num_steps': 1}, 'has done 2 steps already: --num_steps'),
+])
+def test_a_run_that_is_another_one_is_refused(finished, changes, complaint):
+  folder, _ = finished
+  before = {p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+  flags = {'config': _CONFIG, 'corpus': _corpus(), 'num_steps': 3, **changes}
+  with pytest.raises(ValueError, match=complaint):
+    training.train(**flags, run_dir=folder)
+  assert before == {
+      p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
 
 
 def test_a_corpus_without_training_examples_is_refused(tmp_path):

@@ -4,6 +4,7 @@
 carries its own `config.json`, so that sampling needs no Magenta.
 """
 
+import copy
 import dataclasses
 import json
 import pathlib
@@ -121,7 +122,7 @@ def _magenta_config(name: str):
 
 def data_converter(name: str):
   """Magenta's converter of a config, with every example of a piece kept."""
-  converter = _magenta_config(name).data_converter
+  converter = copy.deepcopy(_magenta_config(name).data_converter)
   converter.set_mode('eval')
   converter.max_tensors_per_notesequence = None
   return converter
@@ -140,7 +141,12 @@ def from_magenta(name: str, hparams: str = '') -> Config:
     ValueError: for an unknown name or hyperparameter.
   """
   magenta = _magenta_config(name)
-  values = type(magenta.hparams)(**magenta.hparams.values())
+  # Some configs write 0 where others write 0.25, and HParams would take the
+  # type of what is written.
+  floats = {f.name for f in dataclasses.fields(Config) if f.type is float}
+  values = type(magenta.hparams)(**{
+      k: float(v) if k in floats else v
+      for k, v in magenta.hparams.values().items()})
   values.add_hparam('control_depth', 0)
   fields = {f.name for f in dataclasses.fields(Config)}
   before = values.values()

@@ -10,12 +10,14 @@ split in every run, and no two examples of one piece fall into different splits.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
 import glob
 import hashlib
 import multiprocessing
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -69,7 +71,7 @@ def find_pieces(examples_path: str) -> list[str]:
         if p.suffix.lower() in ('.mid', '.midi')
     ]
   else:
-    found = glob.glob(path)
+    found = [p for p in glob.glob(path) if os.path.isfile(p)]
   if not found:
     raise FileNotFoundError(
         f'no examples at {examples_path}: give a folder with MIDI files, or a '
@@ -208,46 +210,52 @@ def convert(
     pieces = list(_read_tfds(tfds_name))
   else:
     paths = find_pieces(examples_path)
-    pieces = (
-        [(pathlib.Path(p).stem, p) for p in paths] if _is_midi(paths[0])
-        else list(_read_tfrecords(paths)))
+    pieces = [(pathlib.Path(p).stem, p) for p in paths if _is_midi(p)]
+    pieces += _read_tfrecords([p for p in paths if not _is_midi(p)])
 
   blocks = [
       pieces[i:i + _BLOCK_SIZE] for i in range(0, len(pieces), _BLOCK_SIZE)]
-  key = hashlib.md5(repr(
-      (config_name, max_per_piece, seed, [name for name, _ in pieces])
-  ).encode()).hexdigest()[:12]
+  key = hashlib.md5(repr((
+      config_name, max_per_piece, seed,
+      [(name, _fingerprint(source)) for name, source in pieces],
+  )).encode()).hexdigest()[:12]
   folder = pathlib.Path(cache_dir).expanduser() / f'{config_name}-{key}'
   folder.mkdir(parents=True, exist_ok=True)
 
   todo = [i for i in range(len(blocks)) if not _block(folder, i).exists()]
   if todo:
     left_out = collections.Counter()
-    with multiprocessing.get_context('spawn').Pool(
-        num_workers or os.cpu_count(), _Worker.start,
-        (config_name, max_per_piece, seed)) as pool, tqdm.tqdm(
-            total=len(pieces), desc='converting', unit='piece',
-            initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress:
-      for i in todo:
-        tokens, piece = [], []
-        for j, result in enumerate(
-            pool.imap(_Worker.convert, blocks[i], chunksize=4)):
-          progress.update()
-          if isinstance(result, str):
-            left_out[result] += 1
-            continue
-          tokens.append(result)
-          piece.append(np.full(len(result), i * _BLOCK_SIZE + j, np.int32))
-        with files.writing(_block(folder, i)) as path:
-          np.savez_compressed(
-              path,
-              tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
-              piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
+    pool = concurrent.futures.ProcessPoolExecutor(
+        num_workers or os.cpu_count(), multiprocessing.get_context('spawn'),
+        _Worker.start, (config_name, max_per_piece, seed))
+    try:
+      with pool, tqdm.tqdm(
+          total=len(pieces), desc='converting', unit='piece',
+          initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress:
+        for i in todo:
+          tokens, piece = [], []
+          for j, result in enumerate(
+              pool.map(_Worker.convert, blocks[i], chunksize=4)):
+            progress.update()
+            if isinstance(result, str):
+              left_out[result] += 1
+              continue
+            tokens.append(result)
+            piece.append(np.full(len(result), i * _BLOCK_SIZE + j, np.int32))
+          with files.writing(_block(folder, i)) as path:
+            np.savez_compressed(
+                path,
+                tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
+                piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
+    except concurrent.futures.BrokenExecutor as error:
+      raise OSError(
+          'a process that converted examples was killed, which is what a '
+          f'system short of memory does; what is in {folder} is whole: run it '
+          'again, with more memory') from error
     for reason, count in left_out.most_common():
       print(f'left out: {count} pieces: {reason}')
 
-  loaded = [np.load(_block(folder, i)) for i in range(len(blocks))]
-  loaded = [(b['tokens'], b['piece']) for b in loaded]
+  loaded = [_load_block(_block(folder, i)) for i in range(len(blocks))]
   loaded = [b for b in loaded if len(b[1])]
   if not loaded:
     raise ValueError(
@@ -258,5 +266,23 @@ def convert(
       np.concatenate([p for _, p in loaded]), [name for name, _ in pieces])
 
 
+def _fingerprint(source: str | bytes):
+  """What changes when a piece does."""
+  if isinstance(source, bytes):
+    return hashlib.md5(source).hexdigest()
+  stat = os.stat(source)
+  return stat.st_size, stat.st_mtime_ns
+
+
 def _block(folder: pathlib.Path, i: int) -> pathlib.Path:
   return folder / f'{i:05d}.npz'
+
+
+def _load_block(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+  try:
+    with np.load(path, allow_pickle=False) as block:
+      return block['tokens'], block['piece']
+  except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    raise ValueError(
+        f'{path} is damaged ({error}): remove it, and it is made again'
+    ) from error

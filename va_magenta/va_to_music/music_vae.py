@@ -23,6 +23,7 @@ by side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
 control_depth]`, fed to encoder and decoder at every step.
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -33,9 +34,21 @@ from keras import ops
 
 from va_magenta.va_to_music.configs import Config
 
-# Loops up to this length are written out in the graph, which is quicker to run;
-# longer ones would take too long to compile.
-_MAX_UNROLLED_STEPS = 32
+
+def compiled(function, xla: bool = False):
+  """A function compiled as the Keras backend does that.
+
+  Args:
+    function: takes and returns tensors.
+    xla: whether TensorFlow shall leave it to XLA.
+  """
+  if keras.backend.backend() == 'tensorflow':
+    import tensorflow as tf
+    return tf.function(function, autograph=False, jit_compile=xla)
+  if keras.backend.backend() == 'jax':
+    import jax
+    return jax.jit(function)
+  return function
 
 
 def one_hot(tokens, output_depths):
@@ -57,11 +70,10 @@ def shift(x):
   return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
 
-def _lstm_update(gates, c):
-  """One LSTM update from summed gates `[batch, 4 units]`: new (c, h)."""
+def _activate(gates):
+  """Summed gates `[batch, 4 units]` as i, j, f, o, each `[batch, units]`."""
   i, j, f, o = ops.split(gates, 4, axis=-1)
-  c = c * ops.sigmoid(f + 1.0) + ops.sigmoid(i) * ops.tanh(j)
-  return c, ops.tanh(c) * ops.sigmoid(o)
+  return ops.sigmoid(i), ops.tanh(j), ops.sigmoid(f + 1.0), ops.sigmoid(o)
 
 
 class Lstm(keras.layers.Layer):
@@ -116,7 +128,9 @@ class Lstm(keras.layers.Layer):
         gates = ops.matmul(inputs, self.kernels[layer]) + self.biases[layer]
       else:
         gates = gates + ops.matmul(h, recurrent_kernel)
-      after.append(_lstm_update(gates, c))
+      i, j, f, o = _activate(gates)
+      c = c * f + i * j
+      after.append((c, ops.tanh(c) * o))
     return after[-1][1], after
 
   def run(self, gates, state, reverse=False):
@@ -145,21 +159,97 @@ class Lstm(keras.layers.Layer):
 
 
 def _run_layer(gates, recurrent_kernel, c, h, reverse):
+  """All steps of one layer; shapes are those of `_lstm_layer`."""
+  if not reverse:
+    return _lstm_layer(gates, recurrent_kernel, c, h)
+  return ops.flip(
+      _lstm_layer(ops.flip(gates, 0), recurrent_kernel, c, h), 0)
+
+
+@ops.custom_gradient
+def _lstm_layer(gates, recurrent_kernel, c, h):
+  """One LSTM layer over all steps, with its gradient written out.
+
+  Backpropagation through time as two loops, which XLA compiles in a second
+  whatever the number of steps. Left to automatic differentiation, a loop runs
+  at half the speed, and steps that are unrolled take minutes to compile for
+  sixteen bars.
+
+  Args:
+    gates: the inputs' part of the gates, `[steps, batch, 4 units]`.
+    recurrent_kernel: `[units, 4 units]`.
+    c: before the first step, `[batch, units]`.
+    h: likewise.
+
+  Returns:
+    h after each step, `[steps, batch, units]`.
+  """
+  # Without stop_gradient an eager tape would look for a gradient inside.
+  cells, hidden, activations = _forward_loop(
+      *map(ops.stop_gradient, (gates, recurrent_kernel, c, h)))
+
+  def grad(*args, upstream=None):
+    # TensorFlow passes the gradient by position, the other backends by name.
+    d_hidden = args[0] if upstream is None else upstream
+    d_gates, d_c, d_h = _backward_loop(
+        d_hidden, recurrent_kernel, cells, activations)
+    # The recurrent kernel met, at each step, the h of the step before.
+    h_before = ops.concatenate([h[None], hidden[:-1]])
+    units = recurrent_kernel.shape[0]
+    d_kernel = ops.matmul(
+        ops.transpose(ops.reshape(h_before, (-1, units))),
+        ops.reshape(d_gates, (-1, 4 * units)))
+    return d_gates, d_kernel, d_c, d_h
+
+  return hidden, grad
+
+
+@functools.partial(compiled, xla=True)
+def _forward_loop(gates, recurrent_kernel, c, h):
+  """c before and h after each step, and the gates' activations."""
   num_steps = gates.shape[0]
 
-  def step(state, gates_now):
-    c, h = state
-    state = _lstm_update(gates_now + ops.matmul(h, recurrent_kernel), c)
-    # On the TensorFlow backend, scan wants an output of the state's structure.
-    return state, state
+  def step(t, c, h, cells, hidden, activations):
+    cells = ops.slice_update(cells, (t, 0, 0), c[None])
+    i, j, f, o = activated = _activate(
+        gates[t] + ops.matmul(h, recurrent_kernel))
+    c = c * f + i * j
+    h = ops.tanh(c) * o
+    return (
+        t + 1, c, h, cells, ops.slice_update(hidden, (t, 0, 0), h[None]),
+        ops.slice_update(
+            activations, (t, 0, 0), ops.concatenate(activated, -1)[None]))
 
-  if num_steps > _MAX_UNROLLED_STEPS:
-    return ops.scan(step, (c, h), gates, reverse=reverse)[1][1]
-  # Unstacked, as the gradient of gates[t] would be as large as all gates.
-  gates, outputs = ops.unstack(gates), [None] * num_steps
-  for t in reversed(range(num_steps)) if reverse else range(num_steps):
-    (c, h), (_, outputs[t]) = step((c, h), gates[t])
-  return ops.stack(outputs)
+  empty = ops.zeros((num_steps, *ops.shape(h)))
+  return ops.while_loop(
+      lambda t, *_: t < num_steps, step,
+      (0, c, h, empty, empty, ops.zeros_like(gates)))[3:]
+
+
+@functools.partial(compiled, xla=True)
+def _backward_loop(d_hidden, recurrent_kernel, cells, activations):
+  """Gradients of the gates at each step, and of c and h before the first."""
+  num_steps = cells.shape[0]
+  transposed = ops.transpose(recurrent_kernel)
+
+  def step(t, d_c, d_h, d_gates):
+    i, j, f, o = ops.split(activations[t], 4, axis=-1)
+    tanh_c = ops.tanh(cells[t] * f + i * j)
+    d_h = d_h + d_hidden[t]
+    d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
+    d_now = ops.concatenate([
+        d_c * j * i * (1 - i),
+        d_c * i * (1 - j * j),
+        d_c * cells[t] * f * (1 - f),
+        d_h * tanh_c * o * (1 - o)], axis=-1)
+    return (t - 1, d_c * f, ops.matmul(d_now, transposed),
+            ops.slice_update(d_gates, (t, 0, 0), d_now[None]))
+
+  _, d_c, d_h, d_gates = ops.while_loop(
+      lambda t, *_: t >= 0, step,
+      (num_steps - 1, ops.zeros_like(cells[0]), ops.zeros_like(cells[0]),
+       ops.zeros_like(activations)))
+  return d_gates, d_c, d_h
 
 
 class BidirectionalEncoder(keras.layers.Layer):
@@ -299,7 +389,9 @@ def _draw(logits, uniform):
   every backend, and however samples are batched.
   """
   cumulative = ops.cumsum(ops.softmax(logits), axis=-1)
-  below = ops.cast(cumulative <= uniform[:, None], 'int32')
+  # Of the total, which rounding may leave a little short of 1.
+  below = ops.cast(
+      cumulative <= uniform[:, None] * cumulative[:, -1:], 'int32')
   return ops.minimum(ops.sum(below, axis=-1), logits.shape[-1] - 1)
 
 
@@ -570,6 +662,8 @@ class MusicVae(keras.Model):
     if z.ndim != 2 or z.shape[1] != config.z_size:
       raise ValueError(
           f'z must have shape [n, {config.z_size}], got {list(z.shape)}')
+    if not np.isfinite(z).all():
+      raise ValueError('z has numbers that are not finite')
     if not 0 <= temperature < math.inf:
       raise ValueError(f'temperature must be 0 or more, got {temperature}')
     controls = self._check_controls(controls, len(z), config.max_seq_len)
@@ -578,10 +672,10 @@ class MusicVae(keras.Model):
       uniform = np.random.default_rng(seed).random(shape, np.float32)
     else:
       # The middle of a distribution that is all on the likeliest token.
-      uniform, temperature = np.full(shape, 0.5, np.float32), 1e-6
+      uniform = np.full(shape, 0.5, np.float32)
     tokens = self._sample(
         ops.convert_to_tensor(z), ops.convert_to_tensor(uniform),
-        ops.convert_to_tensor(temperature, 'float32'), controls)
+        ops.convert_to_tensor(max(temperature, 1e-6), 'float32'), controls)
     return ops.convert_to_numpy(one_hot(tokens, config.output_depths))
 
   def _check_controls(self, controls, n, num_steps):
@@ -598,27 +692,13 @@ class MusicVae(keras.Model):
       raise ValueError(
           f'controls must have shape [{n}, {depth}] or [{n}, {num_steps}, '
           f'{depth}], got {list(controls.shape)}')
+    if not np.isfinite(controls).all():
+      raise ValueError('controls have numbers that are not finite')
     return ops.convert_to_tensor(controls)
 
 
 def _with_controls(x, controls):
   return x if controls is None else ops.concatenate([x, controls], axis=-1)
-
-
-def compiled(function, xla: bool = False):
-  """A function compiled as the Keras backend does that.
-
-  Args:
-    function: takes and returns tensors.
-    xla: whether TensorFlow shall leave it to XLA.
-  """
-  if keras.backend.backend() == 'tensorflow':
-    import tensorflow as tf
-    return tf.function(function, autograph=False, jit_compile=xla)
-  if keras.backend.backend() == 'jax':
-    import jax
-    return jax.jit(function)
-  return function
 
 
 def load(path: str | os.PathLike) -> MusicVae:

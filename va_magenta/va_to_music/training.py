@@ -7,6 +7,7 @@ on as if nothing had been.
 """
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import time
@@ -301,23 +302,30 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     `figures.json`.
 
   Raises:
-    ValueError: if the split is empty, or `run_dir` holds another run.
+    ValueError: if the split is empty, or `run_dir` holds another run or one
+      that has done more steps.
   """
   run_dir = pathlib.Path(run_dir).expanduser()
   (run_dir / 'train').mkdir(parents=True, exist_ok=True)
   tokens = corpus.split('train')
   if not len(tokens):
     raise ValueError('the corpus has no example in its train split')
-  known = run_dir / 'config.json'
-  if known.exists() and Config.load(known) != config:
-    changed = [f.name for f in dataclasses.fields(Config) if getattr(
-        Config.load(known), f.name) != getattr(config, f.name)]
-    raise ValueError(
-        f'{run_dir} holds a run with another {", ".join(changed)}: choose '
-        'another --run_dir, or the flags that it was started with')
+  # What makes the run; it goes on only as it began.
+  origin = run_dir / 'train' / 'run.json'
+  identity = json.loads(json.dumps({
+      **dataclasses.asdict(config), 'seed': seed, 'freeze': freeze,
+      'warm_start': str(warm_start) if warm_start else None,
+      'corpus': hashlib.md5(tokens.tobytes()).hexdigest()}))
+  state = run_dir / 'train' / 'state.npz'
+  if state.exists():
+    began = json.loads(origin.read_text())
+    changed = [name for name in identity if identity[name] != began.get(name)]
+    if changed:
+      raise ValueError(
+          f'{run_dir} holds a run with another {", ".join(changed)}: choose '
+          'another --run_dir, or the flags that it was started with')
   keras.utils.set_random_seed(seed)
   model = MusicVae(config, seed=seed)
-  state = run_dir / 'train' / 'state.npz'
   if warm_start and not state.exists():
     missing = magenta_weights.load(model, warm_start, allow_missing=True)
     for name in missing:
@@ -332,10 +340,16 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   model.optimizer.build(model.trainable_variables)
   if state.exists():
     _load_state(model, state)
-  with files.writing(known) as temporary:
-    config.save(temporary)
-
   first_step = int(model.optimizer.iterations)
+  if first_step > num_steps:
+    raise ValueError(
+        f'{run_dir} has done {first_step} steps already: --num_steps must be '
+        f'that or more, got {num_steps}')
+  with files.writing(run_dir / 'config.json') as temporary:
+    config.save(temporary)
+  with files.writing(origin) as temporary:
+    temporary.write_text(json.dumps(identity, indent=2) + '\n')
+
   validation = corpus.split('validation')
   order = np.random.default_rng(seed).permutation(len(validation))
   validation = validation[order[:num_validation]]
