@@ -72,7 +72,8 @@ setuptools.setup(
     'tf-slim',
   ],
   extras_require={
-    'test': ['pytest==9.2.0', 'ruff==0.17.6'],
+    # TFDS's own test case of a builder asks for dill.
+    'test': ['dill==0.4.1', 'pytest==9.2.0', 'ruff==0.17.6'],
   },
   packages=PACKAGES,
   package_dir=PACKAGE_DIR,

@@ -20,6 +20,10 @@ _CLONE = pathlib.Path(__file__).parents[1]
 if (_CLONE / 'setup.py').is_file():
   __path__.append(str(_CLONE))
 
+from va_magenta import datasets  # noqa: E402  (it may stand beside us)
+
+datasets.register()  # tfds.load('oasis_va')
+
 
 def __getattr__(name):
   # TensorFlow is loaded when it is needed, so that `import va_magenta` and

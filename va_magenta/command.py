@@ -49,7 +49,7 @@ def run(main: Callable[[Sequence[str]], int | None]):
     except (ValueError, OSError, ImportError) as error:
       if logging.get_verbosity() >= logging.DEBUG:
         raise
-      _fail(_message(error))
+      _fail(error)
     except KeyboardInterrupt:
       _fail('interrupted', exit_code=128 + signal.SIGINT)
 
@@ -64,9 +64,14 @@ def _raise_exit(signal_number, frame):
   sys.exit(128 + signal.SIGTERM)
 
 
-def _fail(message: str, exit_code: int = 1):
-  line = ' '.join(message.split())
-  print(f'{_program()}: error: {line}', file=sys.stderr)
+def error_line(error: Exception | str) -> str:
+  """What a command prints on stderr of what the user can put right."""
+  message = error if isinstance(error, str) else _message(error)
+  return f'{_program()}: error: {" ".join(message.split())}'
+
+
+def _fail(error: Exception | str, exit_code: int = 1):
+  print(error_line(error), file=sys.stderr)
   sys.exit(exit_code)
 
 

@@ -324,7 +324,7 @@ def _decode(model, z: np.ndarray, temperature: float, rng) -> np.ndarray:
   return np.concatenate(tokens).reshape(len(z), -1)
 
 
-def _start_keras():
+def start_keras():
   """Imports Keras without the lines that TensorFlow's C++ prints meanwhile.
 
   From 2.19 on it obeys no setting before its log is initialized, which it never
@@ -367,7 +367,7 @@ def _locate(checkpoint: str | os.PathLike):
 def _load_melody_model(checkpoint: str | os.PathLike):
   """The MusicVAE of a checkpoint, if it is one of melodies."""
   path, config = _locate(checkpoint)
-  _start_keras()
+  start_keras()
   from va_magenta.va_to_music import magenta_weights, music_vae
 
   if config is None:
@@ -423,7 +423,7 @@ def _target(image, valence, arousal) -> tuple[VA, np.ndarray | None]:
   if not isinstance(picture, np.ndarray):
     from va_magenta.image_to_va import images
     picture = images.load_image(image)  # Fails before Keras is imported.
-  _start_keras()
+  start_keras()
   from va_magenta.image_to_va import model
   return model.estimate_va(picture), picture
 

@@ -90,3 +90,105 @@ def test_no_window_system_is_touched(tmp_path):
           f'plots.plot_va_plane({str(tmp_path / "a.png")!r}, target=VA(0, 0)); '
           'print("matplotlib.pyplot" in sys.modules)')
   assert subprocess.check_output([sys.executable, '-c', code]) == b'False\n'
+
+
+def _plot_points(path, points, kinds=None, names=None):
+  plots.plot_points(
+      path, points=points, names=names or [f'{i}.jpg' for i in range(
+          len(points))], kinds=kinds or ['picture'] * len(points))
+  with Image.open(path) as image:
+    assert image.format == 'PNG'
+    return np.asarray(image.convert('RGB')).astype(int)
+
+
+def _middle(pixels, rgb):
+  """Median (x, y) of about a color in the plane, left of the list."""
+  y, x = (np.abs(pixels[:, :820] - rgb).max(-1) < 50).nonzero()
+  return np.array([np.median(x), np.median(y)])
+
+
+@pytest.mark.parametrize('num', [1, 30])
+def test_each_kind_of_point_lies_where_it_should(tmp_path, num):
+  """Few points are numbered, many are a crowd; both lie in their places."""
+  def places(valence, arousal):
+    pixels = _plot_points(
+        tmp_path / 'a.png',
+        [VA(valence, arousal)] * num + [VA(-valence, -arousal)] * num,
+        ['picture'] * num + ['midi'] * num)
+    return _middle(pixels, TARGET_RGB), _middle(pixels, PIECE_RGB)
+
+  picture, midi = places(0.4, 0.6)
+  assert picture[0] - midi[0] == pytest.approx(0.8 * 357, abs=6)
+  assert midi[1] - picture[1] == pytest.approx(1.2 * 357, abs=6)
+  picture, midi = places(-0.4, -0.6)
+  assert midi[0] - picture[0] == pytest.approx(0.8 * 357, abs=6)
+  assert picture[1] - midi[1] == pytest.approx(1.2 * 357, abs=6)
+
+
+def test_a_thousand_points_are_a_crowd_and_not_a_list(tmp_path):
+  rng = np.random.default_rng(0)
+  points = [VA(*xy) for xy in rng.uniform(-1, 1, (1000, 2))]
+  pixels = _plot_points(tmp_path / 'a.png', points)
+  plane = pixels[100:700, 120:780]
+  tinted = (np.abs(plane - TARGET_RGB).max(-1) < 110).mean()
+  # Neither nothing nor one red square.
+  assert 0.02 < tinted < 0.4
+  assert (pixels[[0, -1]] == 255).all()
+  assert (pixels[:, [0, -1]] == 255).all()
+
+
+def _ink(pixels, rows=slice(None)):
+  return (pixels[rows, 860:] < 200).all(-1).sum()
+
+
+def test_names_are_listed_up_to_a_number(tmp_path):
+  points = [VA(0, 0)] * plots.MAX_NAMED
+  long_names = ['a long name of a picture.jpg'] * plots.MAX_NAMED
+  short = _plot_points(tmp_path / 'a.png', points)
+  long = _plot_points(tmp_path / 'b.png', points, names=long_names)
+  assert _ink(long) > 1.5 * _ink(short)
+  # One more, and there are counts instead.
+  more = _plot_points(
+      tmp_path / 'c.png', [*points, VA(0, 0)], names=[*long_names, 'a'])
+  again = _plot_points(tmp_path / 'd.png', [*points, VA(0, 0)])
+  np.testing.assert_array_equal(more, again)
+
+
+def test_names_of_any_kind_stay_in_the_figure(tmp_path, recwarn):
+  names = ['絵' * 100, 'x' * 300, '$\\frac{1}{', '$x_', '%s {} \\n']
+  pixels = _plot_points(tmp_path / 'a.png', [VA(0, 0)] * 5, names=names)
+  assert (pixels[:, [0, -1]] == 255).all()
+  # What the dollar signs enclose is no formula, so that it is drawn as it is.
+  assert not recwarn.list
+
+
+@pytest.mark.parametrize('shape', [(60, 80), (400, 20), (1, 1), (20, 700)])
+def test_saliency_is_bright_where_it_is_large(tmp_path, shape):
+  maps = np.zeros((2, 40, 40))
+  maps[0, :20, :20] = 1e-4  # valence: top left
+  maps[1, 20:, 20:] = 1e-5  # arousal: bottom right
+  picture = np.full((*shape, 3), (10, 200, 30), np.uint8)
+  plots.plot_saliency(
+      tmp_path / 'a.png', picture=picture, va=VA(0.5, -0.5), saliency=maps)
+  with Image.open(tmp_path / 'a.png') as image:
+    pixels = np.asarray(image.convert('RGB')).astype(int)
+  y, x = (np.abs(pixels - (10, 200, 30)).max(-1) < 3).nonzero()
+  width, height = np.ptp(x) + 1, np.ptp(y) + 1
+  assert x.max() < pixels.shape[1] / 2
+  # The picture's panel is repeated for both axes, at equal distances.
+  step = (pixels.shape[1] - 1 - x.min() - x.max()) // 2
+  for panel, bright in ((1, (0, 0)), (2, (1, 1))):
+    quarters = np.array([[
+        pixels[y.min() + row * height // 4, x.min() + panel * step
+               + column * width // 4].sum() for column in (1, 3)]
+                         for row in (1, 3)])
+    assert np.unravel_index(quarters.argmax(), (2, 2)) == bright
+    assert quarters.max() > 1.3 * np.sort(quarters, axis=None)[-2]
+
+
+def test_saliency_of_nothing_is_drawn(tmp_path):
+  plots.plot_saliency(
+      tmp_path / 'a.png', picture=np.zeros((30, 40, 3), np.uint8), va=VA(0, 0),
+      saliency=np.zeros((2, 8, 8)))
+  with Image.open(tmp_path / 'a.png') as image:
+    assert image.format == 'PNG'

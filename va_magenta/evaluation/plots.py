@@ -1,7 +1,9 @@
 """Pictures of the valence-arousal plane."""
 
+import collections
 import os
 import pathlib
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +24,12 @@ _TARGET_COLOR = '#d1495b'
 _PIECE_COLOR = '#00798c'
 # How many pieces the list beside the plane names; the plane shows all.
 _MAX_LISTED = 8
+# So many points the plane numbers and the list names; of more it shows where
+# they crowd.
+MAX_NAMED = 16
+_MAX_NAME_LENGTH = 30
+# Of each kind of points: color and marker.
+_KINDS = {'picture': (_TARGET_COLOR, 'o'), 'midi': (_PIECE_COLOR, 's')}
 _DPI = 150
 
 
@@ -55,8 +63,127 @@ def plot_va_plane(
     figure.savefig(temporary, format='png')
 
 
+def plot_points(
+    path: str | os.PathLike,
+    *,
+    points: Sequence[VA],
+    names: Sequence[str],
+    kinds: Sequence[str],
+):
+  """Writes a PNG of where many things lie.
+
+  Up to `MAX_NAMED` points are numbered, and named beside the plane; of more
+  their number in each quadrant is told.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    points: where they lie.
+    names: of each point; of a long one the end is shown.
+    kinds: of each point, 'picture' or 'midi'.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(9.6, 5.6), dpi=_DPI, facecolor='white')
+  axes = figure.add_axes((0.066, 0.105, 0.496, 0.85))
+  _draw_background(axes)
+  styles = {kind: style for kind, style in _KINDS.items() if kind in kinds}
+  with files.writing(pathlib.Path(path)) as temporary, (
+      warnings.catch_warnings()):
+    # Of characters that the font lacks, which become boxes.
+    warnings.filterwarnings('ignore', 'Glyph .* missing', UserWarning)
+    if len(points) <= MAX_NAMED:
+      for i, (point, kind) in enumerate(zip(points, kinds, strict=True), 1):
+        _draw_number(axes, i, point, *styles[kind])
+      _draw_names(figure, points, names, [styles[kind][0] for kind in kinds])
+      _draw_kinds(figure, styles, (0.6, 0.7))
+    else:
+      _draw_crowd(axes, points, kinds, styles)
+      _draw_counts(figure, points, kinds, styles)
+    figure.savefig(temporary, format='png')
+
+
+def plot_saliency(
+    path: str | os.PathLike,
+    *,
+    picture: np.ndarray,
+    va: VA,
+    saliency: np.ndarray,
+):
+  """Writes a PNG: a picture, and what its valence and its arousal hang on.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    picture: uint8 RGB [height, width, 3].
+    va: the picture's estimate.
+    saliency: not negative, [2, rows, columns], of valence and of arousal;
+      stretched over the picture. Each map is drawn by its own largest value.
+  """
+  from matplotlib.figure import Figure
+
+  height, width = picture.shape[:2]
+  # Panels of the picture's shape, as far as such a figure can be looked at.
+  panel_width = 4.2 * min(1.0, max(0.35, width / height))
+  panel_height = 4.2 * min(1.0, max(0.15, height / width))
+  margin, head, foot = 0.15, 0.42, 0.36
+  figure_width = max(3 * panel_width + 4 * margin, 7.2)
+  figure_height = panel_height + head + foot
+  figure = Figure(
+      figsize=(figure_width, figure_height), dpi=_DPI, facecolor='white')
+  gap = (figure_width - 3 * panel_width) / 4
+  valence, arousal = _coordinates(va)
+  gray = picture.mean(axis=2) / 255
+  for i, title in enumerate(
+      ('picture', f'valence {valence}', f'arousal {arousal}')):
+    axes = figure.add_axes((
+        (gap + i * (panel_width + gap)) / figure_width, foot / figure_height,
+        panel_width / figure_width, panel_height / figure_height))
+    axes.set_title(title, fontsize=11, color=_INK)
+    axes.set_axis_off()
+    extent = (0, width, height, 0)
+    if not i:
+      axes.imshow(
+          picture, aspect='auto', interpolation='antialiased', extent=extent)
+      continue
+    # The picture in gray, so that all color is the map's.
+    axes.imshow(
+        0.15 + 0.85 * gray, cmap='gray', vmin=0, vmax=1, aspect='auto',
+        interpolation='antialiased', extent=extent)
+    axes.imshow(
+        saliency[i - 1], cmap='inferno', vmin=0,
+        vmax=max(saliency[i - 1].max(), 1e-12), aspect='auto', alpha=0.6,
+        interpolation='bilinear', extent=extent)
+  figure.text(
+      0.5, 0.4 * foot / figure_height,
+      'bright: where a small change of the picture would change the estimate '
+      'most', ha='center', va='center', fontsize=8.5, color=_FAINT)
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
 def _draw_plane(axes, target: VA, pieces: Sequence[VA], target_name: str):
-  from matplotlib import patches, patheffects
+  from matplotlib import patheffects
+
+  _draw_background(axes)
+  for i, piece in enumerate(pieces, 1):
+    axes.plot(
+        (target.valence, piece.valence), (target.arousal, piece.arousal),
+        color=_PIECE_COLOR, linewidth=1, linestyle=':', zorder=2)
+    _draw_number(axes, i, piece, _PIECE_COLOR, 'o')
+  axes.plot(
+      target.valence, target.arousal, '*', markersize=26, color=_TARGET_COLOR,
+      markeredgecolor='white', zorder=3, clip_on=False)
+  # Beside the star, on the side where there is room.
+  side = -1 if target.valence > 0.6 else 1
+  axes.annotate(
+      target_name, (target.valence, target.arousal), (side * 13, 6),
+      textcoords='offset points', ha='left' if side > 0 else 'right',
+      color=_TARGET_COLOR, fontsize=9, fontweight='bold', zorder=6,
+      path_effects=[patheffects.withStroke(linewidth=2.5, foreground='white')])
+
+
+def _draw_background(axes):
+  """The plane itself: quadrants, axes, labels."""
+  from matplotlib import patches
 
   for quadrant, color in _QUADRANT_COLORS.items():
     right = quadrant in (Quadrant.Q1, Quadrant.Q4)
@@ -74,27 +201,6 @@ def _draw_plane(axes, target: VA, pieces: Sequence[VA], target_name: str):
         zorder=1))
   axes.axhline(0, color=_FAINT, linewidth=0.8, zorder=1)
   axes.axvline(0, color=_FAINT, linewidth=0.8, zorder=1)
-  for i, piece in enumerate(pieces, 1):
-    axes.plot(
-        (target.valence, piece.valence), (target.arousal, piece.arousal),
-        color=_PIECE_COLOR, linewidth=1, linestyle=':', zorder=2)
-    axes.plot(
-        piece.valence, piece.arousal, 'o', markersize=13, color=_PIECE_COLOR,
-        markeredgecolor='white', alpha=0.9, zorder=4, clip_on=False)
-    axes.annotate(
-        str(i), (piece.valence, piece.arousal), ha='center',
-        va='center_baseline', color='white', fontsize=8, fontweight='bold',
-        zorder=5)
-  axes.plot(
-      target.valence, target.arousal, '*', markersize=26, color=_TARGET_COLOR,
-      markeredgecolor='white', zorder=3, clip_on=False)
-  # Beside the star, on the side where there is room.
-  side = -1 if target.valence > 0.6 else 1
-  axes.annotate(
-      target_name, (target.valence, target.arousal), (side * 13, 6),
-      textcoords='offset points', ha='left' if side > 0 else 'right',
-      color=_TARGET_COLOR, fontsize=9, fontweight='bold', zorder=6,
-      path_effects=[patheffects.withStroke(linewidth=2.5, foreground='white')])
   axes.set(
       xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
       xlabel='valence: unpleasant to pleasant',
@@ -105,6 +211,82 @@ def _draw_plane(axes, target: VA, pieces: Sequence[VA], target_name: str):
   axes.tick_params(colors=_FAINT, labelsize=8, length=0)
   for spine in axes.spines.values():
     spine.set_visible(False)
+
+
+def _draw_number(axes, number: int, point: VA, color: str, marker: str):
+  axes.plot(
+      point.valence, point.arousal, marker, markersize=13, color=color,
+      markeredgecolor='white', alpha=0.9, zorder=4, clip_on=False)
+  axes.annotate(
+      str(number), (point.valence, point.arousal), ha='center',
+      va='center_baseline', color='white', fontsize=8, fontweight='bold',
+      zorder=5)
+
+
+def _draw_crowd(
+    axes, points: Sequence[VA], kinds: Sequence[str], styles: dict):
+  """All points, the smaller and fainter the more they are."""
+  num = len(points)
+  size = float(np.clip(4000 / num, 10, 60))
+  alpha = float(np.clip(16 / num ** 0.5, 0.3, 0.8))
+  coordinates = np.array([(p.valence, p.arousal) for p in points])
+  for kind, (color, marker) in styles.items():
+    of_kind = coordinates[[k == kind for k in kinds]]
+    axes.scatter(
+        *of_kind.T, s=size, marker=marker, color=color, alpha=alpha,
+        linewidths=0, zorder=3, clip_on=False)
+
+
+def _draw_kinds(figure, styles: dict, lefts: Sequence[float]):
+  """The legend, in the first line of the right column."""
+  from matplotlib import lines
+
+  for (kind, (color, marker)), left in zip(
+      styles.items(), lefts, strict=False):
+    figure.add_artist(lines.Line2D(
+        [left], [0.944], marker=marker, markersize=6, color=color))
+    figure.text(left + 0.012, 0.955, kind, va='top', fontsize=9, color=color)
+
+
+def _draw_names(
+    figure, points: Sequence[VA], names: Sequence[str], colors: Sequence[str]):
+  """The points' numbers, names and coordinates, right of the plane."""
+  rows = [('', '', 'valence', 'arousal', _FAINT)]
+  for i, (point, name, color) in enumerate(
+      zip(points, names, colors, strict=True), 1):
+    rows.append((str(i), name, *_coordinates(point), color))
+  for i, (number, name, *values, color) in enumerate(rows):
+    y = 0.955 - 0.048 * i
+    figure.text(0.607, y, number, ha='right', va='top', fontsize=9,
+                color=color, fontweight='bold')
+    if len(name) > _MAX_NAME_LENGTH:  # A long path is told by its end.
+      name = f'…{name[1 - _MAX_NAME_LENGTH:]}'
+    text = figure.text(
+        0.617, y, name, va='top', fontsize=9, color=_INK, parse_math=False)
+    while text.get_window_extent().x1 > 0.83 * figure.bbox.width:
+      name = f'…{name[2:]}'
+      text.set_text(name)
+    for x, value in zip((0.9, 0.98), values, strict=True):
+      figure.text(x, y, value, ha='right', va='top', fontsize=9,
+                  color=_INK if i else _FAINT)
+
+
+def _draw_counts(
+    figure, points: Sequence[VA], kinds: Sequence[str], styles: dict):
+  """How many points of each kind there are in each quadrant."""
+  counts = collections.Counter(
+      (kind, point.quadrant) for kind, point in zip(kinds, points, strict=True))
+  columns = dict(zip(styles, (0.88, 0.975), strict=False))
+  rows = [
+      *((q.value, {k: counts[k, q] for k in styles}) for q in Quadrant),
+      ('all', {k: kinds.count(k) for k in styles})]
+  _draw_kinds(figure, styles, [x - 0.07 for x in columns.values()])
+  for i, (name, values) in enumerate(rows, 1):
+    y = 0.955 - 0.048 * i
+    figure.text(0.6, y, name, va='top', fontsize=9, color=_INK)
+    for kind, x in columns.items():
+      figure.text(x, y, f'{values[kind]:,}', ha='right', va='top', fontsize=9,
+                  color=_INK)
 
 
 def _draw_picture(figure, picture: np.ndarray, top: float) -> float:

@@ -1,0 +1,1 @@
+"""The dataset emotic_va."""

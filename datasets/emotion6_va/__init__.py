@@ -1,0 +1,1 @@
+"""The dataset emotion6_va."""

@@ -1,0 +1,322 @@
+"""Pictures and MIDI files -> where they lie on the VA plane.
+
+  from va_magenta import prediction
+  for found in prediction.predict(prediction.find_files(['my_folder'])):
+    print(found.path, found.kind, found.va)
+
+What a file is, its content says, not its name.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from va_magenta import generation
+from va_magenta.va import VA
+
+PICTURE, MIDI = 'picture', 'midi'
+# Files read at once: pictures, at up to 3 MB each, wait here for the network.
+_BATCH_SIZE = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+  """Where a file lies.
+
+  Attributes:
+    path: as it was given, or found in a folder that was given.
+    kind: `PICTURE` or `MIDI`.
+    va: the estimate.
+  """
+
+  path: pathlib.Path
+  kind: str
+  va: VA
+
+  def as_dict(self) -> dict:
+    """What `va_magenta_predict --json` prints of a file."""
+    return {
+        'path': os.fspath(self.path),
+        'kind': self.kind,
+        'valence': self.va.valence,
+        'arousal': self.va.arousal,
+        'quadrant': self.va.quadrant.name,
+    }
+
+
+def _raise(error: Exception):
+  raise error
+
+
+def find_files(
+    paths: Sequence[str | os.PathLike],
+    *,
+    on_error: Callable[[Exception], None] = _raise,
+) -> list[pathlib.Path]:
+  """The files among `paths`, and all pictures and MIDI files in the folders.
+
+  A folder is searched with all folders in it, but not through links, nor what
+  is hidden (its name begins with a dot). A file in it counts if it is a picture
+  or MIDI, or is called like one: then `predict` says what is wrong with it.
+
+  Args:
+    paths: files and folders.
+    on_error: called with an OSError or ValueError for a path where nothing is
+      found; raises it by default.
+
+  Returns:
+    The paths in their order, a folder's files sorted.
+  """
+  found = []
+  for path in map(pathlib.Path, paths):
+    try:
+      if not path.is_dir():
+        found.append(_existing(path))
+        continue
+      files = sorted(_walk(path, on_error))
+      if not files:
+        raise ValueError(f'{path} has no pictures and no MIDI files in it')
+      found += files
+    except (OSError, ValueError) as error:
+      on_error(error)
+  return found
+
+
+def predict(
+    files: Sequence[str | os.PathLike],
+    *,
+    checkpoint: str | os.PathLike | None = None,
+    on_error: Callable[[Exception], None] = _raise,
+) -> list[Prediction]:
+  """Where pictures and MIDI files lie on the plane, by the models that ship.
+
+  Args:
+    files: pictures (see `images.load_image`) and MIDI files, as many as you
+      like: a few are held in memory at a time. On a terminal a bar tells how
+      far it is.
+    checkpoint: folder of an image model of your own.
+    on_error: called with the OSError or ValueError of each file that cannot be
+      read; raises it by default. If it returns, the file is left out.
+
+  Returns:
+    The estimates, in the order of `files`.
+
+  Raises:
+    OSError, ValueError: if the checkpoint is not what it should be.
+  """
+  import tqdm
+
+  files = [pathlib.Path(path) for path in files]
+  load_estimator = functools.cache(_load_estimator)
+  predictions = []
+  with tqdm.tqdm(
+      total=len(files), desc='Predicting', unit='file', delay=2, leave=False,
+      disable=None) as progress:
+    for start in range(0, len(files), _BATCH_SIZE):
+      batch = files[start:start + _BATCH_SIZE]
+      contents = {}
+      for i, path in enumerate(batch):
+        try:
+          contents[i] = _read(path)
+        except (OSError, ValueError) as error:
+          on_error(error)
+      points = {}
+      for kind in {kind for kind, _ in contents.values()}:
+        mine = [i for i in contents if contents[i][0] == kind]
+        # Loaded when there is something to estimate: it takes seconds.
+        estimator = load_estimator(kind, checkpoint)
+        vas = estimator([contents[i][1] for i in mine])
+        points.update(zip(mine, vas, strict=True))
+      predictions += [
+          Prediction(batch[i], contents[i][0], points[i]) for i in contents]
+      progress.update(len(batch))
+  return predictions
+
+
+def explain(
+    path: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    checkpoint: str | os.PathLike | None = None,
+) -> Prediction:
+  """Predicts a picture and draws what in it the estimate hangs on.
+
+  Args:
+    path: a picture.
+    output: PNG to write (see `plots.plot_saliency`, `saliency.saliency`).
+    checkpoint: folder of an image model of your own.
+
+  Raises:
+    OSError, ValueError: if it is not a picture that can be read, or the
+      checkpoint is not what it should be.
+  """
+  path = pathlib.Path(path)
+  kind, picture = _read(path)
+  if kind != PICTURE:
+    raise ValueError(f'{path} is MIDI: only a picture can be explained')
+  model = _load_image_model(checkpoint)
+  from va_magenta.evaluation import plots
+  from va_magenta.image_to_va import saliency
+
+  va, = model.predict([picture])
+  plots.plot_saliency(
+      output, picture=picture, va=va,
+      saliency=saliency.saliency(model, picture))
+  return Prediction(path, kind, va)
+
+
+def plot(output: str | os.PathLike, predictions: Sequence[Prediction]):
+  """Draws the plane with all predictions as a PNG (see `plots.plot_points`)."""
+  from va_magenta.evaluation import plots
+
+  parents = {p.path.parent for p in predictions}
+  shared = parents.pop() if len(parents) == 1 else None
+  plots.plot_points(
+      output,
+      points=[p.va for p in predictions],
+      names=[
+          printable(p.path.relative_to(shared) if shared else p.path)
+          for p in predictions],
+      kinds=[p.kind for p in predictions])
+
+
+def check_output(
+    output: str | os.PathLike,
+    files: Sequence[pathlib.Path],
+    *,
+    overwrite: bool = False,
+):
+  """Raises now what would otherwise go wrong after the work.
+
+  Args:
+    output: PNG that shall be written.
+    files: what will be predicted, which must not be overwritten.
+    overwrite: whether `output` may exist.
+
+  Raises:
+    OSError, ValueError: if `output` cannot or must not be written.
+  """
+  output = pathlib.Path(output)
+  if output.suffix.lower() != '.png':
+    raise ValueError(f'{output} must end in .png, which is what is written')
+  if output.is_dir():
+    raise IsADirectoryError(f'{output} is a folder, a file shall be there')
+  if not output.parent.is_dir():
+    raise FileNotFoundError(
+        f'there is no folder {output.parent} to write {output.name} to')
+  if output.exists():
+    if any(output.samefile(path) for path in files if path.exists()):
+      raise ValueError(
+          f'{output} is one of the files to predict: write to another')
+    if not overwrite:
+      raise FileExistsError(
+          f'{output} exists: allow overwrite, or write to another')
+  try:
+    tempfile.TemporaryFile(dir=output.parent).close()
+  except OSError as error:
+    raise OSError(
+        f'cannot write to the folder {output.parent}: {error.strerror}'
+    ) from error
+
+
+def printable(path: str | os.PathLike) -> str:
+  """A path as one line of text: what cannot be printed is escaped."""
+  return ''.join(
+      c if c.isprintable() else c.encode('unicode_escape').decode()
+      for c in os.fspath(path))
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+  if not path.exists():
+    raise FileNotFoundError(f'there is no file or folder at {path}')
+  return path
+
+
+def _walk(
+    folder: pathlib.Path, on_error: Callable[[Exception], None],
+) -> Iterator[pathlib.Path]:
+  from PIL import Image
+
+  from va_magenta.image_to_va import images
+
+  suffixes = {'.mid', '.midi'} | {
+      suffix for suffix, name in Image.registered_extensions().items()
+      if name in images.FORMATS}
+  for parent, folders, names in os.walk(folder, onerror=on_error):
+    folders[:] = [name for name in folders if not name.startswith('.')]
+    for name in names:
+      path = pathlib.Path(parent, name)
+      if name.startswith('.') or not path.is_file():
+        continue
+      try:
+        if path.suffix.lower() in suffixes or _kind(path):
+          yield path
+      except OSError as error:
+        on_error(error)
+
+
+def _kind(path: pathlib.Path) -> str | None:
+  """What a file's first bytes say it is."""
+  from PIL import Image, UnidentifiedImageError
+
+  from va_magenta.image_to_va import images
+
+  with path.open('rb') as file, warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # Of large pictures and odd metadata.
+    if file.read(4) == b'MThd':
+      return MIDI
+    file.seek(0)
+    try:
+      Image.open(file, formats=images.FORMATS)
+    except UnidentifiedImageError:
+      return None
+    except Exception:  # pylint: disable=broad-except
+      pass  # Damaged or too large: whoever reads it on will say so.
+  return PICTURE
+
+
+def _read(path: pathlib.Path) -> tuple[str, np.ndarray]:
+  """What a file is, and the array that its estimator takes."""
+  _existing(path)
+  if path.is_dir():
+    raise IsADirectoryError(f'{path} is a folder, not a picture or MIDI file')
+  if not path.is_file():
+    raise ValueError(f'{path} is not a regular file')
+  if path.stat().st_size == 0:
+    raise ValueError(f'{path} is empty (0 bytes), not a picture or MIDI file')
+  kind = _kind(path)
+  if kind == MIDI:
+    from va_magenta.music_to_va import symbolic_features
+    return kind, symbolic_features.extract(symbolic_features.from_midi(path))
+  if kind == PICTURE:
+    from va_magenta.image_to_va import images
+    return kind, images.load_image(path)
+  raise ValueError(f'{path} is not a picture or MIDI file')
+
+
+def _load_estimator(
+    kind: str, checkpoint: str | os.PathLike | None,
+) -> Callable[[list[np.ndarray]], list[VA]]:
+  """From what `_read` gives of some files to their points."""
+  if kind == PICTURE:
+    return _load_image_model(checkpoint).predict
+  from va_magenta.music_to_va import symbolic
+  model = symbolic.load()
+
+  def estimate(features):
+    points = model.calibrate(model.regress(np.stack(features)))
+    return [VA.clip(*point) for point in points.tolist()]
+
+  return estimate
+
+
+def _load_image_model(checkpoint: str | os.PathLike | None):
+  generation.start_keras()
+  from va_magenta.image_to_va import model
+  return model.load(checkpoint)

@@ -1,0 +1,124 @@
+"""Says where pictures and MIDI files lie on the VA plane.
+
+  va_magenta_predict picture.jpg song.mid
+  va_magenta_predict my_folder --plot=plane.png
+  va_magenta_predict my_folder another --json > points.json
+  va_magenta_predict picture.jpg --explain=saliency.png
+
+It prints a table, a line a file. A folder stands for all pictures and MIDI
+files in it and in the folders in it; what is hidden is left out. A file is what
+its content says, whatever its name ends in.
+
+--json prints an array of objects with these keys instead:
+  path      as given, or as found in the folder that was given
+  kind      "picture" or "midi"
+  valence   from -1 (unpleasant) to 1 (pleasant)
+  arousal   from -1 (calm) to 1 (excited)
+  quadrant  "Q1" pleasant and excited, "Q2" unpleasant and excited,
+            "Q3" unpleasant and calm, "Q4" pleasant and calm
+
+A file that cannot be read is told in a line on stderr and left out; the others
+are printed, and the command exits with 1.
+"""
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Sequence
+
+from absl import flags
+
+from va_magenta import command
+
+_JSON = flags.DEFINE_boolean(
+    'json', False, 'Print JSON instead of a table.')
+_PLOT = flags.DEFINE_string(
+    'plot', None, 'PNG file to write: the plane with all points.')
+_EXPLAIN = flags.DEFINE_string(
+    'explain', None, 'PNG file to write for one picture: what in it the '
+    'estimate hangs on most.')
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', None, 'Folder of an image model of your own, the --run_dir '
+    'of va_magenta_train_image; by default the model that ships.')
+_OVERWRITE = flags.DEFINE_boolean(
+    'overwrite', False, 'Replace files that exist.')
+
+
+def main(argv: Sequence[str]) -> int:
+  """Finds the files, predicts, prints and draws; 1 if any could not be read."""
+  if not argv[1:]:
+    raise ValueError(
+        'give the paths of pictures, MIDI files or folders (--help tells more)')
+  from va_magenta import prediction
+
+  errors = []
+
+  def report(error: Exception):
+    errors.append(error)
+    _print_error(error)
+
+  # A name that the terminal's encoding lacks must not cost all the others.
+  sys.stdout.reconfigure(errors='backslashreplace')
+  files = prediction.find_files(argv[1:], on_error=report)
+  outputs = [o for o in (_PLOT.value, _EXPLAIN.value) if o is not None]
+  for output in outputs:
+    prediction.check_output(output, files, overwrite=_OVERWRITE.value)
+  if len({os.path.realpath(output) for output in outputs}) < len(outputs):
+    raise ValueError('--plot and --explain must name different files')
+  if _EXPLAIN.value is None:
+    predictions = prediction.predict(
+        files, checkpoint=_CHECKPOINT.value, on_error=report)
+  elif len(files) + len(errors) != 1:
+    raise ValueError(
+        f'--explain takes one picture, not {len(files) + len(errors)} files')
+  else:
+    predictions = [
+        prediction.explain(path, _EXPLAIN.value, checkpoint=_CHECKPOINT.value)
+        for path in files]
+  if _JSON.value:
+    print(json.dumps([p.as_dict() for p in predictions], indent=2))
+  elif predictions:
+    print(_table(predictions))
+  if _PLOT.value is not None and predictions:
+    prediction.plot(_PLOT.value, predictions)
+  return 1 if errors else 0
+
+
+def _table(predictions) -> str:
+  from va_magenta import prediction
+
+  rows = [('path', 'kind', 'valence', 'arousal', 'quadrant')]
+  rows += [
+      (prediction.printable(p.path), p.kind, f'{p.va.valence:+.2f}',
+       f'{p.va.arousal:+.2f}', f'{p.va.quadrant.name} {p.va.quadrant.value}')
+      for p in predictions
+  ]
+  path_width = max(_width(row[0]) for row in rows)
+  return '\n'.join(
+      f'{path}{" " * (path_width - _width(path))}  {kind:7}  {valence:>7}  '
+      f'{arousal:>7}  {quadrant}'
+      for path, kind, valence, arousal, quadrant in rows)
+
+
+def _width(text: str) -> int:
+  """Columns of a terminal: Chinese characters have two, accents none."""
+  return sum(
+      2 if unicodedata.east_asian_width(c) in 'FW'
+      else not unicodedata.combining(c) for c in text)
+
+
+def _print_error(error: Exception):
+  import tqdm
+
+  # Not into the middle of a progress bar.
+  tqdm.tqdm.write(command.error_line(error), file=sys.stderr)
+
+
+def console_entry_point():
+  """The installed command."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()
