@@ -2,6 +2,7 @@
 
 import importlib
 import pathlib
+import re
 import signal
 import sys
 
@@ -70,3 +71,15 @@ def run_command(monkeypatch, capsys):
   yield function
   signal.signal(signal.SIGTERM, handler)
   flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture
+def check_one_line():
+  """Checks a command's (code, out, err): it failed, and said why in a line."""
+  def function(result, complaint):
+    code, out, err = result
+    assert (code, out) == (1, '')
+    assert re.fullmatch(r'va_magenta_\w+: error: .+\n', err)
+    assert complaint in err
+
+  return function

@@ -30,15 +30,6 @@ def no_work(monkeypatch):
   monkeypatch.setattr(generation, 'compose', pytest.fail)
 
 
-def _check_one_line(result, complaint):
-  code, out, err = result
-  assert code == 1
-  assert out == ''
-  assert err.startswith('va_magenta_generate: error: ')
-  assert err.count('\n') == 1
-  assert complaint in err
-
-
 def test_a_point_becomes_files_that_are_printed(run, tmp_path):
   code, out, err = run(
       '--valence=0.3', '--arousal', '-0.5', '--num_outputs=2', '--seed=5',
@@ -58,7 +49,7 @@ def test_a_point_becomes_files_that_are_printed(run, tmp_path):
     assert line.endswith(f'distance {output["distance"]:.2f}')
 
 
-def test_a_picture_becomes_music_and_figures(run, tmp_path):
+def test_a_picture_becomes_music_and_figures(run, tmp_path, check_one_line):
   picture = np.full((90, 120, 3), (90, 160, 230), np.uint8)
   picture[60:] = (60, 140, 60)
   Image.fromarray(picture).save(tmp_path / 'meadow.jpg')
@@ -72,7 +63,7 @@ def test_a_picture_becomes_music_and_figures(run, tmp_path):
   estimate = model.estimate_va(tmp_path / 'meadow.jpg')
   assert VA(**record['image_va']).distance(estimate) < 1e-6
   # And again: what exists is not touched.
-  _check_one_line(run('--image=meadow.jpg'), 'meadow-1.mid exists')
+  check_one_line(run('--image=meadow.jpg'), 'meadow-1.mid exists')
   assert json.loads((folder / 'meadow.json').read_text()) == record
   assert run('--image=meadow.jpg', '--candidates=16', '--overwrite')[0] == 0
 
@@ -97,10 +88,11 @@ def _bad_picture(kind, path):
 
 @pytest.mark.parametrize('kind', [
     'missing', 'empty', 'text', 'truncated', 'header', 'folder'])
-def test_what_is_no_picture_is_one_line(run, no_work, tmp_path, kind):
+def test_what_is_no_picture_is_one_line(
+    run, no_work, tmp_path, kind, check_one_line):
   path = tmp_path / 'picture.jpg'
   _bad_picture(kind, path)
-  _check_one_line(run('--image=picture.jpg'), 'picture.jpg')
+  check_one_line(run('--image=picture.jpg'), 'picture.jpg')
   assert not (tmp_path / 'va_magenta_output').exists()
 
 
@@ -176,13 +168,14 @@ def _some_pieces(target, settings):
     (['--valence=0', '--arousal=0', '--output_dir=/dev/null'],
      'cannot write to the folder /dev/null'),
 ])
-def test_bad_flags_are_one_line(run, no_work, tmp_path, args, complaint):
-  _check_one_line(run(*args), complaint)
+def test_bad_flags_are_one_line(
+    run, no_work, tmp_path, args, complaint, check_one_line):
+  check_one_line(run(*args), complaint)
   assert not list(tmp_path.iterdir())
 
 
-def test_phrase_length_is_told(run, tmp_path):
-  _check_one_line(
+def test_phrase_length_is_told(run, tmp_path, check_one_line):
+  check_one_line(
       run('--valence=0', '--arousal=0', '--bars=5'), 'a multiple of 2')
   assert not list(tmp_path.iterdir())
 

@@ -86,15 +86,6 @@ def _save_midi(path, num_notes=8, tempo_qpm=120):
   midi.write(str(path))
 
 
-def _check_one_line(result, complaint):
-  code, out, err = result
-  assert code == 1
-  assert out == ''
-  assert err.startswith('va_magenta_predict: error: ')
-  assert err.count('\n') == 1
-  assert complaint in err
-
-
 def test_pictures_and_midi_by_the_models_that_ship(run, tmp_path):
   """The only test that loads the shipped image model."""
   meadow = EXAMPLES / 'meadow.jpg'
@@ -248,20 +239,20 @@ def _bad_file(kind, path):
 ])
 @pytest.mark.parametrize('name', ['file.jpg', 'file.mid', 'file.wav'])
 def test_what_cannot_be_read_is_one_line(
-    run, no_work, tmp_path, kind, complaint, name):
+    run, no_work, tmp_path, kind, complaint, name, check_one_line):
   _bad_file(kind, tmp_path / name)
   result = run(name, '--plot=plane.png')
-  _check_one_line(result, complaint)
+  check_one_line(result, complaint)
   assert name in result[2]
   assert not (tmp_path / 'plane.png').exists()
 
 
 def test_what_is_called_a_picture_is_missed_in_a_folder(
-    run, no_work, tmp_path):
+    run, no_work, tmp_path, check_one_line):
   (tmp_path / 'in').mkdir()
   (tmp_path / 'in/text.jpg').write_text('This is not a picture.')
   (tmp_path / 'in/text.txt').write_text('Nor does it say so.')
-  _check_one_line(run('in'), 'in/text.jpg is not a picture or MIDI file')
+  check_one_line(run('in'), 'in/text.jpg is not a picture or MIDI file')
 
 
 def test_of_several_bad_files_each_has_a_line(run, eye, tmp_path):
@@ -325,7 +316,8 @@ def test_names_that_are_hard_to_print(run, eye, tmp_path):
     (['none.png', '--explain=new.png'], 'there is no file or folder at none'),
     (['text.png', '--explain=new.png'], 'is not a picture or MIDI file'),
 ])
-def test_bad_flags_are_one_line(run, no_work, tmp_path, args, complaint):
+def test_bad_flags_are_one_line(
+    run, no_work, tmp_path, args, complaint, check_one_line):
   for name in ('good.png', 'taken.png', 'many/1.png', 'many/2.png',
                'many/3.png'):
     _save_picture(tmp_path / name)
@@ -337,7 +329,7 @@ def test_bad_flags_are_one_line(run, no_work, tmp_path, args, complaint):
     return {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob('*')}
 
   before = contents()
-  _check_one_line(run(*args), complaint)
+  check_one_line(run(*args), complaint)
   assert contents() == before
 
 
@@ -349,21 +341,21 @@ def test_a_checkpoint_of_ones_own(run, eye, tmp_path):
   assert eye.folders == ['my_model', 'other', None]
 
 
-def test_a_checkpoint_that_is_none(run, tmp_path):
+def test_a_checkpoint_that_is_none(run, tmp_path, check_one_line):
   _save_picture(tmp_path / 'a.png')
   for i in range(3):
     _save_picture(tmp_path / f'in/{i}.png')
   # Not a line a file: nothing is wrong with the files.
-  _check_one_line(run('in', '--checkpoint=in'), 'in is not an image model')
+  check_one_line(run('in', '--checkpoint=in'), 'in is not an image model')
 
 
-def test_outputs_are_replaced_only_if_told(run, eye, tmp_path):
+def test_outputs_are_replaced_only_if_told(run, eye, tmp_path, check_one_line):
   _save_picture(tmp_path / 'a.png')
   args = ('a.png', '--plot=plane.png', '--explain=why.png')
   assert run(*args)[0] == 0
   first = [(tmp_path / name).stat().st_mtime_ns for name in (
       'plane.png', 'why.png')]
-  _check_one_line(run(*args), 'plane.png exists')
+  check_one_line(run(*args), 'plane.png exists')
   assert run(*args, '--overwrite')[0] == 0
   second = [(tmp_path / name).stat().st_mtime_ns for name in (
       'plane.png', 'why.png')]

@@ -132,11 +132,7 @@ _TWO = ('--config=cat-mel_2bar_small', '--run_dir=bad')
     ([*_TWO, '--examples_path=nowhere'], 'no examples at nowhere'),
     ([*_TWO, '--examples_path=midi', '--warm_start=nowhere'], 'nowhere'),
 ])
-def test_bad_flags_are_one_line(run, folder, args, complaint):
+def test_bad_flags_are_one_line(run, folder, check_one_line, args, complaint):
   pytest.importorskip('va_magenta.magenta_compat')
-  code, out, err = run(*args)
-  assert (code, out) == (1, '')
-  assert err.startswith('va_magenta_train: error: ')
-  assert err.count('\n') == 1
-  assert complaint in err
+  check_one_line(run(*args), complaint)
   assert not (folder / 'bad').exists()
