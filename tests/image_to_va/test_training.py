@@ -1,5 +1,6 @@
 """Training: nothing leaks, the spread is people's, the files are whole."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -16,86 +17,122 @@ from va_magenta.image_to_va import images, model, training
 _THEMES = (
     'Acorns Beach Cat Dog Egg Fire Goat Hail Ice Jeep Kite Lamp').split()
 _ROOT = pathlib.Path(__file__).parents[2]
+_TINY = model.Config(
+    backbones=('efficientnet_lite2',), image_height=32, image_width=32)
 
 
 @pytest.fixture
 def linear_world():
-  """Features [300, 20] that know ratings [300, 2] but for noise; themes."""
+  """Features [240, 20] that know ratings [240, 2] but for noise; groups."""
   rng = np.random.default_rng(0)
-  features = rng.normal(3, 2, (300, 20))
+  features = rng.normal(3, 2, (240, 20))
   ratings = features @ rng.normal(0, 0.03, (20, 2))
   ratings += rng.normal(0, ratings.std(), ratings.shape)
   ratings = np.clip(ratings - ratings.mean(axis=0) + (0.1, -0.2), -1, 1)
-  return features, ratings, np.arange(300) // 3
+  return features, ratings, np.arange(240) // 3
 
 
-@pytest.fixture
-def little_oasis(tmp_path):
-  """A folder like OASIS: 36 pictures whose brightness is their valence."""
+@pytest.fixture(scope='module')
+def pictures_dir(tmp_path_factory):
+  """A manual_dir of pictures whose brightness is their valence."""
+  manual_dir = tmp_path_factory.mktemp('data')
   rng = np.random.default_rng(0)
-  (tmp_path / 'oasis/images').mkdir(parents=True)
+
+  def save(path):
+    level = rng.random()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.uint8(255 * level * rng.random((40, 50, 3)))).save(path)
+    return level
+
   rows = []
   for i in range(36):
     theme = f'{_THEMES[i // 3]} {i % 3}'
-    level = rng.random()
-    Image.fromarray(np.uint8(255 * level * rng.random((40, 50, 3)))).save(
-        tmp_path / f'oasis/images/{theme}.jpg')
-    rows.append((f' {theme} ' if i == 5 else theme, 1 + 6 * level,
-                 1 + 6 * rng.random()))
-  pd.DataFrame(rows, columns=['Theme', 'Valence_mean', 'Arousal_mean']).to_csv(
-      tmp_path / 'oasis/OASIS.csv')
-  return tmp_path / 'oasis'
+    level = save(manual_dir / f'oasis/images/{theme}.jpg')
+    rows.append((
+        theme, 1 + 6 * level, 1.5, 100, 1 + 6 * rng.random(), 1.5, 100))
+  pd.DataFrame(rows, columns=[
+      'Theme', 'Valence_mean', 'Valence_SD', 'Valence_N', 'Arousal_mean',
+      'Arousal_SD', 'Arousal_N']).to_csv(manual_dir / 'oasis/OASIS.csv')
+  rows = []
+  for i in range(12):
+    level = save(manual_dir / f'emotion6/images/joy/{i}.jpg')
+    rows.append((f'joy/{i}.jpg', 1 + 8 * level, 1 + 8 * rng.random()))
+  pd.DataFrame(rows, columns=['image_filename', 'valence', 'arousal']).to_csv(
+      manual_dir / 'emotion6/emotion6.csv', index=False)
+  return manual_dir
 
 
-def test_read_oasis(little_oasis):
-  oasis = training.read_oasis(little_oasis)
-  assert len(oasis.paths) == 36 and oasis.paths[5].name == 'Beach 2.jpg'
-  assert list(oasis.themes[:4]) == ['Acorns'] * 3 + ['Beach']
-  assert oasis.ratings.shape == (36, 2)
-  assert -1 <= oasis.ratings.min() < 0 < oasis.ratings.max() <= 1
+@pytest.fixture(scope='module')
+def train(pictures_dir, randomize):
+  """Runs a whole little job: run_dir, config -> results."""
+  def function(run_dir, config=_TINY):
+    return training.train(
+        ['oasis_va', 'emotion6_va'], run_dir, config,
+        data_dir=pictures_dir / 'tfds', manual_dir=pictures_dir, num_folds=2,
+        num_repeats=1, command='the command')
+
+  with pytest.MonkeyPatch.context() as patch:
+    # No pretrained weights can be had here; random ones see brightness.
+    build = model.build_features
+    patch.setattr(
+        model, 'build_features',
+        lambda config, weights=(), pretrained=False: randomize(build(config)))
+    yield function
 
 
-def test_read_real_oasis(shared_data):
-  oasis = training.read_oasis(shared_data / 'oasis')
-  assert len(oasis.paths) == len(oasis.ratings) > 700
-  assert 200 < len(set(oasis.themes)) < 300
-
-
-def test_folders_that_are_not_oasis(little_oasis, tmp_path):
-  with pytest.raises(FileNotFoundError, match='no OASIS.csv'):
-    training.read_oasis(tmp_path)
-  (little_oasis / 'images/Cat 1.jpg').unlink()
-  with pytest.raises(FileNotFoundError, match='Cat 1.jpg'):
-    training.read_oasis(little_oasis)
-  table = little_oasis / 'OASIS.csv'
-  whole = pd.read_csv(table)
-  whole.assign(Valence_mean=9).to_csv(table)
-  with pytest.raises(ValueError, match='outside 1..7'):
-    training.read_oasis(little_oasis)
-  whole.drop(columns='Theme').to_csv(table)
-  with pytest.raises(ValueError, match="no column 'Theme'"):
-    training.read_oasis(little_oasis)
-  table.write_bytes(b'')
-  with pytest.raises(ValueError, match='is not a table'):
-    training.read_oasis(little_oasis)
+@pytest.fixture(scope='module')
+def run(train, tmp_path_factory):
+  """A whole little job: its run_dir and results."""
+  run_dir = tmp_path_factory.mktemp('run') / 'new/run'
+  return run_dir, train(run_dir)
 
 
 def test_head_finds_what_is_linear(linear_world):
-  features, ratings, themes = linear_world
-  head = training.fit_head(features, ratings, themes)
-  estimates = features @ head.kernel + head.bias
-  best, *_ = np.linalg.lstsq(
-      np.c_[features, np.ones(300)], ratings, rcond=None)
+  features, ratings, groups = linear_world
+  fit = training.fit_head(features, ratings, groups)
+  columns = np.c_[features, np.ones(len(features))]
+  best, *_ = np.linalg.lstsq(columns, ratings, rcond=None)
+  estimates = training.apply_head(fit.head, features)
   for axis in range(2):
     assert np.corrcoef(
-        estimates[:, axis],
-        np.c_[features, np.ones(300)] @ best[:, axis])[0, 1] > 0.98
+        estimates[:, axis], columns @ best[:, axis])[0, 1] > 0.9
+
+
+def test_the_network_computes_what_was_fitted(linear_world):
+  features, ratings, groups = linear_world
+  fit = training.fit_head(
+      features, ratings, groups,
+      training.learn_opinions([(features[:90] + 1, ratings[:90] / 2)]))
+  assert np.abs(fit.head.others_weights).max() > 0
+  layer = model.Similarity(fit.calibrated_head())
+  np.testing.assert_allclose(
+      layer(features.astype(np.float32)),
+      training.apply_head(fit.calibrated_head(), features), atol=1e-3)
+
+
+def test_raters_of_another_dataset_help_on_another_scale(linear_world):
+  features, ratings, groups = linear_world
+  # Many pictures, rated on half the scale and about another middle.
+  rng = np.random.default_rng(1)
+  true, *_ = np.linalg.lstsq(features - 3, ratings, rcond=None)
+  more = rng.normal(3, 2, (600, 20))
+  others = [(more, 0.5 * (more - 3) @ true + 0.3)]
+  few = slice(0, 60)
+  test = slice(60, None)
+  alone = training.fit_head(features[few], ratings[few], groups[few])
+  helped = training.fit_head(
+      features[few], ratings[few], groups[few],
+      training.learn_opinions(others))
+  errors = [
+      np.mean((training.apply_head(fit.head, features[test]) - ratings[test])
+              ** 2) for fit in (alone, helped)]
+  assert errors[1] < 0.95 * errors[0]
 
 
 def test_calibration_gives_held_out_estimates_the_spread_of_ratings(
     linear_world):
-  features, ratings, themes = linear_world
-  result = training.cross_validate(features, ratings, themes, by_theme=True)
+  features, ratings, groups = linear_world
+  result = training.cross_validate(features, ratings, groups, by_group=True)
   np.testing.assert_allclose(
       result.estimates.std(axis=0), ratings.std(axis=0), rtol=0.15)
   np.testing.assert_allclose(
@@ -107,22 +144,22 @@ def test_calibration_gives_held_out_estimates_the_spread_of_ratings(
     assert calibrated[f'{axis}/ccc'].mean() > plain[f'{axis}/ccc'].mean()
 
 
-def test_no_theme_is_in_training_and_test():
-  # Features that name the theme: of a theme never seen, nothing can be told.
-  themes = np.arange(160) // 4
-  features = np.eye(40)[themes]
-  ratings = np.random.default_rng(0).uniform(-0.8, 0.8, (40, 2))[themes]
-  random, by_theme = (
+def test_no_group_is_in_training_and_test():
+  # Features that name the group: of one never seen, nothing can be told.
+  groups = np.arange(160) // 4
+  features = np.eye(40)[groups]
+  ratings = np.random.default_rng(0).uniform(-0.8, 0.8, (40, 2))[groups]
+  random, by_group = (
       training.cross_validate(
-          features, ratings, themes, by_theme=by_theme, num_folds=3)
-      .figures['least squares'] for by_theme in (False, True))
+          features, ratings, groups, by_group=by_group, num_folds=3)
+      .figures['least squares'] for by_group in (False, True))
   for axis in ('valence', 'arousal'):
     assert random[f'{axis}/pearson_r'].mean() > 0.9
-    assert np.isnan(by_theme[f'{axis}/pearson_r']).all()
+    assert by_group[f'{axis}/r2'].max() < 0.05
 
 
 def test_repeats_deal_anew_and_seeds_reproduce(linear_world):
-  kwargs = {'by_theme': False, 'num_folds': 2, 'num_repeats': 2}
+  kwargs = {'by_group': False, 'num_folds': 2, 'num_repeats': 2}
   first = training.cross_validate(*linear_world, **kwargs)
   again = training.cross_validate(*linear_world, **kwargs)
   rmse = first.figures['calibrated']['valence/rmse']
@@ -131,30 +168,70 @@ def test_repeats_deal_anew_and_seeds_reproduce(linear_world):
       rmse, again.figures['calibrated']['valence/rmse'])
 
 
-def test_train_writes_a_checkpoint_with_its_card(little_oasis, tmp_path):
-  run_dir = tmp_path / 'new/run'
-  config = model.Config(
-      image_height=32, image_width=32,
-      feature_layers=('block1a_project_bn', 'top_activation'))
-  results = training.train(
-      little_oasis, run_dir, config, num_folds=2, num_repeats=1,
-      command='the command')
+def test_a_dataset_is_read_with_its_groups(pictures_dir, run):
+  dataset = training.Dataset('oasis_va', pictures_dir / 'tfds', pictures_dir)
+  ratings = dataset.ratings()
+  assert len(dataset) == len(ratings) == 36 and ratings.num_raters == 100
+  assert len(set(ratings.groups)) == 12
+  assert -1 <= ratings.points.min() < 0 < ratings.points.max() <= 1
+  brightness = [picture.mean() for picture in dataset.pictures(0)]
+  assert np.corrcoef(brightness, ratings.points[:, 0])[0, 1] > 0.95
+  assert len(list(dataset.pictures(30))) == 6
+
+
+def test_datasets_that_are_not(pictures_dir, tmp_path):
+  with pytest.raises(ValueError, match="no dataset called 'nosuch_va'"):
+    training.Dataset('nosuch_va')
+  with pytest.raises(FileNotFoundError, match='Emotion6') as error:
+    training.Dataset('emotion6_va', tmp_path, tmp_path)
+  assert '\n' not in str(error.value)
+  with pytest.raises(ValueError, match='different datasets are needed'):
+    training.train(['oasis_va', 'oasis_va'], tmp_path, _TINY)
+
+
+def test_train_writes_a_checkpoint_with_its_card(pictures_dir, run):
+  run_dir, results = run
   assert {p.name for p in run_dir.iterdir()} == {
-      'README.md', 'config.json', 'predicted_vs_rated.png', 'weights.npz'}
+      'README.md', 'config.json', 'features', 'predicted_vs_rated.png',
+      'weights.npz'}
   card = (run_dir / 'README.md').read_text()
-  rmse = results['folds by theme'].figures['calibrated']['arousal/rmse']
+  rmse = results['folds by group']['calibrated']['arousal/rmse']
   assert f'{rmse.mean():.3f} ± {rmse.std():.3f}' in card
   assert 'the command' in card and 'nan' not in card
-  tables = [line for line in card.splitlines() if line.startswith('|')]
-  assert len({line.count('|') for line in tables}) == 1
+  assert 'oasis_va to emotion6_va' in card and '12 groups' in card
+  for table in re.findall(r'(?:^\|.*\n)+', card, re.MULTILINE):
+    assert len({line.count('|') for line in table.splitlines()}) == 1
   assert json.loads((run_dir / 'config.json').read_text())['image_width'] == 32
   assert images.load_image(run_dir / 'predicted_vs_rated.png').std() > 1
   # What is saved is what was fitted: bright noise is pleasant here.
-  loaded = model.load(run_dir)
-  oasis = training.read_oasis(little_oasis)
-  valence = [p.valence for p in loaded.predict(
-      [images.load_image(path) for path in oasis.paths])]
-  assert np.corrcoef(valence, oasis.ratings[:, 0])[0, 1] > 0.5
+  dataset = training.Dataset('oasis_va', pictures_dir / 'tfds', pictures_dir)
+  estimates = model.load(run_dir).predict(list(dataset.pictures(0)))
+  assert np.corrcoef(
+      [p.valence for p in estimates],
+      dataset.ratings().points[:, 0])[0, 1] > 0.5
+
+
+def test_a_run_goes_on_from_features_and_gives_the_same(
+    train, run, monkeypatch):
+  run_dir, results = run
+  (run_dir / 'features/emotion6_va-000000.npy').unlink()
+  looked_at = []
+  run_network = model.run_network
+
+  def spy(network, config, pictures):
+    looked_at.append(len(pictures))
+    return run_network(network, config, pictures)
+
+  monkeypatch.setattr(model, 'run_network', spy)
+  again = train(run_dir)
+  assert 12 in looked_at and 36 not in looked_at
+  for name, estimators in results.items():
+    for key, values in estimators['calibrated'].items():
+      np.testing.assert_allclose(
+          again[name]['calibrated'][key], values, atol=1e-4)
+  with pytest.raises(ValueError, match='holds features of other') as error:
+    train(run_dir, dataclasses.replace(_TINY, image_width=64))
+  assert '\n' not in str(error.value)
 
 
 def run_command(*args):
@@ -166,9 +243,7 @@ def run_command(*args):
 
 def test_command_help_and_one_line_errors(tmp_path):
   done = run_command('--help')
-  assert '--oasis_dir' in done.stdout and 'tensorflow' not in done.stderr
-  done = run_command(
-      f'--oasis_dir={tmp_path}', '--backbone_weights=x', '--run_dir=y',
-      '--image_size=big')
+  assert '--manual_dir' in done.stdout and 'tensorflow' not in done.stderr
+  done = run_command('--run_dir=y', '--image_size=big')
   assert done.returncode == 1
   assert re.fullmatch(r'.*error: --image_size must be .*\n', done.stderr)

@@ -1,8 +1,8 @@
 """The Keras model that places a picture on the valence-arousal plane.
 
-A convolutional backbone looks at the picture and at its mirror image (which
-feels the same); its activations at a few depths are averaged over positions,
-and one linear layer reads valence and arousal from them.
+Pretrained backbones look at the picture; means and standard deviations over
+positions of their activations at a few depths are its features. The head
+compares them with those of the rated pictures that it was fitted on.
 
   from va_magenta.image_to_va import model
   model.estimate_va('picture.jpg')                   # the shipped model
@@ -21,13 +21,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from va_magenta import checkpoints
+from va_magenta import checkpoints, files
+from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import images as images_lib
 from va_magenta.va import VA
 
 _CONFIG_FILE = 'config.json'
 _WEIGHTS_FILE = 'weights.npz'
-# Pictures a call of the network, each with its mirror image.
+# Pictures a call of the network.
 BATCH_SIZE = 8
 
 
@@ -36,63 +37,121 @@ class Config:
   """What the network is built from; `config.json` of a checkpoint.
 
   Attributes:
-    backbone: name of a model in `keras.applications` that takes RGB in 0..255.
+    backbones: names that `backbones.build` knows, whose features are joined.
     image_height: rows that a picture is resized to; proportions are not kept.
     image_width: columns that a picture is resized to.
-    feature_layers: layers of the backbone whose activations are read.
   """
 
-  backbone: str = 'EfficientNetB0'
-  image_height: int = 288
-  image_width: int = 384
-  feature_layers: Sequence[str] = (
-      'block5c_add', 'block6d_add', 'block7a_project_bn', 'top_activation')
+  backbones: Sequence[str] = ('efficientnet_b0', 'efficientnet_lite2')
+  image_height: int = 256
+  image_width: int = 320
 
 
-def build_backbone(
-    config: Config, weights: str | os.PathLike | None = None) -> keras.Model:
+@dataclasses.dataclass(frozen=True)
+class Head:
+  """What `Similarity` computes with; arrays of float32.
+
+  With features f, z = (f - mean) * scale; others = z @ others_kernel; and the
+  similarity of z to a center c is exp(-|z - c|^2 / 2). Then
+  (valence, arousal) = similarities @ center_weights + others @ others_weights
+  + bias.
+
+  Attributes:
+    mean: [num_features].
+    scale: [num_features].
+    others_kernel: [num_features, num_others], what raters of other datasets
+      would say, up to a constant.
+    centers: [num_centers, num_features], z of the pictures fitted on.
+    center_weights: [num_centers, 2].
+    others_weights: [num_others, 2].
+    bias: [2].
+  """
+
+  mean: np.ndarray
+  scale: np.ndarray
+  others_kernel: np.ndarray
+  centers: np.ndarray
+  center_weights: np.ndarray
+  others_weights: np.ndarray
+  bias: np.ndarray
+
+
+class Similarity(keras.layers.Layer):
+  """Features [n, num_features] to (valence, arousal) [n, 2]; see `Head`."""
+
+  def __init__(self, head: Head, **kwargs):
+    super().__init__(**kwargs)
+    for field in dataclasses.fields(head):
+      value = np.asarray(getattr(head, field.name), np.float32)
+      weight = self.add_weight(
+          shape=value.shape, name=field.name, trainable=False)
+      weight.assign(value)
+      setattr(self, field.name, weight)
+
+  def call(self, features):
+    """Estimates, not clipped to the plane."""
+    ops = keras.ops
+    z = (features - self.mean) * self.scale
+    distances = (
+        ops.sum(z**2, axis=1, keepdims=True) + ops.sum(self.centers**2, axis=1)
+        - 2 * z @ ops.transpose(self.centers))
+    return (
+        ops.exp(-distances / 2) @ self.center_weights
+        + z @ self.others_kernel @ self.others_weights + self.bias)
+
+  def head(self) -> Head:
+    """What it was made from."""
+    return Head(**{
+        field.name: keras.ops.convert_to_numpy(getattr(self, field.name))
+        for field in dataclasses.fields(Head)})
+
+
+class _MeanAndDeviation(keras.layers.Layer):
+  """[n, ..., channels] to [n, 2 * channels]."""
+
+  def call(self, activations):
+    mean, variance = keras.ops.moments(
+        activations, axes=list(range(1, len(activations.shape) - 1)))
+    # A root has no slope at 0, where a channel is silent throughout.
+    return keras.ops.concatenate(
+        [mean, keras.ops.sqrt(variance + 1e-6)], axis=-1)
+
+
+def build_features(
+    config: Config,
+    weights: Sequence[str | os.PathLike] = (),
+    pretrained: bool = False,
+) -> keras.Model:
   """The headless network: RGB in 0..255 [n, height, width, 3] to features.
 
   Args:
     config: what to build.
-    weights: `.weights.h5` of `keras.applications`' model without its top;
-      random if None.
+    weights: a file for each backbone, in order; see `backbones.build`.
+    pretrained: without `weights`: see `backbones.build`.
 
   Returns:
     A model with the output [n, num_features].
 
   Raises:
-    OSError, ValueError: if the config names something that does not exist or
-      the weights do not fit.
+    ImportError, OSError, ValueError: if the config names something that does
+      not exist or the weights do not fit.
   """
-  application = getattr(keras.applications, config.backbone, None)
-  if not callable(application):
+  if weights and len(weights) != len(config.backbones):
     raise ValueError(
-        f'keras.applications has no backbone called {config.backbone!r}')
-  backbone = application(
-      weights=None, include_top=False,
-      input_shape=(config.image_height, config.image_width, 3))
-  if weights is not None:
-    if not os.path.isfile(weights):
-      raise FileNotFoundError(f'there are no backbone weights at {weights}')
-    try:
-      backbone.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
-      raise ValueError(
-          f'{weights} does not hold the weights of {config.backbone} without '
-          f'its top: {error}') from error
-  pool = keras.layers.GlobalAveragePooling2D
-  pooled = [
-      pool(name=f'{name}_mean')(backbone.get_layer(name).output)
-      for name in config.feature_layers
-  ]
-  features = keras.layers.Concatenate(name='features')(
-      pooled) if len(pooled) > 1 else pooled[0]
-  return keras.Model(backbone.input, features, name=config.backbone)
+        f'{len(config.backbones)} backbones take as many files of weights, '
+        f'got {len(weights)}')
+  pictures = keras.Input((config.image_height, config.image_width, 3))
+  features = []
+  for i, name in enumerate(config.backbones):
+    for x in backbones_lib.build(
+        name, pictures, weights[i] if weights else None, pretrained):
+      features.append(_MeanAndDeviation()(x) if len(x.shape) > 2 else x)
+  return keras.Model(
+      pictures, keras.layers.Concatenate()(features))
 
 
 class ImageToVa:
-  """A network with its head and what it needs to know about pictures.
+  """A network and what it needs to know about pictures.
 
   Attributes:
     config: what the network was built from.
@@ -100,14 +159,11 @@ class ImageToVa:
       nominally in [-1, 1] but not clipped.
   """
 
-  def __init__(self, config: Config, backbone: keras.Model):
+  def __init__(self, config: Config, features: keras.Model, head: Head):
     self.config = config
-    self.network = keras.Model(
-        backbone.input, keras.layers.Dense(2, name='va')(backbone.output))
-
-  def set_head(self, kernel: np.ndarray, bias: np.ndarray):
-    """Sets the linear layer: kernel [num_features, 2] and bias [2]."""
-    self.network.get_layer('va').set_weights([kernel, bias])
+    self._features = features
+    self._head = Similarity(head, name='va')
+    self.network = keras.Model(features.input, self._head(features.output))
 
   def predict(self, images: Sequence[np.ndarray]) -> list[VA]:
     """The points of pictures, uint8 RGB [height, width, 3] of any sizes.
@@ -123,19 +179,20 @@ class ImageToVa:
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # In order, not by name: Keras numbers unnamed layers anew in every build.
-    weights = []
-    for variable in self.network.weights:
-      value = keras.ops.convert_to_numpy(variable)
-      floating = np.issubdtype(value.dtype, np.floating)
-      weights.append(value.astype(np.float16) if floating else value)
-    temporary = folder / f'.{_WEIGHTS_FILE}.tmp'
-    with temporary.open('wb') as file:
-      np.savez_compressed(file, *weights)
-    os.replace(temporary, folder / _WEIGHTS_FILE)
-    temporary = folder / f'.{_CONFIG_FILE}.tmp'
-    temporary.write_text(
-        json.dumps(dataclasses.asdict(self.config), indent=2) + '\n')
-    os.replace(temporary, folder / _CONFIG_FILE)
+    arrays = {
+        f'backbones/{i:04}': keras.ops.convert_to_numpy(variable)
+        for i, variable in enumerate(self._features.weights)}
+    arrays |= {
+        f'head/{name}': value
+        for name, value in dataclasses.asdict(self._head.head()).items()}
+    for name, value in arrays.items():
+      if np.issubdtype(value.dtype, np.floating):
+        arrays[name] = value.astype(np.float16)
+    with files.writing(folder / _WEIGHTS_FILE) as path:
+      np.savez_compressed(path, **arrays)
+    with files.writing(folder / _CONFIG_FILE) as path:
+      path.write_text(
+          json.dumps(dataclasses.asdict(self.config), indent=2) + '\n')
 
 
 def run_network(
@@ -143,7 +200,7 @@ def run_network(
     config: Config,
     images: Sequence[np.ndarray],
 ) -> np.ndarray:
-  """Output of a network for pictures, averaged with their mirror images'.
+  """Output of a network for pictures; its first call compiles the network.
 
   Args:
     network: takes RGB in 0..255 [n, height, width, 3].
@@ -157,19 +214,13 @@ def run_network(
     ValueError: if an array is not a picture.
   """
   size = (config.image_width, config.image_height)
-  # Tracing the network costs more than several eager calls, so it pays only
-  # where there are many.
-  one_batch = len(images) <= BATCH_SIZE
   outputs = [np.zeros((0, network.output_shape[-1]), np.float32)]
   for start in range(0, len(images), BATCH_SIZE):
-    pixels = np.stack([
-        _resized(image, size) for image in images[start:start + BATCH_SIZE]])
-    batch = np.concatenate([pixels, pixels[:, :, ::-1]]).astype(np.float32)
-    if one_batch:
-      output = keras.ops.convert_to_numpy(network(batch, training=False))
-    else:
-      output = network.predict_on_batch(batch)
-    outputs.append(output.reshape(2, len(pixels), -1).mean(axis=0))
+    batch = np.stack([
+        _resized(image, size) for image in images[start:start + BATCH_SIZE]
+    ]).astype(np.float32)
+    # Not eagerly, which takes ten times as long for each picture.
+    outputs.append(network.predict_on_batch(batch))
   return np.concatenate(outputs)
 
 
@@ -205,17 +256,23 @@ def load(folder: str | os.PathLike | None = None) -> ImageToVa:
   path = folder / _WEIGHTS_FILE
   try:
     with np.load(path, allow_pickle=False) as file:
-      weights = [file[name] for name in file.files]
+      arrays = dict(file)
   except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
     raise ValueError(f'{path} is damaged or cut short: {error}') from error
-  model = ImageToVa(config, build_backbone(config))
+  features = build_features(config)
   try:
-    model.network.set_weights(weights)
-  except ValueError as error:
+    features.set_weights([
+        value for name, value in arrays.items() if name.startswith('backbones/')
+    ])
+    head = Head(**{
+        name.removeprefix('head/'): value for name, value in arrays.items()
+        if name.startswith('head/')})
+    model = ImageToVa(config, features, head)
+  except (TypeError, ValueError) as error:
     raise ValueError(
         f'{path} does not hold the weights that {_CONFIG_FILE} beside it asks '
         f'for: {error}') from error
-  for layer in model.network.layers:
+  for layer in features.layers:
     if isinstance(layer, keras.layers.Normalization):
       layer.finalize_state()  # Or it goes on with what it was built with.
   return model
