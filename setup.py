@@ -57,6 +57,7 @@ setuptools.setup(
     'pyfluidsynth',
     'scikit-learn',
     'scipy',
+    'soundfile',
     'symusic',
     'tensorflow>=2.20',
     'tensorflow-datasets',

@@ -72,6 +72,9 @@ TABLE = {
             url=f'{_MAGENTA}hierdec-trio_16bar.tar'),
         Checkpoint('image_va', 'Estimates the VA of a picture.'),
         Checkpoint('symbolic_va', 'Estimates the VA of a NoteSequence.'),
+        Checkpoint(
+            'audio_va', 'Estimates the VA of sound.',
+            licence='research only: DEAM is CC BY-NC'),
     )
 }
 ALIASES = {'cat-mel_2bar': 'cat-mel_2bar_small'}

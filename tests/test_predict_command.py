@@ -200,6 +200,46 @@ def test_a_terminal_sees_progress(eye, tmp_path, monkeypatch):
   assert '/70' in terminal.getvalue()
 
 
+def _save_sound(path, samples):
+  soundfile = pytest.importorskip('soundfile')
+  soundfile.write(path, samples, 8000, format='WAV')
+
+
+def test_audio_by_the_model_that_ships(run, tmp_path):
+  from va_magenta.music_to_va import audio
+
+  seconds = np.arange(2 * 8000) / 8000
+  _save_sound(tmp_path / 'tone', np.sin(2 * np.pi * 220 * seconds))
+  rng = np.random.default_rng(0)
+  _save_sound(tmp_path / 'noise.wav', rng.uniform(-1, 1, 2 * 8000))
+  code, out, err = run('tone', '.', '--json')
+  assert (code, err) == (0, '')
+  found = json.loads(out)
+  assert [(f['path'], f['kind']) for f in found] == [
+      ('tone', 'audio'), ('noise.wav', 'audio'), ('tone', 'audio')]
+  expected, = audio.load().estimate_va([tmp_path / 'noise.wav'])
+  assert (found[1]['valence'], found[1]['arousal']) == (
+      expected.valence, expected.arousal)
+  assert found[0]['arousal'] != found[1]['arousal']
+
+
+def test_midi_is_heard_when_asked(run, tmp_path):
+  pytest.importorskip('soundfile')
+  from va_magenta.music_to_va import audio, synthesis
+
+  try:
+    synthesis.import_fluidsynth()
+  except OSError as error:
+    pytest.skip(str(error))
+  _save_midi(tmp_path / 'song')
+  code, out, err = run('song', '--synthesize', '--max_seconds=2', '--json')
+  assert (code, err) == (0, '')
+  found, = json.loads(out)
+  expected, = audio.load().estimate_va([tmp_path / 'song'], max_seconds=2)
+  assert (found['kind'], found['valence'], found['arousal']) == (
+      'midi', expected.valence, expected.arousal)
+
+
 def _bad_file(kind, path):
   noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
   Image.fromarray(noise).save(path, format='JPEG')
@@ -209,6 +249,8 @@ def _bad_file(kind, path):
     path.write_text('This is not a picture.')
   elif kind == 'sound':
     path.write_bytes(b'RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0' + bytes(99))
+  elif kind == 'silence':
+    _save_sound(path, np.zeros(8000))
   elif kind == 'truncated':
     path.write_bytes(path.read_bytes()[:2000])
   elif kind == 'MIDI header':
@@ -229,13 +271,14 @@ def _bad_file(kind, path):
 @pytest.mark.parametrize(('kind', 'complaint'), [
     ('missing', 'there is no file or folder at'),
     ('empty', 'is empty (0 bytes)'),
-    ('text', 'is not a picture or MIDI file'),
-    ('sound', 'is not a picture or MIDI file'),
+    ('text', 'is not a picture, MIDI or audio file'),
+    ('sound', 'is not a whole WAV, FLAC, OGG or MP3 file'),
+    ('silence', 'there is only silence'),
     ('truncated', 'is damaged or cut short'),
     ('MIDI header', 'not a readable MIDI file'),
     ('MIDI without notes', 'has no notes'),
     ('pipe', 'is not a regular file'),
-    ('empty folder', 'has no pictures and no MIDI files in it'),
+    ('empty folder', 'has no pictures, MIDI files or audio files in it'),
 ])
 @pytest.mark.parametrize('name', ['file.jpg', 'file.mid', 'file.wav'])
 def test_what_cannot_be_read_is_one_line(
@@ -252,7 +295,7 @@ def test_what_is_called_a_picture_is_missed_in_a_folder(
   (tmp_path / 'in').mkdir()
   (tmp_path / 'in/text.jpg').write_text('This is not a picture.')
   (tmp_path / 'in/text.txt').write_text('Nor does it say so.')
-  check_one_line(run('in'), 'in/text.jpg is not a picture or MIDI file')
+  check_one_line(run('in'), 'in/text.jpg is not a picture, MIDI or audio file')
 
 
 def test_of_several_bad_files_each_has_a_line(run, eye, tmp_path):
@@ -290,8 +333,9 @@ def test_names_that_are_hard_to_print(run, eye, tmp_path):
 
 
 @pytest.mark.parametrize(('args', 'complaint'), [
-    ([], 'give the paths of pictures, MIDI files or folders'),
-    (['--json'], 'give the paths of pictures, MIDI files or folders'),
+    ([], 'give the paths of pictures, MIDI files, audio'),
+    (['song.mid', '--soundfont=no.sf2'], 'there is no soundfont at no.sf2'),
+    (['--json'], 'give the paths of pictures, MIDI files, audio'),
     (['good.png', '--plo'], "Unknown command line flag 'plo'"),
     (['good.png', '--plot=plane.jpg'], 'plane.jpg must end in .png'),
     (['good.png', '--plot='], 'must end in .png'),
@@ -312,9 +356,9 @@ def test_names_that_are_hard_to_print(run, eye, tmp_path):
     (['many', '--explain=new.png'],
      '--explain takes one picture, not 3 files'),
     (['song.mid', '--explain=new.png'],
-     'song.mid is MIDI: only a picture can be explained'),
+     'song.mid is midi: only a picture can be explained'),
     (['none.png', '--explain=new.png'], 'there is no file or folder at none'),
-    (['text.png', '--explain=new.png'], 'is not a picture or MIDI file'),
+    (['text.png', '--explain=new.png'], 'is not a picture, MIDI or audio file'),
 ])
 def test_bad_flags_are_one_line(
     run, no_work, tmp_path, args, complaint, check_one_line):
@@ -413,7 +457,7 @@ def test_help_takes_less_than_a_second():
     process = subprocess.run(
         [*COMMAND, '--help'], capture_output=True, text=True, check=True)
     seconds.append(time.perf_counter() - start)
-  assert process.stdout.startswith('Says where pictures and MIDI files lie')
+  assert process.stdout.startswith('Says where pictures, MIDI files')
   for flag in ('json', 'plot', 'explain', 'checkpoint', 'overwrite'):
     assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
   assert min(seconds) < 1

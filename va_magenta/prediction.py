@@ -1,4 +1,4 @@
-"""Pictures and MIDI files -> where they lie on the VA plane.
+"""Pictures, MIDI and audio files -> where they lie on the VA plane.
 
   from va_magenta import prediction
   for found in prediction.predict(prediction.find_files(['my_folder'])):
@@ -20,7 +20,8 @@ import numpy as np
 from va_magenta import generation
 from va_magenta.va import VA
 
-PICTURE, MIDI = 'picture', 'midi'
+PICTURE, MIDI, AUDIO = 'picture', 'midi', 'audio'
+_FILES = 'a picture, MIDI or audio file'
 # Files read at once: pictures, at up to 3 MB each, wait here for the network.
 _BATCH_SIZE = 32
 
@@ -31,7 +32,7 @@ class Prediction:
 
   Attributes:
     path: as it was given, or found in a folder that was given.
-    kind: `PICTURE` or `MIDI`.
+    kind: `PICTURE`, `MIDI` or `AUDIO`.
     va: the estimate.
   """
 
@@ -59,11 +60,12 @@ def find_files(
     *,
     on_error: Callable[[Exception], None] = _raise,
 ) -> list[pathlib.Path]:
-  """The files among `paths`, and all pictures and MIDI files in the folders.
+  """The files among `paths`, and those in the folders that can be predicted.
 
   A folder is searched with all folders in it, but not through links, nor what
-  is hidden (its name begins with a dot). A file in it counts if it is a picture
-  or MIDI, or is called like one: then `predict` says what is wrong with it.
+  is hidden (its name begins with a dot). A file in it counts if it is a
+  picture, MIDI or audio, or is called like one: then `predict` says what is
+  wrong with it.
 
   Args:
     paths: files and folders.
@@ -81,7 +83,8 @@ def find_files(
         continue
       files = sorted(_walk(path, on_error))
       if not files:
-        raise ValueError(f'{path} has no pictures and no MIDI files in it')
+        raise ValueError(
+            f'{path} has no pictures, MIDI files or audio files in it')
       found += files
     except (OSError, ValueError) as error:
       on_error(error)
@@ -92,17 +95,22 @@ def predict(
     files: Sequence[str | os.PathLike],
     *,
     checkpoint: str | os.PathLike | None = None,
+    synthesize: bool = False,
     on_error: Callable[[Exception], None] = _raise,
+    **how,
 ) -> list[Prediction]:
-  """Where pictures and MIDI files lie on the plane, by the models that ship.
+  """Where files lie on the plane, by the models that ship.
 
   Args:
-    files: pictures (see `images.load_image`) and MIDI files, as many as you
-      like: a few are held in memory at a time. On a terminal a bar tells how
-      far it is.
+    files: pictures (see `images.load_image`), MIDI files, and audio files (see
+      `audio_features.read`), as many as you like: a few are held in memory at a
+      time. On a terminal a bar tells how far it is.
     checkpoint: folder of an image model of your own.
+    synthesize: whether MIDI files are played and heard, as audio is; their
+      notes are read otherwise, which tells valence better.
     on_error: called with the OSError or ValueError of each file that cannot be
       read; raises it by default. If it returns, the file is left out.
+    **how: what is heard, and by which soundfont: see `audio.hear`.
 
   Returns:
     The estimates, in the order of `files`.
@@ -123,14 +131,15 @@ def predict(
       contents = {}
       for i, path in enumerate(batch):
         try:
-          contents[i] = _read(path)
+          contents[i] = _read(path, synthesize, how)
         except (OSError, ValueError) as error:
           on_error(error)
       points = {}
       for kind in {kind for kind, _ in contents.values()}:
         mine = [i for i in contents if contents[i][0] == kind]
         # Loaded when there is something to estimate: it takes seconds.
-        estimator = load_estimator(kind, checkpoint)
+        estimator = load_estimator(
+            AUDIO if kind == MIDI and synthesize else kind, checkpoint)
         vas = estimator([contents[i][1] for i in mine])
         points.update(zip(mine, vas, strict=True))
       predictions += [
@@ -159,7 +168,7 @@ def explain(
   path = pathlib.Path(path)
   kind, picture = _read(path)
   if kind != PICTURE:
-    raise ValueError(f'{path} is MIDI: only a picture can be explained')
+    raise ValueError(f'{path} is {kind}: only a picture can be explained')
   model = _load_image_model(checkpoint)
   from va_magenta.evaluation import plots
   from va_magenta.image_to_va import saliency
@@ -245,7 +254,7 @@ def _walk(
 
   from va_magenta.image_to_va import images
 
-  suffixes = {'.mid', '.midi'} | {
+  suffixes = {'.mid', '.midi', '.wav', '.flac', '.ogg', '.mp3'} | {
       suffix for suffix, name in Image.registered_extensions().items()
       if name in images.FORMATS}
   for parent, folders, names in os.walk(folder, onerror=on_error):
@@ -266,11 +275,15 @@ def _kind(path: pathlib.Path) -> str | None:
   from PIL import Image, UnidentifiedImageError
 
   from va_magenta.image_to_va import images
+  from va_magenta.music_to_va import audio_features
 
   with path.open('rb') as file, warnings.catch_warnings():
     warnings.simplefilter('ignore')  # Of large pictures and odd metadata.
-    if file.read(4) == b'MThd':
+    head = file.read(audio_features.HEAD_BYTES)
+    if head.startswith(b'MThd'):
       return MIDI
+    if audio_features.begins_as_sound(head):
+      return AUDIO
     file.seek(0)
     try:
       Image.open(file, formats=images.FORMATS)
@@ -281,31 +294,45 @@ def _kind(path: pathlib.Path) -> str | None:
   return PICTURE
 
 
-def _read(path: pathlib.Path) -> tuple[str, np.ndarray]:
-  """What a file is, and the array that its estimator takes."""
+def _read(
+    path: pathlib.Path, synthesize: bool = False, how: dict | None = None,
+) -> tuple:
+  """What a file is, and what its estimator takes."""
   _existing(path)
   if path.is_dir():
-    raise IsADirectoryError(f'{path} is a folder, not a picture or MIDI file')
+    raise IsADirectoryError(f'{path} is a folder, not {_FILES}')
   if not path.is_file():
     raise ValueError(f'{path} is not a regular file')
   if path.stat().st_size == 0:
-    raise ValueError(f'{path} is empty (0 bytes), not a picture or MIDI file')
+    raise ValueError(f'{path} is empty (0 bytes), not {_FILES}')
   kind = _kind(path)
-  if kind == MIDI:
+  if kind == MIDI and not synthesize:
     from va_magenta.music_to_va import symbolic_features
     return kind, symbolic_features.extract(symbolic_features.from_midi(path))
   if kind == PICTURE:
     from va_magenta.image_to_va import images
     return kind, images.load_image(path)
-  raise ValueError(f'{path} is not a picture or MIDI file')
+  if kind in (AUDIO, MIDI):
+    from va_magenta.music_to_va import audio
+    try:
+      return kind, audio.hear(path, **(how or {}))
+    except ValueError as error:
+      if str(path) in str(error):
+        raise
+      raise ValueError(f'{path}: {error}') from error
+  raise ValueError(f'{path} is not {_FILES}')
 
 
 def _load_estimator(
     kind: str, checkpoint: str | os.PathLike | None,
-) -> Callable[[list[np.ndarray]], list[VA]]:
+) -> Callable[[list], list[VA]]:
   """From what `_read` gives of some files to their points."""
   if kind == PICTURE:
     return _load_image_model(checkpoint).predict
+  if kind == AUDIO:
+    from va_magenta.music_to_va import audio
+    listener = audio.load()
+    return lambda heard: [listener.of_piece(*features) for features in heard]
   from va_magenta.music_to_va import symbolic
   model = symbolic.load()
 

@@ -1,21 +1,25 @@
-"""Says where pictures and MIDI files lie on the VA plane.
+"""Says where pictures, MIDI files and audio files lie on the VA plane.
 
-  va_magenta_predict picture.jpg song.mid
+  va_magenta_predict picture.jpg song.mid recording.mp3
   va_magenta_predict my_folder --plot=plane.png
   va_magenta_predict my_folder another --json > points.json
   va_magenta_predict picture.jpg --explain=saliency.png
+  va_magenta_predict song.mid --synthesize --soundfont=better.sf2
 
-It prints a table, a line a file. A folder stands for all pictures and MIDI
-files in it and in the folders in it; what is hidden is left out. A file is what
-its content says, whatever its name ends in.
+It prints a table, a line a file. Audio is WAV, FLAC, OGG or MP3. A folder
+stands for all such files in it and in the folders in it; what is hidden is left
+out. A file is what its content says, whatever its name ends in.
 
 --json prints an array of objects with these keys instead:
   path      as given, or as found in the folder that was given
-  kind      "picture" or "midi"
+  kind      "picture", "midi" or "audio"
   valence   from -1 (unpleasant) to 1 (pleasant)
   arousal   from -1 (calm) to 1 (excited)
   quadrant  "Q1" pleasant and excited, "Q2" unpleasant and excited,
             "Q3" unpleasant and calm, "Q4" pleasant and calm
+
+The notes of a MIDI file are read, which tells valence better than its sound
+does; --synthesize has it played and heard instead, as audio is.
 
 A file that cannot be read is told in a line on stderr and left out; the others
 are printed, and the command exits with 1.
@@ -41,6 +45,15 @@ _EXPLAIN = flags.DEFINE_string(
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', None, 'Folder of an image model of your own, the --run_dir '
     'of va_magenta_train_image; by default the model that ships.')
+_SYNTHESIZE = flags.DEFINE_boolean(
+    'synthesize', False, 'Play MIDI files and hear them, as audio.')
+_SOUNDFONT = flags.DEFINE_string(
+    'soundfont', None, '.sf2 file to play them with; the model knows that of '
+    'pretty_midi, which is the default.')
+_START_SECONDS = flags.DEFINE_float(
+    'start_seconds', 0.0, 'Where to begin to listen.', lower_bound=0)
+_MAX_SECONDS = flags.DEFINE_float(
+    'max_seconds', 600.0, 'How long to listen at most.', lower_bound=0.25)
 _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace files that exist.')
 
@@ -49,9 +62,12 @@ def main(argv: Sequence[str]) -> int:
   """Finds the files, predicts, prints and draws; 1 if any could not be read."""
   if not argv[1:]:
     raise ValueError(
-        'give the paths of pictures, MIDI files or folders (--help tells more)')
+        'give the paths of pictures, MIDI files, audio files or folders '
+        '(--help tells more)')
   from va_magenta import prediction
 
+  if _SOUNDFONT.value is not None and not os.path.isfile(_SOUNDFONT.value):
+    raise FileNotFoundError(f'there is no soundfont at {_SOUNDFONT.value}')
   errors = []
 
   def report(error: Exception):
@@ -68,7 +84,9 @@ def main(argv: Sequence[str]) -> int:
     raise ValueError('--plot and --explain must name different files')
   if _EXPLAIN.value is None:
     predictions = prediction.predict(
-        files, checkpoint=_CHECKPOINT.value, on_error=report)
+        files, checkpoint=_CHECKPOINT.value, synthesize=_SYNTHESIZE.value,
+        on_error=report, soundfont=_SOUNDFONT.value,
+        start_seconds=_START_SECONDS.value, max_seconds=_MAX_SECONDS.value)
   elif len(files) + len(errors) != 1:
     raise ValueError(
         f'--explain takes one picture, not {len(files) + len(errors)} files')

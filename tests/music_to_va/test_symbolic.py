@@ -11,6 +11,7 @@ from va_magenta.music_to_va import (
   symbolic,
   symbolic_features,
   symbolic_training,
+  trees,
 )
 from va_magenta.va import VA
 
@@ -140,9 +141,9 @@ def test_trees_agree_with_lightgbm():
   expected = symbolic_training.predict(boosters, asked)
   assert expected.std(axis=0).min() > .02
   for axis, name in enumerate(symbolic.AXES):
-    trees = symbolic_training.trees_of(boosters[name])
+    walked = trees.from_lightgbm(boosters[name])
     np.testing.assert_allclose(
-        trees.predict(asked), expected[:, axis], atol=1e-5)
+        walked.predict(asked), expected[:, axis], atol=1e-5)
 
 
 def test_calibration_gives_the_spread_of_ratings():
@@ -163,7 +164,7 @@ def saved(folder):
       for axis in symbolic.AXES}
   symbolic.save(
       folder,
-      {axis: symbolic_training.trees_of(b) for axis, b in boosters.items()},
+      {axis: trees.from_lightgbm(b) for axis, b in boosters.items()},
       calibration)
   return boosters
 

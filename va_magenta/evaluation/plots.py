@@ -29,7 +29,9 @@ _MAX_LISTED = 8
 MAX_NAMED = 16
 _MAX_NAME_LENGTH = 30
 # Of each kind of points: color and marker.
-_KINDS = {'picture': (_TARGET_COLOR, 'o'), 'midi': (_PIECE_COLOR, 's')}
+_KINDS = {
+    'picture': (_TARGET_COLOR, 'o'), 'midi': (_PIECE_COLOR, 's'),
+    'audio': ('#7b5ea7', 'D')}
 _DPI = 150
 
 
@@ -79,7 +81,7 @@ def plot_points(
     path: the file; it is replaced if it exists.
     points: where they lie.
     names: of each point; of a long one the end is shown.
-    kinds: of each point, 'picture' or 'midi'.
+    kinds: of each point, 'picture', 'midi' or 'audio'.
   """
   from matplotlib.figure import Figure
 
@@ -95,7 +97,7 @@ def plot_points(
       for i, (point, kind) in enumerate(zip(points, kinds, strict=True), 1):
         _draw_number(axes, i, point, *styles[kind])
       _draw_names(figure, points, names, [styles[kind][0] for kind in kinds])
-      _draw_kinds(figure, styles, (0.6, 0.7))
+      _draw_kinds(figure, styles, (0.6, 0.7, 0.78))
     else:
       _draw_crowd(axes, points, kinds, styles)
       _draw_counts(figure, points, kinds, styles)
@@ -276,7 +278,8 @@ def _draw_counts(
   """How many points of each kind there are in each quadrant."""
   counts = collections.Counter(
       (kind, point.quadrant) for kind, point in zip(kinds, points, strict=True))
-  columns = dict(zip(styles, (0.88, 0.975), strict=False))
+  rights = np.linspace(0.975, 0.975 - 0.08 * (len(styles) - 1), len(styles))
+  columns = dict(zip(styles, rights[::-1], strict=True))
   rows = [
       *((q.value, {k: counts[k, q] for k in styles}) for q in Quadrant),
       ('all', {k: kinds.count(k) for k in styles})]

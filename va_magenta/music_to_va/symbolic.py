@@ -6,8 +6,6 @@
 
 Boosted regression trees on `symbolic_features`, fitted by LightGBM (Ke et al.
 2017) to people's ratings of EIMG clips; `va_magenta_train_symbolic` makes them.
-Here the trees are plain arrays that numpy walks: importing LightGBM, which
-brings scikit-learn and pandas, takes longer than estimating a thousand pieces.
 """
 
 import json
@@ -19,40 +17,10 @@ import numpy as np
 
 from va_magenta import checkpoints, files
 from va_magenta.music_to_va import symbolic_features
+from va_magenta.music_to_va.trees import Trees
 from va_magenta.va import VA
 
 AXES = ('valence', 'arousal')
-
-
-class Trees:
-  """A sum of regression trees on float32 features; agrees with LightGBM.
-
-  All trees' nodes lie in one row of arrays. A leaf is its own two children.
-
-  Attributes:
-    arrays: `root` [trees], int32; `child` [nodes, 2], int32: where to go if
-      the feature is at most the threshold, and where if it is above;
-      `feature` [nodes], int16, plus the number of features where NaN counts as
-      high; `threshold` and `value` [nodes], float32; `depth`, a number.
-  """
-
-  def __init__(self, arrays: dict[str, np.ndarray]):
-    self.arrays = arrays
-
-  def predict(self, features: np.ndarray) -> np.ndarray:
-    """Sum of the trees' values, float64 [n], for float32 [n, features]."""
-    trees = self.arrays
-    # NaN is low in the first copy of the features and high in the second.
-    values = np.concatenate([
-        np.where(np.isnan(features), infinity, features)
-        for infinity in (np.float32(-np.inf), np.float32(np.inf))
-    ], axis=1)
-    row = np.arange(len(features))[:, None]
-    node = np.broadcast_to(trees['root'], (len(row), len(trees['root'])))
-    for _ in range(int(trees['depth'])):
-      is_above = values[row, trees['feature'][node]] > trees['threshold'][node]
-      node = trees['child'][node, is_above.view(np.int8)]
-    return trees['value'][node].sum(axis=1, dtype=np.float64)
 
 
 class SymbolicVA:

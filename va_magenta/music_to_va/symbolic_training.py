@@ -10,6 +10,7 @@ import numpy as np
 from va_magenta import files
 from va_magenta.evaluation import metrics
 from va_magenta.music_to_va import symbolic, symbolic_features
+from va_magenta.music_to_va.trees import from_lightgbm
 from va_magenta.va import Scale
 
 BEATS_PER_BAR = 4
@@ -246,48 +247,6 @@ def fit(data: Examples, chosen: dict) -> dict[str, list]:
           for parameters, num_trees in chosen[name]
       ] for axis, name in enumerate(symbolic.AXES)
   }
-
-
-def trees_of(boosters: Sequence) -> symbolic.Trees:
-  """The mean of LightGBM models as plain arrays."""
-  root, child, feature, threshold, value = [], [], [], [], []
-  deepest = 0
-
-  def add(node: dict, num_features: int, depth: int) -> int:
-    nonlocal deepest
-    deepest = max(deepest, depth)
-    index = len(child)
-    child.append([index, index])
-    feature.append(0)
-    threshold.append(np.float32(np.inf))
-    value.append(node.get('leaf_value', 0) / len(boosters))
-    if 'split_feature' in node:
-      # LightGBM reads NaN as 0 where it met none in training.
-      nan_is_low = (
-          node['default_left'] if node['missing_type'] == 'NaN' else
-          node['threshold'] >= 0)
-      feature[index] = node['split_feature'] + (
-          0 if nan_is_low else num_features)
-      # The greatest float32 that is not above splits float32s as it does.
-      with np.errstate(over='ignore'):
-        nearest = np.float32(node['threshold'])
-      threshold[index] = nearest if float(nearest) <= node['threshold'] else (
-          np.nextafter(nearest, np.float32(-np.inf)))
-      child[index] = [
-          add(node['left_child'], num_features, depth + 1),
-          add(node['right_child'], num_features, depth + 1)]
-    return index
-
-  for booster in boosters:
-    model = booster.dump_model()
-    for tree in model['tree_info']:
-      root.append(
-          add(tree['tree_structure'], model['max_feature_idx'] + 1, 0))
-  return symbolic.Trees({
-      'root': np.array(root, np.int32), 'child': np.array(child, np.int32),
-      'feature': np.array(feature, np.int16),
-      'threshold': np.array(threshold, np.float32),
-      'value': np.array(value, np.float32), 'depth': np.array(deepest)})
 
 
 def predict(boosters: dict[str, list], features: np.ndarray) -> np.ndarray:
@@ -563,7 +522,7 @@ def run(
   part = training_part(data, variant)
   chosen = choose(part, seed)
   boosters = fit(part, chosen)
-  trees = {axis: trees_of(members) for axis, members in boosters.items()}
+  trees = {axis: from_lightgbm(members) for axis, members in boosters.items()}
   clips = data.kinds == 'clip'
   calibration = calibration_of(
       data.ratings[clips], held_out.estimates[variant][clips])

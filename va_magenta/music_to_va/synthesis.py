@@ -20,6 +20,8 @@ SAMPLE_RATE_HZ = 44100
 # here on orchestras would clip (a piano alone peaks at 0.2, a loud piece at 1).
 GAIN = 0.8
 TAIL_SECONDS = 1.0  # For the last notes to fade.
+# Before what is asked for, so much is played unheard: notes ring on.
+LEAD_SECONDS = 5.0
 MAX_SECONDS = 600.0  # 100 MB of float32 samples at 44,100 Hz.
 _DRUM_CHANNEL = 9  # MIDI's channel 10, counted from 0.
 _DRUM_BANK = 128
@@ -34,6 +36,7 @@ def synthesize(
     *,
     sample_rate_hz: int = SAMPLE_RATE_HZ,
     soundfont: str | os.PathLike | None = None,
+    start_seconds: float = 0.0,
     max_seconds: float = MAX_SECONDS,
 ) -> tuple[np.ndarray, int]:
   """Renders music with General MIDI instruments.
@@ -42,15 +45,18 @@ def synthesize(
     music: a NoteSequence or the path of a MIDI file. Drums play on channel 10.
     sample_rate_hz: 8,000..96,000.
     soundfont: an .sf2 file; by default TimGM6mb, which pretty_midi brings.
-    max_seconds: of a longer piece this much is rendered, from the start.
+    start_seconds: where to begin.
+    max_seconds: of a longer piece this much is rendered.
 
   Returns:
-    float32 mono samples in [-1, 1] from time 0 to `TAIL_SECONDS` after the last
-    note, shape [samples], and `sample_rate_hz`. What is too loud is clipped.
+    float32 mono samples in [-1, 1] from `start_seconds` to `TAIL_SECONDS` after
+    the last note, shape [samples], and `sample_rate_hz`. What is too loud is
+    clipped.
 
   Raises:
     OSError: if the FluidSynth library is missing, or a file cannot be read.
-    ValueError: if a file is not MIDI or not a soundfont.
+    ValueError: if a file is not MIDI or not a soundfont, or if the piece has
+      nothing so late as `start_seconds`.
   """
   fluidsynth = import_fluidsynth()
   if not isinstance(music, note_seq.NoteSequence):
@@ -58,9 +64,14 @@ def synthesize(
   soundfont = pathlib.Path(soundfont or _default_soundfont())
   if not soundfont.is_file():
     raise FileNotFoundError(f'there is no soundfont at {soundfont}')
-  seconds = min(
-      max((note.end_time for note in music.notes), default=0.0) + TAIL_SECONDS,
-      max_seconds)
+  end = max((note.end_time for note in music.notes), default=0.0) + TAIL_SECONDS
+  if not 0 <= start_seconds < end:
+    raise ValueError(
+        f'a piece of {end:.2f} seconds cannot be heard from {start_seconds:g} '
+        'seconds on')
+  lead = min(start_seconds, LEAD_SECONDS)
+  begin = start_seconds - lead
+  seconds = lead + min(end - start_seconds, max_seconds)
   mono = np.empty(round(seconds * sample_rate_hz), np.float32)
   synth = fluidsynth.Synth(
       gain=GAIN, samplerate=sample_rate_hz, channels=_NUM_CHANNELS)
@@ -69,8 +80,8 @@ def synthesize(
     if soundfont_id < 0:
       raise ValueError(f'{soundfont} is not a soundfont (.sf2)')
     done = 0
-    for time, _, play in _events(music, synth, soundfont_id):
-      until = min(round(time * sample_rate_hz), len(mono))
+    for time, _, play in _events(music, synth, soundfont_id, begin):
+      until = min(round(max(0, time - begin) * sample_rate_hz), len(mono))
       _render(synth, mono[done:until])
       done = max(done, until)
       if done == len(mono):
@@ -79,7 +90,7 @@ def synthesize(
     _render(synth, mono[done:])
   finally:
     synth.delete()
-  return mono, sample_rate_hz
+  return mono[round(lead * sample_rate_hz):], sample_rate_hz
 
 
 def write_wav(
@@ -129,8 +140,11 @@ def _render(synth, out: np.ndarray):
     np.divide(stereo.sum(axis=1, dtype=np.float32), 2 * 2**15, out=out)
 
 
-def _events(music, synth, soundfont_id):
-  """(time in seconds, rank, function that plays it), in playing order."""
+def _events(music, synth, soundfont_id, begin):
+  """(time in seconds, rank, function that plays it), in playing order.
+
+  All but the notes that end before the time `begin`.
+  """
   channels = {}
 
   def channel_of(event):
@@ -154,6 +168,8 @@ def _events(music, synth, soundfont_id):
     channel, pitch, velocity = channel_of(note), note.pitch, note.velocity
     # Else a note without length would be released before it is struck.
     end_time = max(note.end_time, note.start_time + 0.001)
+    if end_time < begin:
+      continue
     events += [
         (note.start_time, 2, partial(synth.noteon, channel, pitch, velocity)),
         # What ends makes way for what starts.

@@ -1,0 +1,215 @@
+r"""Measures how fast music is labelled by its sound, against the report's way.
+
+  python benchmarks/audio_to_va.py --midi_dir=FOLDER --num_files=20
+
+Ours: `audio.label`, MIDI to VA in memory. The report's way: FluidSynth to a WAV
+file; openSMILE's ComParE_2016 as its program SMILExtract runs it, from the WAV
+to CSV files of descriptors and deltas; pandas, which reads them and takes
+windows. Both in this run, on the same files, in as many processes, which spares
+the report's way the start of two programs a file, and its notebook's model.
+
+Prints seconds of music labelled a second, their ratio (in processor time, too,
+which other work on the machine disturbs less), openSMILE's share of our time,
+and peak memory; then labels --num_robust short files, a twentieth of
+which are broken in five ways, and counts what is lost.
+"""
+
+import concurrent.futures
+import functools
+import multiprocessing
+import os
+import pathlib
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+
+from va_magenta import command
+
+_MIDI_DIR = flags.DEFINE_string(
+    'midi_dir', None, 'Folder whose .mid files are labelled.', required=True)
+_NUM_FILES = flags.DEFINE_integer(
+    'num_files', 20, 'How many, evenly spread over the names.', lower_bound=2)
+_MAX_SECONDS = flags.DEFINE_float('max_seconds', 30, 'Of each file.')
+_NUM_WORKERS = flags.DEFINE_integer(
+    'num_workers', os.cpu_count(), 'Processes of each way.', lower_bound=1)
+_NUM_ROBUST = flags.DEFINE_integer(
+    'num_robust', 1000, 'Short files, a twentieth of them broken.')
+
+
+def _report_way(folder: str, max_seconds: float, path: str) -> np.ndarray:
+  """Windows [windows, 260] by way of files, as the report made them."""
+  import opensmile
+  import pandas as pd
+  from opensmile.core import lib
+
+  from va_magenta.music_to_va import synthesis
+
+  stem = os.path.join(folder, pathlib.Path(path).stem)
+  samples, rate = synthesis.synthesize(path, max_seconds=max_seconds)
+  synthesis.write_wav(f'{stem}.wav', samples, rate)
+  config = pathlib.Path(opensmile.__file__).parent / 'core' / 'config'
+  shared = config / 'shared'
+  smile = lib.OpenSMILE()
+  smile.initialize(str(config / 'compare' / 'ComParE_2016.conf'), {
+      'source': shared / 'standard_wave_input.conf.inc',
+      'sink': shared / 'standard_data_output.conf.inc',
+      'bufferModeRbConf': shared / 'BufferModeRb.conf.inc',
+      'filename': f'{stem}.wav',
+      'lld_csv_output': f'{stem}.csv',
+      'lld_de_csv_output': f'{stem}.deltas.csv',
+  })
+  smile.run()
+  smile.free()
+  tables = []
+  for name in (f'{stem}.csv', f'{stem}.deltas.csv'):
+    table = pd.read_csv(name, sep=';').drop(columns='name', errors='ignore')
+    window = (table.pop('frameTime') / .5).astype(int)
+    tables.append(table.groupby(window).agg(['mean', 'std']))
+  return pd.concat(tables, axis=1).to_numpy()
+
+
+def _label_all(paths: Sequence[str], num_workers: int, max_seconds: float):
+  from va_magenta.music_to_va import audio
+
+  return list(audio.label(
+      paths, num_workers=num_workers, max_seconds=max_seconds))
+
+
+def _report_all(paths: Sequence[str], num_workers: int, max_seconds: float):
+  with tempfile.TemporaryDirectory() as folder:
+    with concurrent.futures.ProcessPoolExecutor(
+        num_workers, multiprocessing.get_context('spawn')) as pool:
+      list(pool.map(
+          functools.partial(_report_way, folder, max_seconds), paths))
+    left = sum(f.stat().st_size for f in pathlib.Path(folder).iterdir())
+  return left
+
+
+def _seconds(function, *args):
+  """Seconds by the clock, processor seconds of child processes, result."""
+  def spent():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+  start, spent_before = time.perf_counter(), spent()
+  result = function(*args)
+  return time.perf_counter() - start, spent() - spent_before, result
+
+
+def _shares(paths: Sequence[str], max_seconds: float) -> dict[str, float]:
+  """Processor seconds of each step, in one process, once warm."""
+  from va_magenta.music_to_va import audio, audio_features, synthesis
+
+  estimator = audio.load()
+  smile = audio_features._smile()
+  synthesis.synthesize(paths[0], max_seconds=1)
+  smile(np.zeros(synthesis.SAMPLE_RATE_HZ, np.float32), 44100)
+  spent = dict.fromkeys(('FluidSynth', 'openSMILE', 'windows', 'model'), 0.0)
+
+  def timed(step, function, *args, **kwargs):
+    start = time.process_time()
+    result = function(*args, **kwargs)
+    spent[step] += time.process_time() - start
+    return result
+
+  for path in paths:
+    samples, rate = timed(
+        'FluidSynth', synthesis.synthesize, path, max_seconds=max_seconds)
+    contours = timed('openSMILE', smile, samples, rate)[0].T
+    windows = timed(
+        'windows', audio_features._windows, contours.astype(np.float64))
+    timed('model', estimator.of_piece, windows, audio.SYNTHESISED)
+    timed('model', estimator.of_windows, windows, audio.SYNTHESISED)
+  return spent
+
+
+def _robust_files(folder: pathlib.Path, num_files: int) -> list[str]:
+  """Short pieces; every twentieth file is broken, in five ways by turns."""
+  import note_seq
+
+  random = np.random.default_rng(0)
+  paths = []
+  for i in range(num_files):
+    path = folder / f'{i:04d}.mid'
+    piece = note_seq.NoteSequence()
+    for _ in range(3):
+      start = float(random.uniform(0, .2))
+      piece.notes.add(
+          pitch=int(random.integers(40, 90)), velocity=90, start_time=start,
+          end_time=start + .2)
+    note_seq.note_sequence_to_midi_file(piece, str(path))
+    whole = path.read_bytes()
+    if i % 20 == 0:
+      match i // 20 % 5:
+        case 0:
+          path.write_bytes(b'')
+        case 1:
+          path.write_bytes(random.bytes(200))
+        case 2:
+          path.write_bytes(whole[:len(whole) // 2])
+        case 3:  # Nothing sounds.
+          note_seq.note_sequence_to_midi_file(
+              note_seq.NoteSequence(), str(path))
+        case 4:
+          path.unlink()
+    paths.append(str(path))
+  return paths
+
+
+def main(argv: Sequence[str]):
+  """Runs the benchmark."""
+  del argv  # Unused.
+  num_workers, max_seconds = _NUM_WORKERS.value, _MAX_SECONDS.value
+  paths = sorted(map(str, pathlib.Path(_MIDI_DIR.value).rglob('*.mid')))
+  paths = paths[::max(1, len(paths) // _NUM_FILES.value)][:_NUM_FILES.value]
+  if len(paths) < 2:
+    raise ValueError(f'{_MIDI_DIR.value}: holds fewer than 2 .mid files')
+
+  our_seconds, our_work, labels = _seconds(
+      _label_all, paths, num_workers, max_seconds)
+  peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+  good = [label for label in labels if label.error is None]
+  music = sum(len(label.windows) for label in good) / 2
+  report_seconds, report_work, left = _seconds(
+      _report_all, [label.path for label in good], num_workers, max_seconds)
+  print(f'{len(good)} files of {_MIDI_DIR.value}, {music:.0f} seconds of music '
+        f'({len(paths) - len(good)} left out), {num_workers} processes, the '
+        'start of the processes included')
+  print(f'ours: {music / our_seconds:.1f} seconds of music a second, peak of a '
+        f'process {peak_mib:.0f} MiB, nothing on disk')
+  print(f"the report's way: {music / report_seconds:.1f} seconds of music a "
+        f'second, {left / music / 1e6:.2f} MB on disk a second of music')
+  print(f'ratio: {report_seconds / our_seconds:.2f} by the clock, '
+        f'{report_work / our_work:.2f} in processor time')
+
+  spent = _shares([label.path for label in good], max_seconds)
+  total = sum(spent.values())
+  print('processor time of ours: ' + ', '.join(
+      f'{step} {seconds / total:.1%}' for step, seconds in spent.items())
+      + f'; {total / music:.3f} seconds a second of music')
+
+  if _NUM_ROBUST.value:
+    with tempfile.TemporaryDirectory() as folder:
+      files = _robust_files(pathlib.Path(folder), _NUM_ROBUST.value)
+      seconds, _, labels = _seconds(_label_all, files, num_workers, 2.0)
+    failed = [label for label in labels if label.error]
+    broken = -(-len(files) // 20)
+    print(f'{len(files)} short files, {broken} of them broken: {len(labels)} '
+          f'rows, {len(labels) - len(failed)} labelled, {len(failed)} with a '
+          f'reason, {len(files) - len(labels)} lost, in {seconds:.0f} seconds')
+    for reason in sorted({
+        label.error.replace(label.path, 'FILE')[:72] for label in failed}):
+      print(f'  {reason}')
+
+
+def console_entry_point():
+  """Runs the benchmark from the command line."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()

@@ -1,0 +1,410 @@
+"""Sound -> VA: what people would say that music feels like, from its sound.
+
+  estimator = audio.load()
+  points = estimator.estimate_va(['song.mp3', 'piece.mid', sequence])
+  windows = estimator.estimate_windows('song.mp3')  # [windows, 2]
+
+Music is the path of a MIDI or audio file, a NoteSequence, or samples with their
+rate. What has notes is synthesised in memory; nothing touches the disk.
+
+The model is fitted to people's ratings of DEAM's recordings by
+`va_magenta_train_audio`: the mean of boosted trees and of a kernel ridge
+regression, both on the means of openSMILE's 65 descriptors. Synthesised MIDI
+sounds unlike recordings in ways that have nothing to do with emotion, so each
+descriptor is first z-scored by the statistics of its own kind of source:
+`RECORDING` or `SYNTHESISED`.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from va_magenta import checkpoints, files
+from va_magenta.music_to_va import audio_features
+from va_magenta.music_to_va.trees import Trees
+from va_magenta.va import VA
+
+AXES = ('valence', 'arousal')
+SOURCES = RECORDING, SYNTHESISED = 'recording', 'synthesised'
+# The means of the descriptors. Those of their deltas are the difference between
+# a piece's end and its beginning, divided by its length.
+DESCRIPTORS = audio_features.FEATURE_NAMES[:65]
+# What these measure spans orders of magnitude, so its logarithm is taken.
+_IN_LOGARITHM = np.array([
+    any(part in name for part in (
+        'F0final', 'audspec', 'audSpec', 'RMSenergy', 'zcr', 'fband', 'RollOff',
+        'Flux', 'Centroid', 'Variance', 'Kurtosis', 'Sharpness', 'Harmonicity'))
+    for name in DESCRIPTORS])
+_MAX_SCORE = 3.0
+# A point for a window of half a second hears so many seconds about it.
+SMOOTHING_SECONDS = 5.0
+_MIDI_SUFFIXES = ('.mid', '.midi', '.kar')
+
+Samples = tuple[np.ndarray, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+  """What makes descriptors of several sources comparable.
+
+  Attributes:
+    floor: [65], added before the logarithm is taken.
+    mean: [65] by source, of the descriptors after that.
+    std: [65] by source.
+  """
+
+  floor: np.ndarray
+  mean: dict[str, np.ndarray]
+  std: dict[str, np.ndarray]
+
+  @classmethod
+  def of(
+      cls, means: dict[str, np.ndarray], floor: np.ndarray | None = None
+  ) -> 'Normalisation':
+    """Statistics of pieces: float [n, 65] or wider, by source.
+
+    Without a floor recordings must be among them: it is made a hundredth of
+    their median.
+    """
+    if floor is None:
+      floor = .01 * np.abs(
+          np.median(means[RECORDING][:, :len(DESCRIPTORS)], axis=0))
+    stretched = {
+        source: _stretch(values, floor) for source, values in means.items()}
+    return cls(
+        floor,
+        {source: values.mean(axis=0) for source, values in stretched.items()},
+        {source: values.std(axis=0) + 1e-9
+         for source, values in stretched.items()})
+
+  def apply(self, means: np.ndarray, source: str) -> np.ndarray:
+    """z-scores, float32 [n, 65], of means [n, 65] or wider (rest ignored)."""
+    scores = (
+        _stretch(means, self.floor) - self.mean[source]) / self.std[source]
+    return scores.clip(-_MAX_SCORE, _MAX_SCORE).astype(np.float32)
+
+
+def _stretch(means: np.ndarray, floor: np.ndarray) -> np.ndarray:
+  means = np.asarray(means, np.float64)[:, :len(DESCRIPTORS)]
+  floor = np.where(_IN_LOGARITHM, floor, 1)  # The others' may be 0.
+  return np.where(
+      _IN_LOGARITHM, np.log(np.maximum(means, 0) + floor), means)
+
+
+class KernelRidge:
+  """Ridge regression with a Gaussian kernel, without the training examples.
+
+  The kernel is approximated by random cosines (Rahimi and Recht, "Random
+  features for large-scale kernel machines", NIPS 2007).
+
+  Attributes:
+    arrays: `directions` [features, cosines], float16; `phases` [cosines];
+      `weights` [cosines]; `mean`, a number.
+  """
+
+  def __init__(self, arrays: dict[str, np.ndarray]):
+    self.arrays = arrays
+
+  @staticmethod
+  def cosines(arrays: dict[str, np.ndarray], scores: np.ndarray) -> np.ndarray:
+    """Float32 [n, cosines], whose products approximate the kernel."""
+    directions = arrays['directions'].astype(np.float32)
+    return np.sqrt(np.float32(2 / directions.shape[1])) * np.cos(
+        scores @ directions + arrays['phases'])
+
+  def predict(self, scores: np.ndarray) -> np.ndarray:
+    """Float64 [n] for float32 [n, features]."""
+    return self.arrays['mean'] + (
+        self.cosines(self.arrays, scores) @ self.arrays['weights']
+    ).astype(np.float64)
+
+
+class AudioVA:
+  """Estimates VA from sound.
+
+  Attributes:
+    residual_std: standard deviation of people's mean rating about `regress`,
+      (valence, arousal), measured on recordings that were not trained on.
+  """
+
+  def __init__(
+      self, normalisation: Normalisation, trees: dict[str, Trees],
+      kernels: dict[str, KernelRidge], calibration: dict):
+    self.normalisation = normalisation
+    self._trees = trees
+    self._kernels = kernels
+    self._mean = np.array([calibration[axis]['mean'] for axis in AXES])
+    self._slope = np.array([calibration[axis]['slope'] for axis in AXES])
+    self.residual_std = np.array(
+        [calibration[axis]['residual_std'] for axis in AXES])
+
+  def regress(self, means: np.ndarray, source: str) -> np.ndarray:
+    """Expected rating, the estimate of least squared error.
+
+    Args:
+      means: float [n, 65] or wider, in the order of `DESCRIPTORS`: the mean of
+        each over a piece.
+      source: one of `SOURCES`.
+
+    Returns:
+      float64 [n, 2], valence and arousal, not clipped.
+    """
+    if source not in SOURCES:
+      raise ValueError(
+          f'source must be one of {", ".join(SOURCES)}, got {source!r}')
+    scores = self.normalisation.apply(means, source)
+    return np.stack([
+        (self._trees[axis].predict(scores)
+         + self._kernels[axis].predict(scores)) / 2 for axis in AXES], axis=1)
+
+  def calibrate(self, expected: np.ndarray) -> np.ndarray:
+    """Stretches `regress` about the mean to the spread of people's ratings."""
+    return self._mean + (expected - self._mean) * self._slope
+
+  def _points(self, means: np.ndarray, source: str) -> np.ndarray:
+    return self.calibrate(self.regress(means, source)).clip(-1, 1)
+
+  def of_windows(self, windows: np.ndarray, source: str) -> np.ndarray:
+    """Points along a piece.
+
+    Args:
+      windows: float [windows, 260], as `audio_features.extract` gives.
+      source: one of `SOURCES`.
+
+    Returns:
+      float64 [windows, 2], calibrated, in [-1, 1]; that of window i is of the
+      `SMOOTHING_SECONDS` about it.
+    """
+    reach = int(SMOOTHING_SECONDS / audio_features.WINDOW_SECONDS / 2)
+    total = np.cumsum(np.pad(
+        windows[:, :len(DESCRIPTORS)].astype(np.float64), ((1, 0), (0, 0))),
+        axis=0)
+    i = np.arange(len(windows))
+    first = np.maximum(i - reach, 0)
+    last = np.minimum(i + reach + 1, len(windows))
+    return self._points(
+        (total[last] - total[first]) / (last - first)[:, None], source)
+
+  def of_piece(self, windows: np.ndarray, source: str) -> VA:
+    """The point of a whole piece, of what `audio_features.extract` gives."""
+    return VA.clip(*self._points(
+        windows.mean(axis=0, dtype=np.float64)[None], source)[0].tolist())
+
+  def estimate_va(self, music: Iterable, **how) -> list[VA]:
+    """Calibrated estimates, in their order.
+
+    Args:
+      music: paths of MIDI or audio files, NoteSequences, or pairs of samples
+        and sample rate.
+      **how: as `hear` takes.
+
+    Raises:
+      OSError: if a file cannot be read, or FluidSynth is missing.
+      ValueError: if a file is damaged, silent or too short.
+    """
+    return [self.of_piece(*hear(piece, **how)) for piece in music]
+
+  def estimate_windows(self, music, **how) -> np.ndarray:
+    """Estimates along one piece, as `of_windows`; arguments as `hear` takes."""
+    return self.of_windows(*hear(music, **how))
+
+
+def hear(
+    music,
+    *,
+    source: str | None = None,
+    start_seconds: float = 0.0,
+    max_seconds: float = audio_features.MAX_SECONDS,
+    soundfont: str | os.PathLike | None = None,
+) -> tuple[np.ndarray, str]:
+  """Features of music, and the kind of its source.
+
+  Args:
+    music: path of a MIDI or audio file, NoteSequence, or (samples, sample rate
+      in Hz).
+    source: one of `SOURCES`; by default `SYNTHESISED` for what has notes and
+      `RECORDING` for other sound.
+    start_seconds: where to begin.
+    max_seconds: of longer music this much is heard.
+    soundfont: for what has notes; the model knows the default one.
+
+  Returns:
+    float32 [windows, 260], and the source.
+
+  Raises:
+    OSError: if a file cannot be read, or FluidSynth is missing.
+    ValueError: if a file is damaged, silent or too short. It names the file.
+  """
+  is_file = isinstance(music, (str, os.PathLike))
+  try:
+    if isinstance(music, tuple):
+      samples, rate = music
+      begin = round(start_seconds * rate)
+      samples = samples[begin:begin + round(max_seconds * rate)]
+      kind = RECORDING
+    elif is_file and not _is_midi(music):
+      samples, rate = audio_features.read(
+          music, start_seconds=start_seconds, max_seconds=max_seconds)
+      kind = RECORDING
+    else:
+      from va_magenta.music_to_va import synthesis
+
+      samples, rate = synthesis.synthesize(
+          music, soundfont=soundfont, start_seconds=start_seconds,
+          max_seconds=max_seconds)
+      kind = SYNTHESISED
+    return audio_features.extract(samples, rate), source or kind
+  except ValueError as error:
+    if is_file and str(music) not in str(error):
+      raise ValueError(f'{music}: {error}') from error
+    raise
+
+
+def _is_midi(path: str | os.PathLike) -> bool:
+  with open(path, 'rb') as file:
+    head = file.read(audio_features.HEAD_BYTES)
+  # A broken MIDI file shall be called that; but sound is sound by any name.
+  return head.startswith(b'MThd') or (
+      pathlib.Path(path).suffix.lower() in _MIDI_SUFFIXES
+      and not audio_features.begins_as_sound(head))
+
+
+def load(folder: str | os.PathLike | None = None) -> AudioVA:
+  """The estimator that `va_magenta_train_audio` wrote.
+
+  Args:
+    folder: holds config.json and weights.npz; by default the shipped one.
+
+  Raises:
+    FileNotFoundError: if a file is missing.
+    ValueError: if the files are damaged or were made for other features.
+  """
+  folder = pathlib.Path(folder or checkpoints.path('audio_va'))
+  try:
+    config = json.loads((folder / 'config.json').read_text())
+    with np.load(folder / 'weights.npz', allow_pickle=False) as arrays:
+      weights = {name: arrays[name] for name in arrays.files}
+
+    def below(prefix):
+      return {
+          name.removeprefix(prefix): array
+          for name, array in weights.items() if name.startswith(prefix)}
+
+    estimator = AudioVA(
+        Normalisation(
+            weights['floor'],
+            {source: weights[f'mean/{source}'] for source in SOURCES},
+            {source: weights[f'std/{source}'] for source in SOURCES}),
+        {axis: Trees(below(f'{axis}/trees/')) for axis in AXES},
+        {axis: KernelRidge(below(f'{axis}/kernel/')) for axis in AXES},
+        config['calibration'])
+    names = config['descriptors']
+  except FileNotFoundError:
+    raise
+  except Exception as error:  # zip, json and numpy each have their own.
+    raise ValueError(
+        f'{folder}: damaged ({type(error).__name__}: {error}); '
+        'va_magenta_train_audio writes it anew') from error
+  if tuple(names) != DESCRIPTORS:
+    raise ValueError(
+        f'{folder}: was trained on other features than this version extracts; '
+        'va_magenta_train_audio writes it anew')
+  return estimator
+
+
+def save(
+    folder: pathlib.Path, normalisation: Normalisation,
+    trees: dict[str, Trees], kernels: dict[str, KernelRidge],
+    calibration: dict):
+  """Writes what `load` reads; each file is whole or not there."""
+  arrays = {'floor': normalisation.floor}
+  for source in SOURCES:
+    arrays[f'mean/{source}'] = normalisation.mean[source]
+    arrays[f'std/{source}'] = normalisation.std[source]
+  for axis in AXES:
+    for kind, model in (('trees', trees[axis]), ('kernel', kernels[axis])):
+      for name, array in model.arrays.items():
+        arrays[f'{axis}/{kind}/{name}'] = array
+  with files.writing(folder / 'weights.npz') as temporary:
+    np.savez_compressed(temporary, **arrays)
+  with files.writing(folder / 'config.json') as temporary:
+    temporary.write_text(json.dumps(
+        {'calibration': calibration, 'descriptors': DESCRIPTORS}, indent=1
+    ) + '\n')
+
+
+# Many files.
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+  """What became of one file.
+
+  Attributes:
+    path: of the file.
+    va: of the whole piece; None if it could not be labelled.
+    windows: float32 [windows, 2], along the piece; None likewise.
+    error: one line that says why not; None if it went well.
+  """
+
+  path: str
+  va: VA | None = None
+  windows: np.ndarray | None = None
+  error: str | None = None
+
+
+def label(
+    paths: Sequence[str | os.PathLike],
+    *,
+    num_workers: int | None = None,
+    folder: str | os.PathLike | None = None,
+    **how,
+) -> Iterator[Label]:
+  """Labels many files; one that cannot be labelled does not stop the others.
+
+  Args:
+    paths: of MIDI or audio files.
+    num_workers: processes; all cores if None.
+    folder: of the estimator, as `load` takes.
+    **how: as `hear` takes.
+
+  Yields:
+    A `Label` a path, in the order of the paths, as they are done.
+
+  Raises:
+    OSError: if a process was killed from outside.
+  """
+  pool = concurrent.futures.ProcessPoolExecutor(
+      num_workers or os.cpu_count(), multiprocessing.get_context('spawn'))
+  try:
+    with pool:
+      yield from pool.map(
+          functools.partial(_label, folder, how), map(os.fspath, paths),
+          chunksize=4)
+  except concurrent.futures.BrokenExecutor as error:
+    raise OSError(
+        'a process that labelled music was killed, which is what a system '
+        'short of memory does; fewer workers (num_workers) need less of it'
+    ) from error
+
+
+_load_once = functools.cache(load)
+
+
+def _label(folder, how: dict, path: str) -> Label:
+  estimator = _load_once(folder)
+  try:
+    heard = hear(path, **how)
+    return Label(
+        path, estimator.of_piece(*heard),
+        estimator.of_windows(*heard).astype(np.float32))
+  except Exception as error:  # Parsers of hostile files raise what they like.
+    reason = ' '.join(str(error).split()) or type(error).__name__
+    return Label(path, error=reason)
