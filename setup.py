@@ -54,6 +54,7 @@ setuptools.setup(
     'pillow',
     'pretty_midi',
     'protobuf<7',  # 7 breaks Magenta's training
+    'pyarrow',
     'pyfluidsynth',
     'scikit-learn',
     'scipy',
@@ -73,8 +74,12 @@ setuptools.setup(
     'tf-slim',
   ],
   extras_require={
-    # TFDS's own test case of a builder asks for dill.
-    'test': ['dill==0.4.1', 'pytest==9.2.0', 'ruff==0.17.6'],
+    'test': [
+      'dill==0.4.1',  # TFDS's own test case of a builder asks for it.
+      'keras-hub==0.32.0; python_version >= "3.11"',
+      'pytest==9.2.0',
+      'ruff==0.17.6',
+    ],
   },
   packages=PACKAGES,
   package_dir=PACKAGE_DIR,

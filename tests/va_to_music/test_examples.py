@@ -34,12 +34,12 @@ def converter():
 
 @pytest.fixture
 def convert(tmp_path, monkeypatch, converter):
-  """`convert` with threads for workers, which need not import Magenta again."""
+  """`convert` with a thread for a worker, which has imported Magenta."""
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
   monkeypatch.setattr(
       concurrent.futures, 'ProcessPoolExecutor',
       lambda workers, context, *more: concurrent.futures.ThreadPoolExecutor(
-          workers, '', *more))
+          1, '', *more))  # Each begins by forgetting what the others share.
 
   def function(cache_dir='cache', **more):
     return examples.convert(
