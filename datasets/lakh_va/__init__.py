@@ -1,0 +1,1 @@
+"""The dataset lakh_va."""

@@ -1,0 +1,309 @@
+"""From MIDI files with labels to examples of lakh_va, in processes.
+
+Nothing here imports TFDS, so that a process starts quickly.
+"""
+
+import collections
+import concurrent.futures
+import csv
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from va_magenta.music_to_va import labelling
+from va_magenta.va_to_music import examples
+
+SPLITS = ('train', 'validation', 'test')
+MELODY_CONFIG = 'cat-mel_2bar_small'
+MELODY_STEPS = 32
+_STEPS_PER_QUARTER = 4
+# Pieces in work at a time: what waits to be written waits in memory.
+_BATCH_SIZE = 512
+# What a value of `window` in a table of examples is made of.
+WINDOW_COLUMNS = ('window', *labelling.SECONDS, *labelling.LABELS)
+PIECE_COLUMNS = (*labelling.LABELS, *labelling.ESTIMATES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+  """A MIDI file with its labels.
+
+  Attributes:
+    md5: of the file, 32 hex digits.
+    path: of the file.
+    label: `PIECE_COLUMNS` by name.
+    windows: `WINDOW_COLUMNS` by name, each [windows].
+    genre: '' if unknown.
+  """
+
+  md5: str
+  path: str
+  label: dict[str, float]
+  windows: dict[str, np.ndarray]
+  genre: str
+
+
+def find(
+    folder: str | os.PathLike, table
+) -> tuple[dict[str, list[Piece]], collections.Counter]:
+  """The labelled pieces of each split, and what was left out, by reason.
+
+  The split of a piece follows from its md5, now and for ever.
+
+  Args:
+    folder: holds MIDI files, or folders that do.
+    table: pandas.DataFrame of `labelling`.
+  """
+  import tqdm
+
+  # A piece's first row is that of the whole piece.
+  table = table.sort_values(['md5', 'window'])
+  columns = {name: table[name].to_numpy() for name in table.columns}
+  starts = np.flatnonzero(columns['window'] == labelling.WHOLE_PIECE)
+  rows = dict(zip(
+      columns['md5'][starts],
+      zip(starts, np.append(starts[1:], len(table)), strict=True),
+      strict=True))
+  genres = _genres(pathlib.Path(folder))
+  splits = {split: [] for split in SPLITS}
+  left_out = collections.Counter()
+  seen = set()
+  for path in tqdm.tqdm(
+      labelling.find_midi(folder), 'looking up labels', unit='file',
+      leave=False):
+    md5 = labelling.file_md5(path)
+    if md5 in seen:
+      left_out['duplicate'] += 1
+      continue
+    seen.add(md5)
+    start, end = rows.get(md5, (0, 0))
+    if start == end or np.isnan(columns['valence'][start]):
+      left_out['no label'] += 1
+      continue
+    splits[examples.split_of(md5)].append(Piece(
+        md5, path,
+        {name: columns[name][start] for name in PIECE_COLUMNS},
+        {name: columns[name][start + 1:end] for name in WINDOW_COLUMNS},
+        genres.get(md5, '')))
+  return splits, left_out
+
+
+def _genres(folder: pathlib.Path) -> dict[str, str]:
+  """Genre by md5, where `index.csv` in the folder tells.
+
+  Its columns are `md5` and one whose name begins with `genre`, which may hold a
+  list of words, as people's names of the genres of one song differ: the first
+  of the most frequent counts.
+  """
+  path = folder / 'index.csv'
+  if not path.exists():
+    return {}
+  genres = {}
+  with path.open(newline='', encoding='utf-8') as file:
+    for row in csv.DictReader(file):
+      column = next((c for c in row if c and c.startswith('genre')), None)
+      found = re.findall(r'[\w&/-]+', row.get(column) or '')
+      if found and 'md5' in row:
+        genres[row['md5']] = max(found, key=found.count)
+  return genres
+
+
+# One piece.
+
+
+def _parse(path: str):
+  import note_seq
+
+  return note_seq.midi_to_note_sequence(pathlib.Path(path).read_bytes())
+
+
+def _initial_qpm(sequence) -> float:
+  tempos = sorted((tempo.time, tempo.qpm) for tempo in sequence.tempos)
+  return tempos[0][1] if tempos else 120.0
+
+
+def whole_piece(piece: Piece) -> list[dict] | str:
+  """One example, or why there is none."""
+  try:
+    sequence = _parse(piece.path)
+  except Exception:  # Parsers of hostile files raise whatever they like.
+    return 'unparsable'
+  return [{
+      'id': piece.md5,
+      'midi': pathlib.Path(piece.path).read_bytes(),
+      'bpm': _initial_qpm(sequence),
+      'genre': piece.genre,
+      'window': piece.windows,
+      **piece.label,
+  }]
+
+
+def melodies(
+    sequence, converter) -> list[tuple[float, float, np.ndarray]] | str:
+  """Distinct 2-bar melodies of a piece, as Magenta cuts and encodes them.
+
+  Args:
+    sequence: a `note_seq.NoteSequence`.
+    converter: `OneHotMelodyConverter` of `MELODY_CONFIG`, whose tensors are
+      these, but whose `to_tensors` forgets where they come from.
+
+  Returns:
+    In order of time: start and end in seconds, and tokens, uint8
+    [MELODY_STEPS]; of equal tokens the first. Or in words why there are none.
+  """
+  from note_seq import sequences_lib
+
+  slices, is_in_4_4 = [], False
+
+  def keep(sliced_lists):
+    nonlocal is_in_4_4
+    is_in_4_4 = True
+    slices.extend(sliced_lists[0])
+    return []  # To be encoded here.
+
+  converter._dedupe_and_sample = keep
+  found = []
+  for part in sequences_lib.split_note_sequence_on_time_changes(sequence):
+    origin = part.subsequence_info.start_time_offset
+    step_seconds = 60 / _initial_qpm(part) / _STEPS_PER_QUARTER
+    slices.clear()
+    converter.to_tensors(part)
+    for melody in slices:
+      tokens = np.array(
+          [converter.melody_encoding.encode_event(e) for e in melody], np.uint8)
+      start = origin + melody.start_step * step_seconds
+      found.append((start, start + MELODY_STEPS * step_seconds, tokens))
+  if not is_in_4_4:
+    return 'not in 4/4'
+  found.sort(key=lambda melody: (melody[0], melody[2].tobytes()))
+  distinct = {}
+  for melody in found:
+    distinct.setdefault(melody[2].tobytes(), melody)
+  return list(distinct.values()) or 'no melody of 2 bars'
+
+
+def label_between(
+    windows: Mapping[str, np.ndarray], start: float, end: float
+) -> dict[str, float] | None:
+  """The label of a stretch of a piece: of its windows, by how much of each.
+
+  Args:
+    windows: `WINDOW_COLUMNS`.
+    start: in seconds.
+    end: in seconds.
+
+  Returns:
+    `labelling.LABELS` by name, or None if no labelled window is there.
+  """
+  overlap = np.minimum(windows['end_seconds'], end) - np.maximum(
+      windows['start_seconds'], start)
+  weights = np.where(np.isnan(windows['valence']), 0, overlap.clip(min=0))
+  # Windows are rounded: a hundredth of a second is not an overlap.
+  if weights.sum() < .05 * (end - start):
+    return None
+  weights = weights / weights.sum()
+  used = weights > 0
+  return {
+      name: float(weights[used] @ windows[name][used])
+      for name in labelling.LABELS}
+
+
+def melody_windows(piece: Piece, converter) -> list[dict] | str:
+  """Examples of 2-bar melodies, or why there are none."""
+  try:
+    sequence = _parse(piece.path)
+  except Exception:
+    return 'unparsable'
+  try:
+    found = melodies(sequence, converter)
+  except Exception as error:  # As above, of what parses.
+    return f'not converted: {type(error).__name__}'
+  if isinstance(found, str):
+    return found
+  made = []
+  for start, end, tokens in found:
+    label = label_between(piece.windows, start, end)
+    if label:
+      window = np.searchsorted(
+          piece.windows['start_seconds'], start + .02, side='right') - 1
+      made.append({
+          'id': piece.md5, 'tokens': tokens, 'start_seconds': start,
+          'window': piece.windows['window'][max(window, 0)], **label})
+  return made or 'no label where a melody is'
+
+
+class _Worker:
+  """A process holds a converter, as Magenta is slow to import."""
+
+  converter = None
+
+  @staticmethod
+  def start():
+    import warnings
+
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    warnings.simplefilter('ignore')
+
+  @staticmethod
+  def whole_piece(piece: Piece):
+    return whole_piece(piece)
+
+  @classmethod
+  def melody_windows(cls, piece: Piece):
+    if cls.converter is None:
+      from va_magenta.va_to_music import configs
+      cls.converter = configs.data_converter(MELODY_CONFIG)
+    return melody_windows(piece, cls.converter)
+
+
+def pool(num_workers: int | None = None) -> concurrent.futures.Executor:
+  """Processes that convert pieces; all cores if None."""
+  return concurrent.futures.ProcessPoolExecutor(
+      num_workers or os.cpu_count(), multiprocessing.get_context('spawn'),
+      _Worker.start)
+
+
+def convert(
+    pieces: Sequence[Piece], as_melodies: bool, left_out: collections.Counter,
+    executor: concurrent.futures.Executor) -> Iterator[tuple[str, dict]]:
+  """Examples of pieces, in their order, with a key each.
+
+  Args:
+    pieces: with their labels.
+    as_melodies: 2-bar melodies; else whole pieces.
+    left_out: is told how many pieces gave no example, by reason.
+    executor: a `pool`.
+
+  Raises:
+    OSError: if a process was killed.
+  """
+  import tqdm
+
+  function = _Worker.melody_windows if as_melodies else _Worker.whole_piece
+  progress = tqdm.tqdm(total=len(pieces), unit='piece', leave=False)
+  for i in range(0, len(pieces), _BATCH_SIZE):
+    batch = pieces[i:i + _BATCH_SIZE]
+    futures = []
+    try:
+      futures += [executor.submit(function, piece) for piece in batch]
+      for piece, future in zip(batch, futures, strict=True):
+        made = future.result()
+        progress.update()
+        if isinstance(made, str):
+          left_out[made] += 1
+          continue
+        for j, example in enumerate(made):
+          yield f'{piece.md5}:{j:05d}', example
+    except concurrent.futures.BrokenExecutor as error:
+      raise OSError(
+          'a process that converted pieces was killed, which is what a system '
+          'short of memory does: run it again, with more memory') from error
+    finally:  # Whoever reads this may stop.
+      for future in futures:
+        future.cancel()
+  progress.close()

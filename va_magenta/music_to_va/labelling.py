@@ -1,0 +1,610 @@
+"""MIDI files -> a table of labels: valence and arousal of pieces and windows.
+
+  table = labelling.read('labels.parquet')  # pandas.DataFrame
+
+A row is a whole piece (`window` -1) or two bars of it. Windows are counted from
+the beginning of the MIDI file, where its first bar begins, and do not overlap;
+one in which no pitched note starts has no row. A piece is named by the md5 of
+its file, so that who has the file has the label.
+
+Columns, sorted by md5 and window:
+  md5: 32 hex digits.
+  window: -1, or the number of the window, from 0.
+  start_seconds, end_seconds: of the piece or window.
+  symbolic_valence, symbolic_arousal: what `symbolic` expects from the notes.
+  audio_valence, audio_arousal: what the audio teacher hears in the notes as
+    played by a synthesiser; NaN where it did not listen.
+  valence, arousal: the label, fused from these by `fusion`.
+  valence_std, arousal_std: standard deviation of people's ratings about it.
+
+All are expected ratings (the estimate of least squared error) in [-1, 1], not
+stretched to the spread of people's ratings. Numbers are rounded to 0.01, which
+is little against their spread and makes the file small. Of a long piece the
+student reads, and the teacher hears, the first part only (`Settings`).
+"""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from va_magenta import files
+from va_magenta.music_to_va import (
+  symbolic,
+  symbolic_features,
+  symbolic_training,
+)
+from va_magenta.music_to_va.fusion import ESTIMATES, Fusion
+
+LABELS = ('valence', 'arousal', 'valence_std', 'arousal_std')
+SECONDS = ('start_seconds', 'end_seconds')
+COLUMNS = ('md5', 'window', *SECONDS, *ESTIMATES, *LABELS)
+WHOLE_PIECE = -1
+BARS_PER_WINDOW = 2
+DECIMALS = 2
+_BLOCK_SIZE = 64  # Pieces that a killed run may lose.
+
+# Hears a piece: (path, windows [n, 2] in seconds, max_seconds) -> VA, float
+# [1 + n, 2]: of max_seconds of the piece from the first window on, and of each
+# window, NaN where it was not heard to its end. An exception says, in one line,
+# why the piece cannot be heard.
+Hear = Callable[[str, np.ndarray, float], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What labels depend on, but for the models.
+
+  Attributes:
+    max_seconds: of a longer piece so much is read.
+    max_audio_seconds: of a longer piece so much is heard.
+    min_audio_parts: pieces with fewer parts are not heard.
+  """
+
+  max_seconds: float = 600.0
+  max_audio_seconds: float = 60.0
+  min_audio_parts: int = 1
+
+
+# One piece.
+
+
+def window_bounds(
+    content: bytes, end_beats: float) -> tuple[np.ndarray, np.ndarray]:
+  """Where the windows of a MIDI file begin and end.
+
+  Args:
+    content: of the file.
+    end_beats: no window begins here or later, in quarter notes.
+
+  Returns:
+    Bounds in quarter notes and in seconds, each float64 [windows, 2].
+  """
+  import symusic
+
+  score = symusic.Score.from_midi(content)
+  meters = {0.0: 4.0}  # Beats a bar, by the beat where it begins to count.
+  for meter in score.time_signatures:
+    if meter.numerator > 0 and meter.denominator > 0:
+      meters[meter.time / score.tpq] = 4 * meter.numerator / meter.denominator
+  changes = [*sorted(m for m in meters if m < end_beats), end_beats]
+  bars = []
+  for start, end in zip(changes[:-1], changes[1:], strict=True):
+    bars += np.arange(start, end, meters[start]).tolist()
+  # The last bar is as long as its meter says, whatever comes after it.
+  bars.append(bars[-1] + meters[changes[-2]])
+  starts = bars[:-1:BARS_PER_WINDOW]
+  ends = [*starts[1:], bars[-1]]
+  beats = np.array([starts, ends], np.float64).T
+
+  tempos = {0.0: 120.0}
+  for tempo in score.tempos:
+    if tempo.qpm > 0:
+      tempos[tempo.time / score.tpq] = tempo.qpm
+  knots = np.array(sorted(tempos))
+  seconds_per_beat = 60 / np.array([tempos[knot] for knot in knots])
+  times = np.concatenate(
+      [[0], np.cumsum(np.diff(knots) * seconds_per_beat[:-1])])
+  section = np.searchsorted(knots, beats, side='right') - 1
+  return beats, times[section] + (
+      beats - knots[section]) * seconds_per_beat[section]
+
+
+def estimate(
+    path: str, student: symbolic.SymbolicVA, settings: Settings,
+    hear: Hear | None = None) -> tuple[dict[str, np.ndarray], str | None]:
+  """Estimates of a piece and its windows, not fused.
+
+  Args:
+    path: of a MIDI file.
+    student: reads the notes.
+    settings: how much is read and heard.
+    hear: listens, if given.
+
+  Returns:
+    Columns `window`, `SECONDS` and `ESTIMATES`, float64 [1 + windows] each; and
+    why the piece could not be heard, or None.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it is not MIDI or has no pitched note.
+  """
+  notes = symbolic_features.from_midi(path)
+  first = notes['start_seconds'].min()
+  notes = notes[notes['start_seconds'] < max(settings.max_seconds, first + 1)]
+  if notes['is_drum'].all():
+    raise ValueError(f'{path}: only drums')
+  beats, seconds = window_bounds(
+      pathlib.Path(path).read_bytes(), notes['start_beats'].max() + 1e-6)
+  number, features = [], [symbolic_features.extract(notes)]
+  for i, (begin, end) in enumerate(beats):
+    # As those excerpts are cut that the student was trained on.
+    window = symbolic_training.excerpt(notes, begin, end - begin)
+    if not window['is_drum'].all():
+      number.append(i)
+      features.append(symbolic_features.extract(window))
+  seconds = seconds[number]
+  read = student.regress(np.stack(features))
+
+  heard, reason = np.full_like(read, np.nan), None
+  if hear and len(np.unique(notes['part'])) >= settings.min_audio_parts:
+    try:
+      heard = np.asarray(
+          hear(path, seconds, settings.max_audio_seconds), np.float64)
+    except Exception as error:  # Parsers raise whatever they like.
+      reason = _reason(error, path)
+    if heard.shape != read.shape:
+      raise TypeError(f'heard {heard.shape} where {read.shape} was asked for')
+  bounds = np.concatenate(
+      [[[notes['start_seconds'].min(), notes['end_seconds'].max()]], seconds])
+  return {
+      'window': np.array([WHOLE_PIECE, *number]),
+      **dict(zip(SECONDS, bounds.T, strict=True)),
+      **dict(zip(
+          ESTIMATES, np.concatenate([read, heard], axis=1).clip(-1, 1).T,
+          strict=True)),
+  }, reason
+
+
+def teacher() -> Hear:
+  """The audio teacher, who hears what a synthesiser makes of the notes.
+
+  Raises:
+    OSError: if the teacher's weights or FluidSynth are missing.
+  """
+  from va_magenta.music_to_va import audio, audio_features, synthesis
+
+  synthesis.import_fluidsynth()
+  estimator = audio.load()
+
+  def hear(
+      path: str, windows: np.ndarray, max_seconds: float) -> np.ndarray:
+    origin = windows[0, 0]
+    features, source = audio.hear(
+        path, start_seconds=origin, max_seconds=max_seconds)
+    # The sum of the first i frames, [1 + frames, features].
+    total = np.cumsum(
+        np.pad(features.astype(np.float64), ((1, 0), (0, 0))), axis=0)
+    bounds = np.rint(
+        (windows - origin) / audio_features.WINDOW_SECONDS).astype(int)
+    bounds = np.concatenate([[[0, len(features)]], bounds])
+    first, last = bounds[:, 0], np.maximum(bounds[:, 1], bounds[:, 0] + 1)
+    heard = last <= len(features)
+    points = np.full((len(bounds), 2), np.nan)
+    points[heard] = estimator.regress(
+        (total[last[heard]] - total[first[heard]])
+        / (last - first)[heard, None], source)
+    return points
+
+  return hear
+
+
+def _reason(error: Exception, path: str) -> str:
+  """What is wrong with a file, without its name and other particulars."""
+  text = str(error) or type(error).__name__
+  text = ' '.join(text.replace(path, '').split()).lstrip(': ')
+  return text.partition(' (')[0].partition(';')[0]
+
+
+# A corpus.
+
+
+class _Worker:
+  """Labels one piece; a process holds one."""
+
+  settings: Settings
+  make_hear: Callable[[], Hear] | None
+  student = hear = None
+
+  @classmethod
+  def start(cls, settings: Settings, make_hear: Callable[[], Hear] | None):
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''
+    warnings.simplefilter('ignore')  # Of MIDI files, each of its own.
+    cls.settings, cls.make_hear = settings, make_hear
+    cls.student = cls.hear = None
+
+  @classmethod
+  def ignore_interrupts(cls, *args):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent sees to it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cls.start(*args)
+
+  @classmethod
+  def load(cls):
+    if cls.student is None:
+      cls.student = symbolic.load()
+      cls.hear = cls.make_hear and cls.make_hear()
+
+  @classmethod
+  def estimate(cls, path: str) -> tuple[dict | None, str | None]:
+    """As `estimate`; None and the reason if there are no estimates."""
+    cls.load()
+    try:
+      return estimate(path, cls.student, cls.settings, cls.hear)
+    except (ValueError, OSError) as error:
+      return None, _reason(error, path)
+    except Exception as error:  # A hostile file's; the others go on.
+      return None, f'{type(error).__name__}: {_reason(error, path)}'
+
+
+@dataclasses.dataclass
+class Report:
+  """What became of a corpus.
+
+  Attributes:
+    num_pieces: in the table.
+    num_heard: of these, how many the teacher heard.
+    num_windows: in the table.
+    num_known: pieces that were taken from an earlier table.
+    duplicates: files with the same content as another.
+    unlabelled: reason by path, of files that are not in the table.
+    unheard: reason by path, of files that are in it but could not be heard.
+  """
+
+  num_pieces: int = 0
+  num_heard: int = 0
+  num_windows: int = 0
+  num_known: int = 0
+  duplicates: list[str] = dataclasses.field(default_factory=list)
+  unlabelled: dict[str, str] = dataclasses.field(default_factory=dict)
+  unheard: dict[str, str] = dataclasses.field(default_factory=dict)
+
+  def lines(self) -> list[str]:
+    """To be printed."""
+    lines = [
+        f'{self.num_pieces} pieces, {self.num_windows} windows; '
+        f'{self.num_heard} pieces were heard'
+        + (f'; {self.num_known} pieces were known' if self.num_known else '')]
+    if self.duplicates:
+      lines.append(f'left out: {len(self.duplicates)} files: duplicate')
+    for what, reasons in (
+        ('left out', self.unlabelled), ('not heard', self.unheard)):
+      counts = collections.Counter(sorted(reasons.values()))
+      for reason, count in counts.most_common():
+        lines.append(f'{what}: {count} files: {reason}')
+    return lines
+
+
+def find_midi(folder: str | os.PathLike) -> list[str]:
+  """MIDI files in a folder and the folders in it, sorted.
+
+  Raises:
+    FileNotFoundError: if there are none.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  found = sorted(
+      os.fspath(p) for p in folder.rglob('*')
+      if p.suffix.lower() in ('.mid', '.midi') and p.is_file())
+  if not found:
+    raise FileNotFoundError(
+        f'{folder} has no MIDI files, or is no folder; give one with files '
+        'NAME.mid in it or in folders in it')
+  return found
+
+
+def file_md5(path: str | os.PathLike) -> str:
+  """The md5 of a file's content, by which a piece is named."""
+  return hashlib.md5(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def label(
+    midi_dir: str | os.PathLike,
+    output: str | os.PathLike,
+    fusions: Mapping[str, Fusion],
+    *,
+    settings: Settings | None = None,
+    make_hear: Callable[[], Hear] | None = None,
+    known=None,
+    num_workers: int | None = None,
+) -> Report:
+  """Labels a corpus and writes the table, or takes up where it stood.
+
+  Blocks of pieces are written to the folder `OUTPUT.blocks` as they are done,
+  and removed when the table is written; a run that was killed loses at most the
+  blocks in work.
+
+  Args:
+    midi_dir: holds MIDI files, or folders that do.
+    output: Parquet file to write, in a folder that exists.
+    fusions: one for each of `fusion.KINDS`.
+    settings: how much is read and heard.
+    make_hear: called in each process, gives what listens; a function that can
+      be pickled. Nothing is heard if None.
+    known: an earlier table. A piece of it that was heard, or need not be, is
+      not estimated again but fused anew.
+    num_workers: processes; all cores if None.
+
+  Raises:
+    FileNotFoundError: if no MIDI file is found.
+    ValueError: if none could be labelled.
+    OSError: if files cannot be written, or a process was killed.
+  """
+  import pandas as pd
+  import tqdm
+
+  settings = settings or Settings()
+  output = pathlib.Path(output).expanduser()
+  if not output.parent.is_dir():
+    raise FileNotFoundError(f'{output.parent}, where {output.name} shall be '
+                            'written, is no folder')
+  report = Report()
+  pieces = {}
+  for path in tqdm.tqdm(
+      find_midi(midi_dir), 'reading', unit='file', leave=False):
+    try:
+      name = file_md5(path)
+    except OSError as error:
+      report.unlabelled[path] = error.strerror or type(error).__name__
+      continue
+    if name in pieces:
+      report.duplicates.append(path)
+    else:
+      pieces[name] = path
+
+  parts = []
+  if known is not None:
+    whole = known[known['window'] == WHOLE_PIECE]
+    if make_hear:
+      whole = whole[whole['audio_valence'].notna()]
+    known = known[known['md5'].isin(pieces.keys() & {*whole['md5']})]
+    parts.append(known.drop(columns=list(LABELS)))
+    report.num_known = known['md5'].nunique()
+    names = sorted(pieces.keys() - {*known['md5']})
+  else:
+    names = sorted(pieces)
+  folder = pathlib.Path(f'{output}.blocks')
+  if names:
+    blocks = _estimate_all(
+        names, pieces, folder, settings, make_hear, num_workers)
+    for block in blocks:
+      for what in ('unlabelled', 'unheard'):
+        getattr(report, what).update(
+            (pieces[name], reason) for name, reason in block[what].items())
+      parts.append(pd.DataFrame(block['rows']))
+  parts = [part for part in parts if len(part)]
+  if not parts:
+    reasons = collections.Counter(report.unlabelled.values()).most_common(1)
+    raise ValueError(
+        f'no file of {midi_dir} could be labelled: {reasons[0][0]}')
+  table = fuse(pd.concat(parts, ignore_index=True), fusions)
+  write(output, table)
+  shutil.rmtree(folder, ignore_errors=True)
+  whole = table[table['window'] == WHOLE_PIECE]
+  report.num_pieces, report.num_windows = len(whole), len(table) - len(whole)
+  report.num_heard = int(whole['audio_valence'].notna().sum())
+  return report
+
+
+def _estimate_all(
+    names: Sequence[str], pieces: Mapping[str, str], folder: pathlib.Path,
+    settings: Settings, make_hear: Callable[[], Hear] | None,
+    num_workers: int | None) -> list[dict]:
+  """The blocks of all pieces, those that are missing made first."""
+  import tqdm
+
+  blocks = [
+      names[i:i + _BLOCK_SIZE] for i in range(0, len(names), _BLOCK_SIZE)]
+  models = _digest_of_models(make_hear)
+  keys = [hashlib.md5(repr((block, settings, models)).encode()).hexdigest()
+          for block in blocks]
+  paths = [folder / f'{key}.json' for key in keys]
+  todo = [i for i, path in enumerate(paths) if not path.exists()]
+  if todo:
+    folder.mkdir(exist_ok=True)
+    processes = _Processes(num_workers, settings, make_hear)
+    try:
+      with tqdm.tqdm(
+          total=len(names), desc='labelling', unit='piece',
+          initial=len(names) - sum(len(blocks[i]) for i in todo)) as progress:
+        for i in todo:
+          block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
+          estimates = processes.estimate(
+              [pieces[name] for name in blocks[i]], progress)
+          for name, (columns, reason) in zip(
+              blocks[i], estimates, strict=True):
+            if reason:
+              what = 'unlabelled' if columns is None else 'unheard'
+              block[what][name] = reason
+            if columns:
+              block['rows'].append({'md5': name, **{
+                  column: [round(v, 4) for v in values.tolist()]
+                  for column, values in columns.items()
+              }})
+          with files.writing(paths[i]) as temporary:
+            temporary.write_text(json.dumps(block))
+    except concurrent.futures.BrokenExecutor as error:
+      raise OSError(
+          'a process that labelled pieces was killed, which is what a system '
+          f'short of memory does; what is in {folder} is whole: run it again, '
+          'with more memory or a smaller --num_workers') from error
+    finally:
+      processes.close()
+      with contextlib.suppress(OSError):  # It is not empty.
+        folder.rmdir()
+  return [_read_block(path) for path in paths]
+
+
+class _Processes:
+  """Processes that label pieces, and may die of one.
+
+  The libraries that read MIDI and that hear are not in Python: a hostile file
+  may kill the process. Then the pieces of its block are tried one by one, so
+  that one file does not end a run of a night.
+  """
+
+  def __init__(self, num_workers, settings, make_hear):
+    self._options = num_workers or os.cpu_count(), settings, make_hear
+    self._pool = self._new(*self._options)
+
+  @staticmethod
+  def _new(num_workers, settings, make_hear):
+    return concurrent.futures.ProcessPoolExecutor(
+        num_workers, multiprocessing.get_context('spawn'),
+        _Worker.ignore_interrupts, (settings, make_hear))
+
+  def close(self):
+    self._pool.shutdown(cancel_futures=True)
+
+  def estimate(self, paths: Sequence[str], progress) -> list:
+    """As `_Worker.estimate`, of each.
+
+    Raises:
+      BrokenExecutor: if processes die without any piece.
+    """
+    try:
+      estimates = []
+      for result in self._pool.map(_Worker.estimate, paths):
+        estimates.append(result)
+        progress.update()
+      return estimates
+    except concurrent.futures.BrokenExecutor:
+      progress.update(-len(estimates))
+    num_workers, _, make_hear = self._options
+    estimates = []
+    self._restart(1, make_hear)
+    for path in paths:
+      estimates.append(self._estimate_alone(path))
+      progress.update()
+    self._restart(num_workers, make_hear)
+    return estimates
+
+  def _restart(self, num_workers, make_hear):
+    self.close()
+    _, settings, _ = self._options
+    self._pool = self._new(num_workers, settings, make_hear)
+    # If this fails, no piece is to blame.
+    self._pool.submit(_Worker.load).result()
+
+  def _estimate_alone(self, path: str) -> tuple[dict | None, str | None]:
+    _, _, make_hear = self._options
+    try:
+      return self._pool.submit(_Worker.estimate, path).result()
+    except concurrent.futures.BrokenExecutor:
+      found = None, 'kills the process that reads it'
+    if make_hear:
+      self._restart(1, None)
+      with contextlib.suppress(concurrent.futures.BrokenExecutor):
+        columns, reason = self._pool.submit(_Worker.estimate, path).result()
+        found = columns, reason or 'kills the process that hears it'
+    self._restart(1, make_hear)
+    return found
+
+
+def _digest_of_models(make_hear) -> str:
+  """Changes with the models that estimate."""
+  from va_magenta import checkpoints
+
+  names = ['symbolic_va', *(['audio_va'] if make_hear else [])]
+  return ' '.join(names + [
+      file_md5(path) for name in names
+      for path in sorted(checkpoints.path(name).glob('*'))
+      if path.suffix in ('.json', '.npz')])
+
+
+def _read_block(path: pathlib.Path) -> dict:
+  """A block with its rows as columns of a table."""
+  try:
+    block = json.loads(path.read_text())
+    rows = block['rows']
+    columns = {'md5': np.repeat(
+        np.array([row['md5'] for row in rows], object),
+        [len(row['window']) for row in rows])}
+    for column in ('window', *SECONDS, *ESTIMATES):
+      columns[column] = np.array(
+          [value for row in rows for value in row[column]])
+    return {**block, 'rows': columns}
+  except (ValueError, KeyError, TypeError) as error:
+    raise ValueError(
+        f'{path} is damaged ({error}): remove it, and it is made again'
+    ) from error
+
+
+def fuse(table, fusions: Mapping[str, Fusion]):
+  """A table with its labels, made from its estimates.
+
+  Args:
+    table: pandas.DataFrame with all `COLUMNS` but `LABELS`, or with old ones.
+    fusions: one for each of `fusion.KINDS`.
+
+  Returns:
+    pandas.DataFrame, sorted and rounded, as it is written.
+  """
+  table = table.sort_values(['md5', 'window'], ignore_index=True)
+  is_whole = table['window'].to_numpy() == WHOLE_PIECE
+  estimates = table[list(ESTIMATES)].to_numpy(np.float64)
+  labels = np.full((len(table), 4), np.nan)
+  for kind, rows in (('piece', is_whole), ('window', ~is_whole)):
+    labels[rows] = np.concatenate(fusions[kind].apply(estimates[rows]), axis=1)
+  table[list(LABELS)] = labels
+  numbers = [*SECONDS, *ESTIMATES, *LABELS]
+  table[numbers] = table[numbers].round(DECIMALS).astype(np.float32)
+  table['window'] = table['window'].astype(np.int32)
+  return table[list(COLUMNS)]
+
+
+def write(path: str | os.PathLike, table):
+  """Writes a table as Parquet; the file is whole or not there."""
+  with files.writing(path) as temporary:
+    table.to_parquet(
+        temporary, engine='pyarrow', compression='zstd', compression_level=19,
+        index=False)
+
+
+def read(path: str | os.PathLike):
+  """Reads a table.
+
+  Returns:
+    pandas.DataFrame with `COLUMNS`.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it is no such table.
+  """
+  import pandas as pd
+
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise FileNotFoundError(f'there is no table of labels at {path}')
+  try:
+    table = pd.read_parquet(path, engine='pyarrow')
+  except (ValueError, OSError) as error:
+    raise ValueError(
+        f'{path} is not a table of labels, or is damaged: '
+        f'{" ".join(str(error).split())}') from error
+  missing = [column for column in COLUMNS if column not in table]
+  if missing:
+    raise ValueError(
+        f'{path} has no column {missing[0]!r}; va_magenta_label writes tables '
+        'of labels')
+  return table[list(COLUMNS)]

@@ -1,0 +1,104 @@
+r"""Labels MIDI files, and two bars after two bars of them, with VA.
+
+What the notes say, without sound:
+
+  va_magenta_label --midi_dir=lmd_full --output=labels.parquet
+
+And what is heard when a synthesiser plays the first minute of each piece (some
+ten times slower):
+
+  va_magenta_label --midi_dir=lmd_full --output=labels.parquet --audio
+
+Later, more pieces, or better weights of the one against the other, without
+estimating again what an earlier table holds:
+
+  va_magenta_label --midi_dir=lmd_full --output=labels.parquet \
+    --labels=labels.parquet --fusion=fusion.json
+
+The table (Parquet; pandas.read_parquet reads it) has a row a piece and a row
+every two bars:
+  md5            of the MIDI file, by which a piece is named
+  window         -1 for the whole piece, else the number of the two bars, from 0
+  start_seconds, end_seconds
+  symbolic_valence, symbolic_arousal   from the notes, -1..1
+  audio_valence, audio_arousal         from sound, -1..1; NaN where not heard
+  valence, arousal                     the label: both, weighted as people's
+                                       ratings taught it
+  valence_std, arousal_std             how far people's ratings lie from it
+
+Started again, a run that was killed goes on where it stood. Files that cannot
+be labelled are listed on stderr with the reason and left out; the table is
+written, and the command exits with 1.
+"""
+
+import sys
+
+from absl import flags
+
+from va_magenta import command
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.')
+flags.DEFINE_string('output', None, 'Parquet file to write.')
+flags.DEFINE_boolean(
+    'audio', False, 'Listen too: synthesise pieces and ask the audio teacher.')
+flags.DEFINE_string(
+    'labels', None, 'An earlier table: what it holds is not estimated again. '
+    'With --audio, pieces that were not heard are.')
+flags.DEFINE_string(
+    'fusion', None, 'JSON file that says how notes and sound become one label; '
+    'by default the one that ships, or the notes alone if none does.')
+flags.DEFINE_integer(
+    'num_workers', None, 'Processes; all cores if not given.', lower_bound=1)
+flags.DEFINE_float(
+    'max_seconds', 600, 'Of a longer piece so much is read.', lower_bound=1)
+flags.DEFINE_float(
+    'max_audio_seconds', 60, 'Of a longer piece so much is heard.',
+    lower_bound=1)
+flags.DEFINE_integer(
+    'min_audio_parts', 1, 'Pieces with fewer instruments or tracks are not '
+    'heard.', lower_bound=1)
+
+
+def main(argv) -> int:
+  """Labels as the flags say; 1 if any file could not be labelled."""
+  if len(argv) > 1:
+    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
+  for name in ('midi_dir', 'output'):
+    if not FLAGS[name].value:
+      raise ValueError(f'--{name} must be given')
+  from va_magenta.music_to_va import fusion, labelling, symbolic
+
+  if FLAGS.fusion or fusion.shipped_path().exists():
+    fusions = fusion.load(FLAGS.fusion)
+  else:
+    alone = fusion.symbolic_alone(symbolic.load().residual_std)
+    fusions = dict.fromkeys(fusion.KINDS, alone)
+    print('labels are those of the notes alone: no --fusion is given')
+  report = labelling.label(
+      FLAGS.midi_dir, FLAGS.output, fusions,
+      settings=labelling.Settings(
+          max_seconds=FLAGS.max_seconds,
+          max_audio_seconds=FLAGS.max_audio_seconds,
+          min_audio_parts=FLAGS.min_audio_parts),
+      make_hear=labelling.teacher if FLAGS.audio else None,
+      known=labelling.read(FLAGS.labels) if FLAGS.labels else None,
+      num_workers=FLAGS.num_workers)
+  for path, reason in sorted(
+      report.unlabelled.items(), key=lambda item: item[::-1]):
+    print(command.error_line(f'{path}: {reason}'), file=sys.stderr)
+  for line in report.lines():
+    print(line)
+  print(f'wrote {FLAGS.output}')
+  return 1 if report.unlabelled else 0
+
+
+def console_entry_point():
+  """The command `va_magenta_label`."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()
