@@ -314,12 +314,7 @@ def _read(
     return kind, images.load_image(path)
   if kind in (AUDIO, MIDI):
     from va_magenta.music_to_va import audio
-    try:
-      return kind, audio.hear(path, **(how or {}))
-    except ValueError as error:
-      if str(path) in str(error):
-        raise
-      raise ValueError(f'{path}: {error}') from error
+    return kind, audio.hear(path, **(how or {}))
   raise ValueError(f'{path} is not {_FILES}')
 
 
