@@ -17,6 +17,7 @@ from va_magenta.music_to_va import audio, audio_features, synthesis
 from va_magenta.music_to_va.symbolic_training import (
   auc,
   calibration_of,
+  plus_minus,
   read_table,
 )
 from va_magenta.music_to_va.trees import Trees, from_lightgbm
@@ -593,10 +594,6 @@ def _check(
 # The job.
 
 
-def _plus_minus(values: np.ndarray) -> str:
-  return f'{values.mean():.3f} ± {values.std(ddof=1):.3f}'
-
-
 def _table(held_out: HeldOut) -> str:
   """Markdown: a row a method."""
   columns = [
@@ -607,7 +604,7 @@ def _table(held_out: HeldOut) -> str:
   for method in (*METHODS, SHIPPED):
     figures = held_out.figures(method)
     lines.append(f'| {method} | ' + ' | '.join(
-        _plus_minus(figures[column]) for column in columns) + ' |')
+        plus_minus(figures[column]) for column in columns) + ' |')
   return '\n'.join(lines)
 
 
@@ -631,7 +628,7 @@ def _against_raw(held_out: HeldOut) -> str:
   for axis in audio.AXES:
     gain = (held_out.figures(EMBEDDING)[f'{axis}/r2']
             - held_out.figures(RAW)[f'{axis}/r2'])
-    parts.append(f'{axis} {_plus_minus(gain)} ({int((gain > 0).sum())} of '
+    parts.append(f'{axis} {plus_minus(gain)} ({int((gain > 0).sum())} of '
                  f'{len(gain)} folds better)')
   return '; '.join(parts)
 

@@ -399,7 +399,8 @@ def emopia_by_song(
 # The job.
 
 
-def _plus_minus(values: np.ndarray) -> str:
+def plus_minus(values: np.ndarray) -> str:
+  """Mean and standard deviation over folds, as cards show them."""
   return f'{values.mean():.3f} ± {values.std(ddof=1):.3f}'
 
 
@@ -408,7 +409,7 @@ def _table(figures: dict[str, dict[str, np.ndarray]]) -> str:
   lines = [
       '| | ' + ' | '.join(figures) + ' |', '|---' * (len(figures) + 1) + '|']
   for metric in next(iter(figures.values())):
-    cells = [_plus_minus(column[metric]) for column in figures.values()]
+    cells = [plus_minus(column[metric]) for column in figures.values()]
     lines.append(f'| {metric} | ' + ' | '.join(cells) + ' |')
   return '\n'.join(lines)
 
@@ -485,7 +486,7 @@ Shipped trees, calibrated, on melody excerpts:
 ## EMOPIA, trained on it
 
 A separate classifier on the same features, {num_folds} folds by song: 4Q \
-accuracy {_plus_minus(by_song)}.
+accuracy {plus_minus(by_song)}.
 '''
 
 
