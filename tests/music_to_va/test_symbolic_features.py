@@ -94,6 +94,105 @@ def test_motion_of_outer_voices():
   assert oblique['oblique_motion'] == 1
 
 
+def test_chords_in_turn_are_found():
+  described = features(chords(
+      (48, 64, 67), (53, 60, 69), (43, 59, 62), (57, 60, 64)))
+  expected = {
+      'triads_fit': 1, 'best_triad_is_major': 3 / 4,
+      'changes_of_best_triad': 1, 'roots_move_by_fifths': 1 / 3,
+      'roots_move_by_seconds': 2 / 3, 'roots_move_by_thirds': 0,
+      'diatonic': 1, 'lowest_voice_changes_per_second': 3 / 4,
+      'lowest_voice_mean_pitch': (48 + 53 + 43 + 57) / 4,
+  }
+  assert {name: described[name] for name in expected} == pytest.approx(expected)
+  assert described['major_minus_minor_triads_fit'] > 0
+  assert described['last_major_minus_minor_triad_fit'] < 0
+
+
+def test_local_keys_follow_a_modulation():
+  home = [60, 64, 67, 72] * 2
+  stays = features(melody(home + home))
+  moves = features(melody(home + [p + 6 for p in home]))
+  darkens = features(melody(home + [60, 63, 67, 72] * 2))
+  assert stays['local_key_strength'] == pytest.approx(
+      moves['local_key_strength'])
+  assert moves['key_strength'] < stays['key_strength'] - .1
+  assert stays['changes_of_local_key'] == 0
+  assert moves['changes_of_local_key'] == pytest.approx(1 / 3)
+  assert (darkens['last_local_major_minus_minor']
+          < stays['last_local_major_minus_minor'] - .1)
+  assert darkens['first_local_major_minus_minor'] == pytest.approx(
+      stays['first_local_major_minus_minor'])
+
+
+def test_roughness_falls_with_register_and_consonance():
+  rough = {
+      name: features(chords(pitches))['roughness'] for name, pitches in {
+          'low third': (36, 39), 'high third': (72, 75), 'second': (72, 73),
+          'fifth': (72, 79), 'alone': (72,)}.items()}
+  assert rough['low third'] > rough['high third'] > rough['fifth']
+  assert rough['second'] > rough['high third']
+  assert rough['alone'] == 0
+
+
+def test_what_recurs():
+  again = features(melody([60, 62, 64, 65, 67, 69, 71, 72] * 4, beats=.5))
+  rising = features(melody(range(50, 82), beats=.5))
+  for name in ('repetition_after_4_quarter_notes',
+               'rhythm_repeated_after_4_quarter_notes'):
+    assert again[name] == 1
+  assert again['repetition_after_2_quarter_notes'] == 0
+  assert rising['repetition_after_4_quarter_notes'] == 0
+  assert rising['rhythm_repeated_after_2_quarter_notes'] == 1
+
+
+def test_loudness_follows_velocity_density_and_change():
+  soft, loud = (
+      features(melody(C_MAJOR, velocity=velocity)) for velocity in (40, 80))
+  dense = features(melody(C_MAJOR * 2, velocity=40, beats=.5))
+  assert loud['loudness_of_mean_energy'] - soft['loudness_of_mean_energy'] == (
+      pytest.approx(2 * np.log(2), abs=1e-4))
+  assert dense['mean_loudness'] > soft['mean_loudness'] + .3
+  assert loud['dynamics_per_second'] == pytest.approx(160)
+  sequence = melody(C_MAJOR * 2)
+  for note in sequence.notes[8:]:
+    note.velocity = 120
+  grows = features(sequence)
+  assert grows['change_of_dynamics'] == pytest.approx(40)
+  assert grows['trend_of_dynamics'] > .8
+  assert grows['share_of_notes_in_later_half'] == .5
+
+
+def test_spacing_of_attacks_and_registers():
+  sequence = note_seq.NoteSequence()
+  start = 0.0
+  for i in range(21):  # gaps of .1 and 1 s in turn
+    sequence.notes.add(
+        pitch=(40, 60, 80)[i % 3], velocity=80, start_time=start,
+        end_time=start + .1)
+    start += .1 if i % 2 else 1.0
+  described = features(sequence)
+  assert described['short_time_between_attacks'] == pytest.approx(.1)
+  assert described['median_time_between_attacks'] == pytest.approx(.55)
+  assert described['long_time_between_attacks'] == pytest.approx(1)
+  assert described['entropy_of_attack_spacings'] == pytest.approx(1)
+  assert described['median_note_duration'] == pytest.approx(.1, abs=1e-6)
+  for register in ('low', 'middle', 'high'):
+    assert described[f'{register}_note_density'] == pytest.approx(7 / 11.1)
+
+
+def test_a_rounding_error_of_a_time_changes_nothing():
+  notes = symbolic_features.from_note_sequence(melody(C_MAJOR * 2, beats=.5))
+  jittered = notes.copy()
+  rng = np.random.default_rng(0)
+  for edge in ('start', 'end'):
+    for unit in ('seconds', 'beats'):
+      jittered[f'{edge}_{unit}'] += rng.uniform(-1e-6, 1e-6, len(notes))
+  np.testing.assert_allclose(
+      symbolic_features.extract(jittered), symbolic_features.extract(notes),
+      rtol=1e-3, atol=1e-3)
+
+
 def test_intervals_stay_within_a_part():
   sequence = melody([72, 74, 76])
   for i, pitch in enumerate((48, 48, 48)):
@@ -152,8 +251,11 @@ def test_a_midi_file_reads_as_its_note_sequence(tmp_path):
   direct = symbolic_features.extract(
       symbolic_features.from_note_sequence(sequence))
   read = symbolic_features.extract(symbolic_features.from_midi(path))
-  # Times in a file are whole ticks.
-  np.testing.assert_allclose(direct, read, rtol=.02, atol=.02)
+  # Times in a file are whole ticks. They decide where two triads fit alike.
+  alike = [not name.startswith(('best_triad', 'changes_of_best', 'roots_move'))
+           for name in NAMES]
+  np.testing.assert_allclose(
+      direct[alike], read[alike], rtol=.02, atol=.02)
   assert dict(zip(NAMES, read, strict=True))['bass_prevalence'] == (
       pytest.approx(4 / 12))
 

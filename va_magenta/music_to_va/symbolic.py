@@ -4,23 +4,76 @@
   points = estimator.estimate_va(sequences)  # list of VA, one a NoteSequence
   points = estimator.estimate_va_of_midi(['a.mid', 'b.mid'])
 
-Boosted regression trees on `symbolic_features`, fitted by LightGBM (Ke et al.
-2017) to people's ratings of EIMG clips; `va_magenta_train_symbolic` makes them.
+The mean of boosted regression trees (LightGBM, Ke et al. 2017) and of a kernel
+ridge regression on `symbolic_features`, fitted to people's ratings of EIMG's
+clips by `va_magenta_train_midi --model=student`. More trees say how far people
+may be from the estimate of a piece.
+
+Beside the one that is trained on all of EIMG ship two that are trained on one
+half of its groups each, so that what one of them taught can be judged by the
+other, which knows none of its clips: `load(folder / 'generator')`, and
+`'judge'`, of the folder `checkpoints.path('symbolic_va')`.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from va_magenta import checkpoints, files
-from va_magenta.music_to_va import symbolic_features
+from va_magenta.music_to_va import ratings, symbolic_features
+from va_magenta.music_to_va.kernel import KernelRidge
+from va_magenta.music_to_va.ratings import AXES
 from va_magenta.music_to_va.trees import Trees
 from va_magenta.va import VA
 
-AXES = ('valence', 'arousal')
+_MAX_SCORE = 3.0
+_SHARE_OF_MELODY = symbolic_features.FEATURE_NAMES.index(
+    'top_line_share_of_notes')
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+  """What the kernel regression sees: features by their mean and deviation.
+
+  Attributes:
+    mean: float32 [features].
+    std: float32 [features].
+  """
+
+  mean: np.ndarray
+  std: np.ndarray
+
+  @classmethod
+  def of(cls, features: np.ndarray) -> 'Scores':
+    """Statistics of float32 [n, features]; what is NaN does not count."""
+    defined = np.ma.masked_invalid(features)
+    return cls(
+        defined.mean(axis=0).filled(0).astype(np.float32),
+        defined.std(axis=0).filled(0).astype(np.float32) + np.float32(1e-6))
+
+  def __call__(self, features: np.ndarray) -> np.ndarray:
+    """Float32 [n, features]; the undefined is at the mean."""
+    scores = ((features - self.mean) / self.std).clip(-_MAX_SCORE, _MAX_SCORE)
+    return np.nan_to_num(scores)
+
+
+def spread_inputs(expected: np.ndarray, features: np.ndarray) -> np.ndarray:
+  """What tells how far people may be from an estimate.
+
+  Args:
+    expected: [n, 2], as `SymbolicVA.regress` gives.
+    features: float32 [n, len(FEATURE_NAMES)].
+
+  Returns:
+    float32 [n, 3]: where the estimate lies, and whether the piece is all
+    melody.
+  """
+  return np.column_stack(
+      [expected, features[:, _SHARE_OF_MELODY]]).astype(np.float32)
 
 
 class SymbolicVA:
@@ -28,13 +81,18 @@ class SymbolicVA:
 
   Attributes:
     residual_std: standard deviation of people's mean rating about `regress`,
-      (valence, arousal), measured on pieces that were not trained on.
+      (valence, arousal), measured on clips that were not trained on.
   """
 
-  def __init__(self, trees: dict[str, Trees], calibration: dict):
+  def __init__(
+      self, scores: Scores, kernels: dict[str, KernelRidge],
+      trees: dict[str, Trees], spread: dict[str, Trees], calibration: dict):
+    self._scores = scores
+    self._kernels = kernels
     self._trees = trees
+    self._spread = spread
+    self._calibration = calibration
     self._mean = np.array([calibration[axis]['mean'] for axis in AXES])
-    self._slope = np.array([calibration[axis]['slope'] for axis in AXES])
     self.residual_std = np.array(
         [calibration[axis]['residual_std'] for axis in AXES])
 
@@ -49,10 +107,28 @@ class SymbolicVA:
       sounds) gets the mean of the training ratings.
     """
     features = np.asarray(features, np.float32)
-    expected = np.stack(
-        [self._trees[axis].predict(features) for axis in AXES], axis=1)
+    scores = self._scores(features)
+    expected = np.stack([
+        (self._trees[axis].predict(features)
+         + self._kernels[axis].predict(scores)) / 2 for axis in AXES], axis=1)
     return np.where(
         np.isnan(features).all(axis=1, keepdims=True), self._mean, expected)
+
+  def std(self, features: np.ndarray) -> np.ndarray:
+    """Standard deviation of people's mean rating about `regress`.
+
+    Args:
+      features: float32 [n, len(FEATURE_NAMES)].
+
+    Returns:
+      float64 [n, 2], valence and arousal.
+    """
+    features = np.asarray(features, np.float32)
+    inputs = spread_inputs(self.regress(features), features)
+    # The trees add up to the logarithm of the variance.
+    return np.stack([
+        np.exp(self._spread[axis].predict(inputs) / 2) for axis in AXES
+    ], axis=1)
 
   def calibrate(self, expected: np.ndarray) -> np.ndarray:
     """Stretches `regress` about the mean to the spread of people's ratings.
@@ -60,7 +136,7 @@ class SymbolicVA:
     What is expected of uncertain pieces lies near the mean; stretched, the
     estimates of many pieces cover as much of the plane as ratings do.
     """
-    return self._mean + (expected - self._mean) * self._slope
+    return ratings.calibrate(expected, self._calibration)
 
   def _points(self, pieces: Iterable[np.ndarray]) -> list[VA]:
     features = [symbolic_features.extract(notes) for notes in pieces]
@@ -90,10 +166,10 @@ class SymbolicVA:
 
 
 def load(folder: str | os.PathLike | None = None) -> SymbolicVA:
-  """The estimator that `va_magenta_train_symbolic` wrote.
+  """The estimator that `va_magenta_train_midi --model=student` wrote.
 
   Args:
-    folder: holds config.json and trees.npz; by default the shipped one.
+    folder: holds config.json and weights.npz; by default the shipped one.
 
   Raises:
     FileNotFoundError: if a file is missing.
@@ -102,44 +178,61 @@ def load(folder: str | os.PathLike | None = None) -> SymbolicVA:
   folder = pathlib.Path(folder or checkpoints.path('symbolic_va'))
   try:
     config = json.loads((folder / 'config.json').read_text())
-    with np.load(folder / 'trees.npz') as arrays:
-      trees = {
-          axis: Trees({
-              name.removeprefix(f'{axis}/'): arrays[name]
-              for name in arrays.files if name.startswith(f'{axis}/')
+    with np.load(folder / 'weights.npz', allow_pickle=False) as arrays:
+      weights = {name: arrays[name] for name in arrays.files}
+
+    def below(part, kind):
+      return {
+          axis: kind({
+              name.removeprefix(f'{axis}/{part}/'): array
+              for name, array in weights.items()
+              if name.startswith(f'{axis}/{part}/')
           }) for axis in AXES
       }
-    names, calibration = config['feature_names'], config['calibration']
-    estimator = SymbolicVA(trees, calibration)
+
+    names = config['feature_names']
+    estimator = SymbolicVA(
+        Scores(weights['mean'], weights['std']), below('kernel', KernelRidge),
+        below('trees', Trees), below('spread', Trees), config['calibration'])
   except FileNotFoundError:
     raise
   except Exception as error:  # zip, json and numpy each have their own.
     raise ValueError(
         f'{folder}: damaged ({type(error).__name__}: {error}); '
-        'va_magenta_train_symbolic writes it anew') from error
+        'va_magenta_train_midi writes it anew') from error
   if tuple(names) != symbolic_features.FEATURE_NAMES:
     raise ValueError(
         f'{folder}: was trained on other features than this version extracts; '
-        'va_magenta_train_symbolic writes it anew')
+        'va_magenta_train_midi writes it anew')
   return estimator
 
 
 def save(
-    folder: pathlib.Path, trees: dict[str, Trees], calibration: dict):
+    folder: pathlib.Path, scores: Scores, kernels: dict[str, KernelRidge],
+    trees: dict[str, Trees], spread: dict[str, Trees], calibration: dict,
+    groups: Sequence[int]):
   """Writes what `load` reads; each file is whole or not there.
 
   Args:
     folder: exists.
+    scores: what the kernels see.
+    kernels: by axis.
     trees: by axis.
+    spread: by axis, of the logarithm of the variance.
     calibration: `mean`, `slope` and `residual_std` by axis.
+    groups: of EIMG, trained on: who measures on EIMG holds them out.
   """
-  with files.writing(folder / 'trees.npz') as temporary:
-    np.savez_compressed(temporary, **{
-        f'{axis}/{name}': array
-        for axis in AXES for name, array in trees[axis].arrays.items()
-    })
+  arrays = {'mean': scores.mean, 'std': scores.std}
+  for axis in AXES:
+    for part, models in (
+        ('kernel', kernels), ('trees', trees), ('spread', spread)):
+      for name, array in models[axis].arrays.items():
+        arrays[f'{axis}/{part}/{name}'] = array
+  with files.writing(folder / 'weights.npz') as temporary:
+    np.savez_compressed(temporary, **arrays)
   with files.writing(folder / 'config.json') as temporary:
     temporary.write_text(json.dumps({
         'calibration': calibration,
+        'groups': [int(group) for group in groups],
         'feature_names': symbolic_features.FEATURE_NAMES,
-    }, indent=1) + '\n')
+    }) + '\n')

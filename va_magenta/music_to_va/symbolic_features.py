@@ -102,6 +102,39 @@ _STANDARD_PROFILES = np.array([
     (profile - profile.mean()) / np.linalg.norm(profile - profile.mean())
     for profile in (_MAJOR_PROFILE, _MINOR_PROFILE)
 ])
+# Pitch classes of the 12 major and then the 12 minor triads, of length 1.
+_TRIADS = np.array([
+    np.isin(np.arange(12), (np.array(shape) + root) % 12) / np.sqrt(3)
+    for shape in ((0, 4, 7), (0, 3, 7)) for root in range(12)])
+
+# Keys and chords are found in stretches of so many seconds.
+_KEY_SECONDS, _CHORD_CHANGE_SECONDS = 2.0, 1.0
+_LOUDNESS_SECONDS = 0.25
+# A struck string: its energy halves in each of these stretches.
+_DECAY = .5**np.arange(8)
+
+
+def _roughness_table() -> np.ndarray:
+  """Sensory dissonance of two MIDI pitches, [128, 128], 0 for a unison.
+
+  Plomp and Levelt's curve as Sethares ("Local consonance and the relationship
+  between timbre and scale", JASA 1993) fits it, summed over six partials.
+  """
+  partials = np.arange(1, 7)
+  frequency = (440 * 2**((np.arange(128) - 69) / 12))[:, None] * partials
+  low = np.minimum(frequency[:, None, :, None], frequency[None, :, None, :])
+  distance = np.abs(
+      frequency[:, None, :, None] - frequency[None, :, None, :]
+  ) * .24 / (.021 * low + 19)
+  strength = .8**(partials - 1)
+  table = np.einsum(
+      'pqij,i,j->pq', np.exp(-3.5 * distance) - np.exp(-5.75 * distance),
+      strength, strength)
+  np.fill_diagonal(table, 0)
+  return table
+
+
+_ROUGHNESS = _roughness_table()
 
 
 # Reading notes.
@@ -269,6 +302,81 @@ def _roll(notes: np.ndarray):
   return roll, np.diff(edges) / 1000, starts
 
 
+def _entropy(weights: np.ndarray) -> float:
+  """In bits, of non-negative weights."""
+  weights = weights[weights > 0]
+  weights = weights / weights.sum()
+  return float(-weights @ np.log2(weights))
+
+
+def _fit_of_keys(weights: np.ndarray) -> np.ndarray:
+  """How well major and minor keys fit, by Krumhansl's method.
+
+  Args:
+    weights: [..., 12], of pitch classes.
+
+  Returns:
+    Correlations [..., 2, 12]: major and minor by tonic; 0 where undefined.
+  """
+  centred = weights - weights.mean(axis=-1, keepdims=True)
+  norm = np.sqrt((centred**2).sum(axis=-1))[..., None, None]
+  fit = _STANDARD_PROFILES @ np.swapaxes(centred[..., _TRANSPOSE], -1, -2)
+  return np.divide(fit, norm, out=np.zeros_like(fit), where=norm > 0)
+
+
+def _stretches(
+    classes: np.ndarray, seconds: np.ndarray, length: float) -> np.ndarray:
+  """Pitch classes by equal stretches of about `length` seconds that sound.
+
+  Args:
+    classes: [segments, 12], how many pitches of each class sound.
+    seconds: [segments], length of each segment.
+    length: in seconds.
+
+  Returns:
+    Seconds that each pitch class sounds, [stretches >= 1, 12].
+  """
+  edges = np.cumsum(np.append(0, seconds))
+  heard = np.zeros((len(edges), 12))
+  np.cumsum(classes * seconds[:, None], axis=0, out=heard[1:])
+  bounds = np.linspace(
+      0, edges[-1], max(1, round(edges[-1] / length)) + 1)
+  segment = (np.searchsorted(edges, bounds, side='right') - 1).clip(
+      0, len(seconds) - 1)
+  past = (bounds - edges[segment]).clip(0, seconds[segment])
+  stretches = np.diff(
+      heard[segment] + classes[segment] * past[:, None], axis=0)
+  return stretches[stretches.sum(axis=1) > 1e-6]
+
+
+def _mode_and_strength(weights: np.ndarray) -> tuple[float, float]:
+  """Best major less best minor key's fit, and the better of both."""
+  major, minor = _fit_of_keys(weights).max(axis=1)
+  return major - minor, max(major, minor)
+
+
+def _is_later(notes: np.ndarray) -> np.ndarray:
+  """True for notes that start in the later half of a piece."""
+  start = notes['start_seconds']
+  return start > (start[0] + start[-1]) / 2 + _CHORD_SECONDS
+
+
+def _change(notes: np.ndarray, values: np.ndarray) -> float:
+  """Mean of notes that start in the later half less that in the earlier."""
+  later = _is_later(notes)
+  return _mean(values[later]) - _mean(values[~later])
+
+
+def _repetition(onset: np.ndarray, lag: int) -> float:
+  """Share of attacks on a grid [steps, pitches] that recur after `lag`."""
+  if len(onset) <= lag + 8:
+    return np.nan
+  earlier, later = onset[:-lag], onset[lag:]
+  return _ratio(
+      np.count_nonzero(earlier & later),
+      min(np.count_nonzero(earlier), np.count_nonzero(later)))
+
+
 def _top_two(histogram: np.ndarray) -> tuple[int, int]:
   first, second = np.argsort(-histogram, kind='stable')[:2]
   return int(first), int(second)
@@ -280,9 +388,11 @@ def _top_two(histogram: np.ndarray) -> tuple[int, int]:
 def _pitch_features(notes: np.ndarray) -> dict[str, float]:
   """Pitch statistics, each note counted once, as in jSymbolic.
 
-  Ours: median_pitch, lowest_pitch, highest_pitch, pitch_class_entropy.
+  Ours: median_pitch, lowest_pitch, highest_pitch, pitch_class_entropy, and
+  mean_pitch_by_duration and by_dynamics.
   """
   pitch = notes['pitch'].astype(np.float64)
+  length = notes['end_seconds'] - notes['start_seconds']
   mean, std = _mean(pitch), _std(pitch)
   centred = pitch - mean
   counts = np.bincount(notes['pitch'], minlength=128) / len(notes)
@@ -296,7 +406,6 @@ def _pitch_features(notes: np.ndarray) -> dict[str, float]:
   first, second = _top_two(counts)
   first_class, second_class = _top_two(classes)
   peaks = (fifths > np.roll(fifths, 1)) & (fifths > np.roll(fifths, -1))
-  positive = classes[classes > 0]
   return {
       'mean_pitch': mean,
       'median_pitch': float(np.median(pitch)),
@@ -323,9 +432,13 @@ def _pitch_features(notes: np.ndarray) -> dict[str, float]:
       'relative_prevalence_of_top_pitch_classes': _ratio(
           classes[second_class], classes[first_class]),
       'pitch_class_variability': _std(classes),
-      'pitch_class_entropy': float(-positive @ np.log2(positive)),
+      'pitch_class_entropy': _entropy(classes),
       'dominant_spread': min(longest, 12),
       'strong_tonal_centres': np.count_nonzero(peaks & common),
+      'mean_pitch_by_duration': pitch @ length / length.sum(),
+      'mean_pitch_by_dynamics': (
+          pitch @ notes['velocity'] / notes['velocity'].sum()),
+      'change_of_pitch': _change(notes, pitch),
   }
 
 
@@ -334,7 +447,8 @@ def _melody_features(
 ) -> dict[str, float]:
   """Intervals from each part's top note to its next, as in jSymbolic.
 
-  Ours: the features whose names start with `top_line` describe the skyline.
+  Ours: the features whose names start with `top_line` describe the skyline; a
+  leap is larger than a major third.
   """
   order = np.lexsort((-notes['pitch'], groups, notes['part']))
   part, group = notes['part'][order], groups[order]
@@ -354,6 +468,10 @@ def _melody_features(
   seconds = melody['end_seconds'][-1] - melody['start_seconds'][0]
   attacks = melody['start_seconds'] - melody['start_seconds'][0]
   line_std, attack_std = _std(line), _std(attacks)
+  kinds = np.bincount(np.abs(line_steps).astype(np.int64), minlength=5)
+  mode, key_strength = _mode_and_strength(np.bincount(
+      melody['pitch'] % 12, melody['end_seconds'] - melody['start_seconds'],
+      minlength=12))
   return {
       'mean_melodic_interval': _mean(size),
       'most_common_melodic_interval': first if count else np.nan,
@@ -394,6 +512,18 @@ def _melody_features(
       'top_line_share_of_notes': len(line) / len(notes),
       'top_line_height_above_the_rest': _mean(line) - _ratio(
           beside, len(notes) - len(line)),
+      'top_line_semitones': _ratio(kinds[1], len(line_steps)),
+      'top_line_whole_tones': _ratio(kinds[2], len(line_steps)),
+      'top_line_minor_thirds': _ratio(kinds[3], len(line_steps)),
+      'top_line_major_thirds': _ratio(kinds[4], len(line_steps)),
+      'top_line_rising_leaps': _mean(line_steps > 4),
+      'top_line_falling_leaps': _mean(line_steps < -4),
+      'top_line_interval_entropy': (
+          _entropy(kinds) if len(line_steps) else np.nan),
+      'top_line_major_minus_minor': mode,
+      'top_line_key_strength': key_strength,
+      'top_line_dynamics_above_mean': (
+          _mean(melody['velocity']) - _mean(notes['velocity'])),
   }
 
 
@@ -403,8 +533,15 @@ def _harmony_features(
   """What sounds together, weighted by its seconds, and the key.
 
   Ours: key_strength, major_minus_minor (best major less best minor key's
-  correlation with the pitch classes, Krumhansl's method), in_scale, the share
-  of each degree above the tonic found, bass_on_tonic, suspended_chords.
+  correlation with the pitch classes, Krumhansl's method; `of_attacks`: each
+  note counted once; `of_loudness`: by length and velocity; `parallel`: of the
+  two keys on the tonic), in_scale, the share of each degree above the tonic
+  found, bass_on_tonic, suspended_chords; `local`: in each stretch of 2 seconds;
+  the best major and minor triad, and its changes, in stretches of a second;
+  diatonic (best share of a major scale) and the Fourier components of the pitch
+  classes (Quinn, "General equal-tempered harmony", 2006; the fifth is
+  diatonicity); tonnetz (Harte, Sandler & Gasser 2006, as the changes of those
+  components); roughness (Sethares 1993), of which register decides too.
   """
   used = np.flatnonzero(roll.any(axis=0))
   sounding = roll[:, used].astype(np.float64)
@@ -436,14 +573,39 @@ def _harmony_features(
       notes['pitch'] % 12, notes['end_beats'] - notes['start_beats'],
       minlength=12)
   weight = weight / weight.sum()
-  centred = weight - weight.mean()
-  norm = np.linalg.norm(centred)
-  fit = _STANDARD_PROFILES @ centred[_TRANSPOSE].T / (norm or np.nan)
+  fit = _fit_of_keys(weight)
   best_major, best_minor = fit.max(axis=1)
-  mode, tonic = np.unravel_index(
-      np.argmax(np.nan_to_num(fit)), fit.shape)
+  mode, tonic = np.unravel_index(np.argmax(fit), fit.shape)
   degrees = weight[_TRANSPOSE[tonic]]
   bass = np.argmax(roll, axis=1)
+  by_attacks, _ = _mode_and_strength(
+      np.bincount(notes['pitch'] % 12, minlength=12).astype(np.float64))
+  by_loudness, _ = _mode_and_strength(np.bincount(
+      notes['pitch'] % 12,
+      notes['velocity'] * (notes['end_beats'] - notes['start_beats']),
+      minlength=12))
+  fourier = np.abs(np.fft.rfft(weight))
+
+  local = _stretches(classes, seconds, _KEY_SECONDS)
+  keys = _fit_of_keys(local)
+  local_modes = keys.max(axis=2)
+  local_modes, local_strength = (
+      local_modes[:, 0] - local_modes[:, 1], local_modes.max(axis=1))
+  keys = keys.reshape(len(keys), 24).argmax(axis=1)
+  stretches = _stretches(classes, seconds, _CHORD_CHANGE_SECONDS)
+  triad_fit = stretches @ _TRIADS.T / np.sqrt(
+      (stretches**2).sum(axis=1, keepdims=True))
+  major_fit, minor_fit = triad_fit.reshape(-1, 2, 12).max(axis=2).T
+  chosen = triad_fit.argmax(axis=1)
+  root_motion = np.diff(chosen % 12) % 12
+  spectra = np.fft.rfft(
+      stretches / stretches.sum(axis=1, keepdims=True), axis=1)[:, 1:]
+
+  sounding_all = roll.astype(np.float64)
+  rough = ((sounding_all @ _ROUGHNESS) * sounding_all).sum(axis=1) / 2
+  pairs = sounding_all.sum(axis=1)
+  pairs = pairs * (pairs - 1) / 2
+  mean_rough = _ratio(rough @ seconds, seconds[heard].sum())
   return {
       'vertical_unisons_and_octaves': wrapped[0],
       'vertical_minor_seconds': wrapped[1],
@@ -483,6 +645,41 @@ def _harmony_features(
          for step, name in enumerate(_DEGREES)},
       'bass_on_tonic': _ratio(
           seconds[heard & (bass % 12 == tonic)].sum(), seconds[heard].sum()),
+      'major_minus_minor_of_attacks': by_attacks,
+      'major_minus_minor_of_loudness': by_loudness,
+      'parallel_major_minus_minor': fit[0, tonic] - fit[1, tonic],
+      'local_major_minus_minor': _mean(local_modes),
+      'lowest_local_major_minus_minor': float(local_modes.min()),
+      'highest_local_major_minus_minor': float(local_modes.max()),
+      'variability_of_local_major_minus_minor': _std(local_modes),
+      'first_local_major_minus_minor': local_modes[0],
+      'last_local_major_minus_minor': local_modes[-1],
+      'locally_major': _mean(local_modes > 0),
+      'local_key_strength': _mean(local_strength),
+      'variability_of_local_key_strength': _std(local_strength),
+      'changes_of_local_key': _mean(keys[1:] != keys[:-1]),
+      'local_pitch_class_entropy': _mean([_entropy(w) for w in local]),
+      'triads_fit': _mean(triad_fit.max(axis=1)),
+      'major_minus_minor_triads_fit': _mean(major_fit - minor_fit),
+      'last_major_minus_minor_triad_fit': major_fit[-1] - minor_fit[-1],
+      'best_triad_is_major': _mean(chosen < 12),
+      'changes_of_best_triad': _mean(chosen[1:] != chosen[:-1]),
+      'roots_move_by_fifths': _mean(np.isin(root_motion, (5, 7))),
+      'roots_move_by_thirds': _mean(np.isin(root_motion, (3, 4, 8, 9))),
+      'roots_move_by_seconds': _mean(np.isin(root_motion, (1, 2, 10, 11))),
+      'diatonic': weight[_TRANSPOSE][:, _SCALES[0]].sum(axis=1).max(),
+      **{f'pitch_class_fourier_{i}': fourier[i] for i in range(1, 7)},
+      'tonnetz_step': _mean(
+          np.sqrt((np.abs(np.diff(spectra, axis=0))**2).sum(axis=1))),
+      'tonnetz_spread': _mean(np.sqrt(
+          (np.abs(spectra - spectra.mean(axis=0))**2).sum(axis=1))),
+      'roughness': mean_rough,
+      'roughness_of_a_pair': _ratio(
+          (rough[pairs > 0] / pairs[pairs > 0]) @ seconds[pairs > 0],
+          seconds[pairs > 0].sum()),
+      'variability_of_roughness': float(np.sqrt(_ratio(
+          (rough - mean_rough)**2 * heard @ seconds, seconds[heard].sum()))),
+      'highest_roughness': float(rough.max()),
   }
 
 
@@ -493,7 +690,9 @@ def _rhythm_features(
 
   Ours: attacks_per_second (chords count once), articulation (length of a note
   over the time to the next attack), pairwise_variability (nPVI, Patel &
-  Daniele 2003), on_beat, on_half_beat, off_grid (attacks not on a sixteenth).
+  Daniele 2003), on_beat, on_half_beat, off_grid (attacks not on a sixteenth),
+  short and long time between attacks (10th and 90th percentile), medians,
+  entropy, densities of registers, and what recurs after two and four beats.
   """
   start = notes['start_seconds'][0]
   total = notes['end_seconds'].max() - start
@@ -528,6 +727,11 @@ def _rhythm_features(
   grid = np.abs(place * 4 - np.rint(place * 4)) / 4
   sixteenth = np.rint(place * 4).astype(np.int64) % 4
   silent = ~roll.any(axis=1)
+  shortest, middle, longest = (
+      np.percentile(gaps, (10, 50, 90)) if len(gaps) else (np.nan,) * 3)
+  onset = np.zeros((int(4 * beats) + 2, 128), bool)
+  onset[np.rint(4 * (notes['start_beats'] - notes['start_beats'].min())).astype(
+      np.int64), notes['pitch']] = True
   pair = np.abs(np.diff(gaps)) / (gaps[1:] + gaps[:-1])
   return {
       'mean_tempo': 60 * beats / total,
@@ -565,14 +769,48 @@ def _rhythm_features(
       'on_beat': _mean((sixteenth == 0) & (grid < .04)),
       'on_half_beat': _mean((sixteenth == 2) & (grid < .04)),
       'off_grid': _mean(grid >= .04),
+      'short_time_between_attacks': shortest,
+      'median_time_between_attacks': middle,
+      'long_time_between_attacks': longest,
+      'entropy_of_attack_spacings': (
+          _entropy(np.bincount(np.rint(
+              24 * gap_beats).clip(0, 400).astype(np.int64)))
+          if len(gaps) else np.nan),
+      'median_note_duration': float(np.median(length)),
+      'mean_note_duration_by_duration': length @ length / length.sum(),
+      'share_of_notes_in_later_half': _mean(_is_later(notes)),
+      'low_note_density': np.count_nonzero(notes['pitch'] <= 50) / total,
+      'middle_note_density': np.count_nonzero(
+          (notes['pitch'] > 50) & (notes['pitch'] <= 67)) / total,
+      'high_note_density': np.count_nonzero(notes['pitch'] > 67) / total,
+      **{f'repetition_after_{lag // 4}_quarter_notes': _repetition(onset, lag)
+         for lag in (8, 16)},
+      **{f'rhythm_repeated_after_{lag // 4}_quarter_notes': _repetition(
+          onset.any(axis=1, keepdims=True), lag) for lag in (8, 16)},
   }
 
 
 def _dynamics_features(notes: np.ndarray) -> dict[str, float]:
-  """MIDI velocities. Ours: mean_dynamics, trend_of_dynamics."""
+  """MIDI velocities, and a loudness made of them.
+
+  Ours: all that is not named after the dynamic range or note-to-note change.
+  Loudness is the logarithm of squared velocities of attacks, which decay, in
+  quarter seconds.
+  """
   velocity = notes['velocity'].astype(np.float64)
   time = notes['start_seconds'] - notes['start_seconds'].mean()
   std, time_std = _std(velocity), _std(time)
+  pitch = notes['pitch']
+  start = notes['start_seconds'][0]
+  end = notes['end_seconds'].max()
+  # Many attacks lie on a quarter second, give or take a rounding error.
+  place = (notes['start_seconds'] - start + _CHORD_SECONDS) / _LOUDNESS_SECONDS
+  energy = np.convolve(np.bincount(
+      place.astype(np.int64), velocity**2,
+      minlength=int((end - start) / _LOUDNESS_SECONDS)), _DECAY)
+  energy = energy[:1 - len(_DECAY)]
+  loudness = np.log(energy + 100)
+  quiet, loud = np.percentile(velocity, (10, 90))
   return {
       'mean_dynamics': _mean(velocity),
       'dynamic_range': float(velocity.max() - velocity.min()),
@@ -582,6 +820,19 @@ def _dynamics_features(notes: np.ndarray) -> dict[str, float]:
       'trend_of_dynamics': (
           _mean((velocity - velocity.mean()) * time) / (std * time_std)
           if std * time_std else 0.0),
+      'low_dynamics': quiet,
+      'high_dynamics': loud,
+      'change_of_dynamics': _change(notes, velocity),
+      'dynamics_of_bass_register': _mean(velocity[pitch <= 54]),
+      'dynamics_of_high_register': _mean(velocity[pitch > 66]),
+      'pitch_dynamics_correlation': _ratio(
+          _mean((velocity - velocity.mean()) * (pitch - pitch.mean())),
+          std * _std(pitch)),
+      'dynamics_per_second': velocity.sum() / (end - start),
+      'mean_loudness': _mean(loudness),
+      'highest_loudness': float(loudness.max()),
+      'variability_of_loudness': _std(loudness),
+      'loudness_of_mean_energy': float(np.log(energy.mean())),
   }
 
 
@@ -592,7 +843,7 @@ def _texture_features(
 
   jSymbolic follows MIDI channels as voices; here the voices are the sounding
   pitches and motion is that of the highest against the lowest. Ours:
-  notes_per_attack, number_of_parts.
+  notes_per_attack, number_of_parts, and what is said of the lowest voice.
   """
   number = roll.sum(axis=1)
   heard = number > 0
@@ -607,6 +858,7 @@ def _texture_features(
   up, down = up[moving], down[moving]
   parallel = np.diff(top[chord])[moving] == np.diff(bottom[chord])[moving]
   span = (top - bottom)[chord]
+  low = bottom[heard]
   return {
       'average_number_of_independent_voices': mean,
       'maximum_number_of_independent_voices': int(number.max()),
@@ -623,6 +875,9 @@ def _texture_features(
       'contrary_motion': _mean(up == -down),
       'oblique_motion': _mean(up * down == 0),
       'number_of_parts': len(np.unique(notes['part'])),
+      'lowest_voice_mean_pitch': _ratio(low @ time, time.sum()),
+      'lowest_voice_changes_per_second': (
+          np.count_nonzero(np.diff(low)) / seconds.sum()),
   }
 
 

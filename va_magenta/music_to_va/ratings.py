@@ -1,0 +1,88 @@
+"""People's ratings: their tables, and what estimates are compared with them by.
+
+`metrics` of `va_magenta.evaluation` says how well estimates agree; here is what
+the jobs that fit estimators to ratings share beside.
+"""
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+AXES = ('valence', 'arousal')
+
+
+def read_table(
+    path: str | os.PathLike, columns: Sequence[str]) -> list[dict[str, str]]:
+  """Rows of a CSV file.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it lacks one of the columns.
+  """
+  with open(path, newline='') as file:
+    reader = csv.DictReader(file)
+    missing = set(columns) - set(reader.fieldnames or ())
+    if missing:
+      raise ValueError(f'{path}: lacks the columns {sorted(missing)}')
+    return list(reader)
+
+
+def calibration_of(
+    ratings: np.ndarray, held_out: np.ndarray) -> dict[str, dict[str, float]]:
+  """What makes estimates of held-out pieces spread as their ratings do.
+
+  Args:
+    ratings: float64 [n, 2], valence and arousal.
+    held_out: float64 [n, 2], estimates by models that did not see the piece.
+
+  Returns:
+    By axis: `mean` of the ratings, `slope` that stretches estimates about it,
+    and `residual_std`, that of ratings about estimates.
+  """
+  return {
+      axis: {
+          'mean': float(ratings[:, i].mean()),
+          'slope': float(
+              ratings[:, i].std(ddof=1) / held_out[:, i].std(ddof=1)),
+          'residual_std': float((ratings[:, i] - held_out[:, i]).std(ddof=1)),
+      } for i, axis in enumerate(AXES)
+  }
+
+
+def calibrate(
+    expected: np.ndarray, calibration: dict[str, dict[str, float]]
+) -> np.ndarray:
+  """Stretches estimates [n, 2] about the mean, by `calibration_of`."""
+  mean, slope = (
+      np.array([calibration[axis][name] for axis in AXES])
+      for name in ('mean', 'slope'))
+  return mean + (expected - mean) * slope
+
+
+def auc(is_high: np.ndarray, estimate: np.ndarray) -> float:
+  """Chance that a high piece is estimated above a low one."""
+  from sklearn.metrics import roc_auc_score
+
+  return float(roc_auc_score(is_high, estimate))
+
+
+def bootstrap(figure: Callable[..., float], *columns: np.ndarray) -> str:
+  """A figure of rows, with its standard deviation over 200 resamples of them.
+
+  Args:
+    figure: made of columns, [n, ...] each.
+    *columns: of the rows.
+  """
+  rng = np.random.default_rng(0)
+  num = len(columns[0])
+  resampled = [
+      figure(*(column[rows] for column in columns))
+      for rows in rng.integers(num, size=(200, num))]
+  return f'{figure(*columns):.3f} ± {np.nanstd(resampled, ddof=1):.3f}'
+
+
+def plus_minus(values: np.ndarray) -> str:
+  """Mean and standard deviation over folds, as cards show them."""
+  return f'{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}'
