@@ -1,5 +1,6 @@
 """Fixtures that several tests share."""
 
+import concurrent.futures
 import importlib
 import pathlib
 import re
@@ -11,7 +12,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from va_magenta import command
+from va_magenta import command, processes
 
 _SHARED_DATA = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
@@ -22,6 +23,31 @@ def shared_data():
   if not _SHARED_DATA.is_dir():
     pytest.skip(f'research data is not at {_SHARED_DATA}')
   return _SHARED_DATA
+
+
+@pytest.fixture
+def threads(monkeypatch):
+  """Threads, which need not import anything again, in place of processes."""
+  def pool(num_workers=None, start=None, *args):
+    if start:
+      start(*args)
+    return concurrent.futures.ThreadPoolExecutor(num_workers)
+
+  monkeypatch.setattr(processes, 'Pool', pool)
+
+
+@pytest.fixture(scope='session')
+def notes_alone():
+  """Fusions whose labels are the symbolic estimates: (std [2]) -> by kind."""
+  def function(std):
+    from va_magenta.music_to_va import fusion
+
+    lines = [fusion.Line(np.zeros(2), np.eye(size, 2)) for size in (2, 4)]
+    spread = fusion.Spread(np.stack([2 * np.log(std), *np.zeros((2, 2))]))
+    return dict.fromkeys(
+        fusion.KINDS, fusion.Fusion(*lines, spread, spread))
+
+  return function
 
 
 @pytest.fixture(scope='session')

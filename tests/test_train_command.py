@@ -113,6 +113,35 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(run, folder):
     np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
 
 
+def test_a_model_learns_to_follow_va(run, folder, monkeypatch):
+  pytest.importorskip('va_magenta.magenta_compat')
+  import keras
+
+  from va_magenta.music_to_va import critic
+
+  def load(path):
+    assert path == folder / 'critic'
+    return keras.Sequential([
+        keras.Input((None, 90)), keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(2, 'tanh')])
+
+  monkeypatch.setattr(critic, 'load', load)
+  (folder / 'critic').mkdir()
+  code, out, err = run(
+      '--config=va-cat-mel_2bar', '--run_dir=va', f'--critic={folder}/critic',
+      '--examples_path=midi', '--cache_dir=cache', '--num_steps=2',
+      '--objective=wae_mmd', '--hparams=batch_size=3,z_size=4,'
+      'enc_rnn_size=[6],dec_rnn_size=[5],max_beta=100')
+  assert code == 0, err
+  config = json.loads((folder / 'va' / 'config.json').read_text())
+  assert (config['name'], config['control_depth'], config['objective']) == (
+      'va-cat-mel_2bar', 2, 'wae_mmd')
+  assert 'test control/valence_r: ' in out
+  # It takes the examples of the config that it extends.
+  caches = {p.name.rpartition('-')[0] for p in (folder / 'cache').iterdir()}
+  assert caches == {'cat-mel_2bar_small'}
+
+
 _TWO = ('--config=cat-mel_2bar_small', '--run_dir=bad')
 
 
@@ -123,6 +152,12 @@ _TWO = ('--config=cat-mel_2bar_small', '--run_dir=bad')
     ([*_TWO, '--num_steps=0'], 'flag --num_steps=0'),
     ([*_TWO, '--seed=-1'], 'flag --seed=-1'),
     ([*_TWO, '--freeze=all'], 'flag --freeze=all'),
+    ([*_TWO, '--objective=gan'], 'flag --objective=gan'),
+    ([*_TWO, '--strategy=all'], 'flag --strategy=all'),
+    ([*_TWO, '--gradient_accumulation_steps=0'],
+     'flag --gradient_accumulation_steps=0'),
+    (['--config=va-cat-mel_2bar', '--run_dir=bad', '--critic=nowhere'],
+     "no checkpoint 'nowhere'"),
     ([*_TWO, '--max_per_piece=0'], 'flag --max_per_piece=0'),
     ([*_TWO, '--steps=3'], "Unknown command line flag 'steps'"),
     (['--config=cat-mel', '--run_dir=bad'], "unknown config 'cat-mel'; known"),

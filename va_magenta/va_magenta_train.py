@@ -12,6 +12,13 @@ name that `va_magenta_generate --checkpoint` knows):
     --examples_path=notesequences.tfrecord --warm_start=cat-mel_2bar_small \
     --hparams=learning_rate=0.0003,batch_size=128
 
+A config that begins with va- learns to follow valence and arousal, as a critic
+hears them. What its loss is made of are hyperparameters:
+
+  va_magenta_train --config=va-cat-mel_2bar --run_dir=/tmp/run \
+    --examples_path=my_midi_files/ --warm_start=cat-mel_2bar_small \
+    --hparams=learning_rate=0.0003,batch_size=128,va_weight=20
+
 Started again with the same flags, a run goes on where it stood. `run_dir` is a
 checkpoint for `va_magenta_generate --checkpoint`; TensorBoard reads it too.
 """
@@ -22,7 +29,9 @@ from va_magenta import command
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string('config', None, 'Name of the Magenta config.')
+flags.DEFINE_string(
+    'config', None,
+    "Name of the config: Magenta's, or va- and Magenta's to follow VA.")
 flags.DEFINE_string('run_dir', None, 'Folder of the run.')
 flags.DEFINE_string(
     'examples_path', None,
@@ -38,11 +47,22 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     'hparams', '',
     'Changes to the hyperparameters: name=value, separated by commas.')
+flags.DEFINE_enum(
+    'objective', None, ['elbo', 'wae_mmd', 'wae_gan'],
+    'What brings z to its prior; the same as --hparams=objective=...')
 flags.DEFINE_string('warm_start', None, 'Checkpoint to begin with.')
+flags.DEFINE_string(
+    'critic', 'critic_va', 'Checkpoint of the critic that va- configs follow.')
 flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
 flags.DEFINE_integer(
     'max_per_piece', 64, 'Examples taken of a piece, at most.', lower_bound=1)
+flags.DEFINE_enum(
+    'strategy', 'none', ['none', 'mirrored'],
+    'Whether batches are dealt out to all devices of this machine.')
+flags.DEFINE_integer(
+    'gradient_accumulation_steps', 1,
+    'Batches that make one change of the weights.', lower_bound=1)
 flags.DEFINE_integer(
     'seed', 0, 'Seed of everything random.', lower_bound=0,
     upper_bound=2**32 - 1)
@@ -55,21 +75,29 @@ def main(argv):
   for name in ('config', 'run_dir'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
+  from va_magenta import checkpoints
   from va_magenta.va_to_music import configs, examples, training
 
-  config = configs.from_magenta(FLAGS.config, FLAGS.hparams)
-  warm_start = FLAGS.warm_start
-  if warm_start:
-    from va_magenta import checkpoints
-    warm_start = checkpoints.resolve(warm_start)
+  hparams = FLAGS.hparams
+  if FLAGS.objective:
+    hparams = ','.join(filter(None, [hparams, f'objective={FLAGS.objective}']))
+  config = configs.from_magenta(FLAGS.config, hparams)
+  critic = None
+  if config.control_depth:
+    from va_magenta.music_to_va import critic as critics
+    critic = critics.load(checkpoints.resolve(FLAGS.critic))
+  warm_start = FLAGS.warm_start and checkpoints.resolve(FLAGS.warm_start)
   corpus = examples.convert(
-      FLAGS.config, FLAGS.cache_dir or f'{FLAGS.run_dir}/examples',
+      configs.magenta_name(FLAGS.config),
+      FLAGS.cache_dir or f'{FLAGS.run_dir}/examples',
       examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name,
       max_per_piece=FLAGS.max_per_piece)
   print(f'{len(corpus.tokens)} examples of {len(corpus.names)} pieces')
   figures = training.train(
       config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
-      warm_start=warm_start, freeze=FLAGS.freeze, seed=FLAGS.seed)
+      critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
+      seed=FLAGS.seed, strategy=FLAGS.strategy,
+      gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
   for name, value in figures.items():
     print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
   print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')

@@ -39,7 +39,8 @@ def test_values_are_magentas(name):
   shared = ours.keys() & hparams.keys()
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
-      'control_depth'}
+      'control_depth', 'control_gain', 'control_dropout', 'objective',
+      'va_weight', 'va_share', 'va_temperature', 'independence_weight'}
   for key in shared:
     theirs = hparams[key]
     assert ours[key] == (tuple(theirs) if isinstance(theirs, list) else theirs)
@@ -58,6 +59,27 @@ def test_hyperparameters_may_be_changed():
   assert configs.from_magenta(name).batch_size == 512
 
 
+@pytest.mark.parametrize('name', configs.CONDITIONED)
+def test_conditioned_configs_extend_magentas(name):
+  pytest.importorskip('va_magenta.magenta_compat')
+  base = configs.magenta_name(name)
+  assert configs.magenta_name(base) == base
+  config, plain = configs.from_magenta(name), configs.from_magenta(base)
+  for key in ('z_size', 'enc_rnn_size', 'dec_rnn_size', 'output_depths',
+              'level_lengths', 'max_seq_len', 'transpose_range'):
+    assert getattr(config, key) == getattr(plain, key)
+  assert (config.name, config.control_depth) == (name, 2)
+  assert config.va_weight > 0 and 0 < config.control_dropout < 1
+  assert configs.from_magenta(
+      name, 'va_weight=0,independence_weight=0,objective=wae_mmd,max_beta=100',
+  ) == dataclasses.replace(
+      config, va_weight=0.0, independence_weight=0.0, objective='wae_mmd',
+      max_beta=100.0)
+  # The same examples, whose converter is Magenta's.
+  assert type(configs.data_converter(name)) is type(
+      configs.data_converter(base))
+
+
 @pytest.mark.parametrize(('hparams', 'complaint'), [
     ('batchsize=3', 'batchsize; known are: batch_size, beta_rate, '),
     ('z_size=many', "'z_size' of type 'int' with value 'many'"),
@@ -70,6 +92,13 @@ def test_hyperparameters_may_be_changed():
     ('enc_rnn_size=[]', 'enc_rnn_size must be positive and whole, got ()'),
     ('dec_rnn_size=[8,0]', 'dec_rnn_size must be positive and whole'),
     ('sampling_schedule=often', 'constant, inverse_sigmoid, exponential'),
+    ('objective=gan', "unknown objective 'gan'; known are: elbo, wae_mmd, wae"),
+    ('control_dropout=1.5', 'control_dropout must lie in 0..1, got 1.5'),
+    ('va_share=-1', 'va_share must lie in 0..1, got -1.0'),
+    ('control_gain=0', 'control_gain must be above 0, got 0.0'),
+    ('va_temperature=0', 'va_temperature must be above 0, got 0.0'),
+    ('va_weight=1', 'set control_depth=2, got 0'),
+    ('independence_weight=1', 'set control_depth=2, got 0'),
     ('max_seq_len=16', 'max_seq_len of cat-mel_2bar_small cannot be changed'),
     # Magenta's encoder has it and ours has not: better told than left out.
     ('residual_encoder=True', 'residual_encoder of cat-mel_2bar_small cannot'),
@@ -96,7 +125,8 @@ def test_an_unknown_name_lists_the_known(name):
     configs.from_magenta(name)
   assert _one_line(info) == (
       f'unknown config {name!r}; known are: cat-mel_2bar_small, '
-      'cat-mel_2bar_big, hierdec-mel_16bar, hierdec-trio_16bar')
+      'cat-mel_2bar_big, hierdec-mel_16bar, hierdec-trio_16bar, '
+      'va-cat-mel_2bar, va-hierdec-mel_16bar, va-hierdec-trio_16bar')
 
 
 @pytest.mark.parametrize('config', [

@@ -5,6 +5,7 @@ import concurrent.futures
 import numpy as np
 import pytest
 
+from va_magenta import processes
 from va_magenta.va_to_music import configs, examples
 
 _CONFIG = 'cat-mel_2bar_small'
@@ -35,11 +36,10 @@ def converter():
 @pytest.fixture
 def convert(tmp_path, monkeypatch, converter):
   """`convert` with a thread for a worker, which has imported Magenta."""
-  monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
   monkeypatch.setattr(
-      concurrent.futures, 'ProcessPoolExecutor',
-      lambda workers, context, *more: concurrent.futures.ThreadPoolExecutor(
-          1, '', *more))  # Each begins by forgetting what the others share.
+      processes, 'Pool',
+      lambda num_workers, *start: concurrent.futures.ThreadPoolExecutor(
+          1, '', start[0], start[1:]))  # Each forgets what the others share.
 
   def function(cache_dir='cache', **more):
     return examples.convert(
@@ -199,7 +199,7 @@ def test_what_is_no_music_is_left_out_and_counted(convert, corpus, capsys):
 def test_a_finished_corpus_is_only_read(convert, corpus, monkeypatch):
   first = convert(examples_path=str(corpus))
   monkeypatch.setattr(examples._Worker, 'convert', None)
-  monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', pytest.fail)
+  monkeypatch.setattr(processes, 'Pool', pytest.fail)
   _same(first, convert(examples_path=str(corpus)))
 
 

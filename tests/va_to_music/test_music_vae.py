@@ -125,6 +125,35 @@ def test_a_control_is_heard(case):
       changed[:, :-1], model.sample(z, seed=0, **more)[:, :-1])
 
 
+@pytest.mark.parametrize('case', ['hierarchy'], indirect=True)
+def test_guidance_moves_on_from_the_neutral_control(case):
+  model, z, more = case
+  asked, neutral = more['controls'], np.zeros_like(more['controls'])
+  np.testing.assert_array_equal(
+      model.sample(z, seed=0, controls=asked, guidance=1.0),
+      model.sample(z, seed=0, controls=asked))
+  np.testing.assert_array_equal(
+      model.sample(z, seed=0, controls=asked, guidance=0),
+      model.sample(z, seed=0, controls=neutral))
+  x = model.sample(z, temperature=0, controls=asked, guidance=2.5)
+  after = [_teacher_forced(model, x, z, c) for c in (asked, neutral)]
+  np.testing.assert_array_equal(
+      _tokens(x, model.config),
+      _tokens(after[1] + 2.5 * (after[0] - after[1]), model.config))
+  assert (x != model.sample(z, temperature=0, controls=asked)).any()
+  np.testing.assert_array_equal(
+      model.sample(z[:2], seed=0, controls=asked[:2], guidance=2.5),
+      model.sample(z, seed=0, controls=asked, guidance=2.5)[:2])
+
+
+@pytest.mark.parametrize('guidance', [-1, float('nan'), float('inf')])
+@pytest.mark.parametrize('case', ['hierarchy'], indirect=True)
+def test_bad_guidance_is_refused(case, guidance):
+  model, z, more = case
+  with pytest.raises(ValueError, match='guidance must be 0 or more'):
+    model.sample(z, guidance=guidance, **more)
+
+
 def test_posterior(case):
   model, z, more = case
   tokens = _tokens(model.sample(z, seed=0, **more), model.config)
@@ -160,6 +189,7 @@ def test_teacher_forcing_does_not_look_ahead(case):
     (np.zeros((2, 4)), {'temperature': float('nan')}, 'temperature'),
     (np.zeros((2, 4)), {'temperature': float('inf')}, 'temperature'),
     (np.zeros((2, 4)), {'controls': np.zeros((2, 2))}, r'got \[2, 8, 2\]'),
+    (np.zeros((2, 4)), {'guidance': 2}, 'hears no control: guidance must be 1'),
 ])
 def test_what_cannot_be_sampled(flat, z, more, complaint):
   with pytest.raises(ValueError, match=complaint):
@@ -245,6 +275,27 @@ def test_weights_are_read_as_written(tmp_path, config, form, random_music_vae):
           theirs, ours.astype('float16') if form == 'float16' else ours)
   if npz:
     assert {a.dtype.name for a in magenta_weights.read(path).values()} == {form}
+
+
+def test_a_gain_of_controls_is_no_matter_of_files(tmp_path, random_music_vae):
+  # With the gain, or with rows that are as much larger: the same to whoever
+  # samples or encodes, and in a file only the latter.
+  louder = random_music_vae(dataclasses.replace(_HIERARCHY, control_gain=4.0))
+  magenta_weights.save(louder, tmp_path / 'weights.npz')
+  plain = music_vae.MusicVae(_HIERARCHY)
+  magenta_weights.load(plain, tmp_path / 'weights.npz')
+  again = music_vae.MusicVae(louder.config)
+  magenta_weights.load(again, tmp_path / 'weights.npz')
+  random = np.random.default_rng(3)
+  z, controls = random.normal(size=(5, 4)), random.uniform(-1, 1, (5, 2))
+  x = plain.sample(z, temperature=0, controls=controls)
+  mu = plain.encode(_tokens(x, _HIERARCHY), controls)[0]
+  for model in (louder, again):
+    np.testing.assert_array_equal(
+        model.sample(z, temperature=0, controls=controls), x)
+    np.testing.assert_allclose(
+        model.encode(_tokens(x, _HIERARCHY), controls)[0], mu, atol=1e-5)
+  assert (x != plain.sample(z, temperature=0, controls=controls * 4)).any()
 
 
 def test_a_loaded_model_samples_the_same(folder, flat):

@@ -1,8 +1,13 @@
 """Training: exact resume, frozen parts, learning, what a run refuses."""
 
 import dataclasses
+import functools
 import itertools
 import json
+import os
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -15,6 +20,15 @@ _CONFIG = configs.Config(
     level_lengths=None, z_size=6, enc_rnn_size=(12,), dec_rnn_size=(10, 8),
     transpose_range=(-5, 5), batch_size=4, max_beta=0.2, beta_rate=0.99,
     learning_rate=0.01)
+
+
+_VA_CONFIG = dataclasses.replace(
+    _CONFIG, name='va-cat-mel_2bar', control_depth=2, control_dropout=0.3,
+    va_weight=5.0, va_share=0.5, independence_weight=0.5)
+
+_VA_TRIO = dataclasses.replace(
+    _VA_CONFIG, name='va-hierdec-trio_16bar', output_depths=(90, 90, 512),
+    level_lengths=(2, 2), dec_rnn_size=(9,))
 
 
 def _corpus(num_pieces=40, held_out=True):
@@ -45,14 +59,21 @@ def finished(tmp_path_factory):
       _CONFIG, _corpus(), folder, num_steps=2, log_every=1)
 
 
-# Without scheduled sampling: tests/test_train_command.py, with a kill.
-def test_a_run_in_two_parts_equals_a_run_in_one(tmp_path):
-  config = dataclasses.replace(
-      _CONFIG, sampling_schedule='inverse_sigmoid', sampling_rate=2.0)
+# Plain: tests/test_train_command.py, with a kill.
+@pytest.mark.parametrize('config', [
+    dataclasses.replace(
+        _CONFIG, sampling_schedule='inverse_sigmoid', sampling_rate=2.0),
+    dataclasses.replace(_VA_CONFIG, objective='wae_gan'),
+], ids=['scheduled sampling', 'va'])
+def test_a_run_in_two_parts_equals_a_run_in_one(
+    tmp_path, stand_in_critic, config):
   corpus = _corpus()
-  one = training.train(config, corpus, tmp_path / 'one', num_steps=7, seed=3)
-  training.train(config, corpus, tmp_path / 'two', num_steps=4, seed=3)
-  two = training.train(config, corpus, tmp_path / 'two', num_steps=7, seed=3)
+  run = functools.partial(
+      training.train, config, corpus, seed=3,
+      critic=stand_in_critic() if config.control_depth else None)
+  one = run(tmp_path / 'one', num_steps=7)
+  run(tmp_path / 'two', num_steps=4)
+  two = run(tmp_path / 'two', num_steps=7)
   assert one == two
   for name, array in _weights(tmp_path / 'one').items():
     np.testing.assert_array_equal(array, _weights(tmp_path / 'two')[name])
@@ -118,6 +139,28 @@ def test_a_run_that_is_another_one_is_refused(finished, changes, complaint):
     training.train(**flags, run_dir=folder)
   assert before == {
       p: p.read_bytes() for p in folder.rglob('*') if p.is_file()}
+
+
+def test_a_run_with_another_critic_is_another_run(tmp_path, stand_in_critic):
+  run = functools.partial(
+      training.train, _VA_CONFIG, _corpus(held_out=False), tmp_path)
+  critic = stand_in_critic()
+  run(num_steps=1, critic=critic)
+  critic.set_weights([w + 0.1 for w in critic.get_weights()])
+  with pytest.raises(ValueError, match='another critic'):
+    run(num_steps=2, critic=critic)
+
+
+@pytest.mark.parametrize(('config', 'with_critic', 'complaint'), [
+    (_VA_CONFIG, False, 'control of depth 2: it is trained with a critic'),
+    (_CONFIG, True, 'control of depth 0: it is trained without a critic'),
+])
+def test_a_critic_goes_with_a_control(
+    tmp_path, stand_in_critic, config, with_critic, complaint):
+  with pytest.raises(ValueError, match=complaint):
+    training.train(config, _corpus(), tmp_path / 'run', num_steps=1,
+                   critic=stand_in_critic() if with_critic else None)
+  assert not (tmp_path / 'run').exists()
 
 
 def test_a_corpus_without_training_examples_is_refused(tmp_path):
@@ -196,3 +239,253 @@ def test_learning_rate_decays_as_magentas():
     expected = (0.01 - 1e-5) * 0.9999**step + 1e-5
     assert float(rate(step)) == pytest.approx(expected, rel=1e-4)
 
+
+
+# --- Following VA.
+
+
+def _training_model(config, critic):
+  model = MusicVae(config, critic=critic)
+  model.compile(optimizer='adam')
+  return model
+
+
+def _batch(n, config=_VA_CONFIG):
+  random = np.random.default_rng(2)
+  tokens = np.stack([
+      random.integers(0, depth, (n, config.max_seq_len), np.int32)
+      for depth in config.output_depths], axis=-1)
+  # As in music, many steps go on with what is there.
+  return {'tokens': tokens * random.integers(0, 2, tokens.shape, np.int32)}
+
+
+def test_examples_are_labelled_by_the_critic_as_they_are(stand_in_critic):
+  critic = stand_in_critic()
+  model = MusicVae(_VA_CONFIG, critic=critic)
+  batch = _batch(20)
+  expected = np.array(critic(np.eye(90)[batch['tokens'][..., 0]]))
+  np.testing.assert_allclose(model(batch)['va'], expected, atol=1e-6)
+  np.testing.assert_allclose(
+      model.critic_va(batch['tokens']), expected, atol=1e-6)
+  assert expected.std(0).min() > 0.05
+  # Transposition changes it, and the label with it.
+  tokens = np.minimum(batch['tokens'], 80)
+  lower = model.critic_va(tokens)
+  higher = model.critic_va(np.where(tokens > 1, tokens + 5, tokens))
+  notes = (tokens > 1).any((1, 2))
+  assert (higher[notes, 0] > lower[notes, 0]).all()
+
+
+def test_labels_are_clipped_to_the_plane(stand_in_critic):
+  import keras
+
+  stretched = keras.Sequential(
+      [stand_in_critic(), keras.layers.Rescaling(9.0)])
+  va = MusicVae(_VA_CONFIG, critic=stretched).critic_va(_batch(50)['tokens'])
+  assert np.abs(va).max() == 1
+
+
+@pytest.mark.parametrize('share', [0.0, 0.3, 1.0])
+def test_the_control_is_dropped_for_a_share_of_examples(
+    stand_in_critic, share, random_music_vae):
+  config = dataclasses.replace(_VA_CONFIG, control_dropout=share, va_weight=0.0)
+  model = random_music_vae(config)
+  batch = _batch(300)
+  neutral = np.array(model(batch)['mu'])
+  model.critic = stand_in_critic().__call__
+  told = np.array(model(batch)['mu'])
+  seen = np.array(model(batch, training=True)['mu'])
+  dropped = np.isclose(seen, neutral, atol=1e-5).all(1)
+  assert (np.isclose(seen, told, atol=1e-5).all(1) == ~dropped).all()
+  assert dropped.mean() == pytest.approx(share, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    'config', [_VA_CONFIG, _VA_TRIO], ids=['flat', 'hierarchy'])
+def test_the_gradient_of_va_loss_reaches_the_decoder_and_not_the_encoder(
+    stand_in_critic, config, random_music_vae):
+  import tensorflow as tf
+
+  critic = stand_in_critic(config.depth)
+  model = random_music_vae(config)
+  model.critic = critic.__call__
+  weights = [w.value for w in model.trainable_weights + critic.weights]
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_mean(model(_batch(8, config), training=True)['va_loss'])
+  gradients = {
+      id(weight): gradient for weight, gradient in zip(
+          weights, tape.gradient(loss, weights), strict=True)}
+  assert not {id(w) for w in model.weights} & {id(w) for w in critic.weights}
+
+  def largest(weight):
+    gradient = gradients[id(weight.value)]
+    return 0 if gradient is None else np.abs(gradient).max()
+
+  decoder = model.decoder
+  listened_to = [*decoder.cores[0].weights, *(
+      decoder.conductor.weights + decoder.conductor_state.weights
+      if decoder.conductor else [])]
+  # Of the conductor's kernel one row is multiplied with a zero.
+  assert min(map(largest, listened_to)) > 0
+  others = [*model.encoder.weights, *(
+      w for core in decoder.cores[1:] for w in core.weights)]
+  assert max(map(largest, others)) == 0
+  first = decoder.cores[0].lstm
+  rows = gradients[id(first.kernels[0].value)][
+      first.input_depths[0] - 2:first.input_depths[0]]
+  assert np.abs(rows).min(1).max() > 0
+
+
+def test_training_follows_va_and_leaves_the_critic_alone(
+    tmp_path, stand_in_critic):
+  config = dataclasses.replace(
+      _VA_CONFIG, batch_size=32, va_share=1.0, va_weight=20.0)
+  critic = stand_in_critic()
+  before = critic.get_weights()
+  training.train(config, _corpus(held_out=False), tmp_path, num_steps=150,
+                 critic=critic)
+  for was, now in zip(before, critic.get_weights(), strict=True):
+    np.testing.assert_array_equal(was, now)
+  model = MusicVae(config, critic=critic)
+  first = training.evaluate_control(model)
+  magenta_weights.load(model, tmp_path / 'weights.npz')
+  figures = training.evaluate_control(model)
+  assert abs(first['control/arousal_r']) < 0.2
+  assert min(figures['control/valence_r'], figures['control/arousal_r']) > 0.5
+  assert figures['control/distance'] < 0.8 * first['control/distance']
+  # What was played for one target is no answer to another.
+  random = np.random.default_rng(0)
+  targets = random.uniform(-1, 1, (100, 2))
+  x = model.sample(random.normal(size=(100, 6)), controls=targets, seed=0)
+  played = model.critic_va(x.argmax(-1)[..., None])
+  shuffled = random.permutation(targets)
+  assert np.linalg.norm(played - shuffled, axis=1).mean() > 1.2 * (
+      np.linalg.norm(played - targets, axis=1).mean())
+
+
+@pytest.mark.parametrize('objective', configs.CHOICES['objective'])
+def test_the_loss_is_the_sum_of_its_terms(stand_in_critic, objective):
+  config = dataclasses.replace(
+      _VA_CONFIG, objective=objective, beta_rate=0.5)
+  model = _training_model(config, stand_in_critic())
+  model.optimizer.iterations.assign(1)
+  batch = _batch(8)
+  loss = model.compute_loss(batch, y_pred=model(batch, training=True))
+  terms = {k.removeprefix('losses/'): float(v.result())
+           for k, v in model.trackers.items()}
+  prior = {'elbo': 'kl_loss', 'wae_mmd': 'mmd_loss', 'wae_gan': 'gan_loss'}
+  assert terms['kl_beta'] == pytest.approx(0.1)
+  assert float(loss) == pytest.approx(
+      terms['r_loss'] + 0.1 * terms[prior[objective]] + 5 * terms['va_loss']
+      + 0.5 * terms['independence_loss'], rel=1e-5)
+
+
+_NOTHING_WORKS_ON_Z = dataclasses.replace(
+    _VA_CONFIG, independence_weight=0.0, max_beta=0.0, va_weight=0.0,
+    batch_size=64, transpose_range=(0, 0))
+
+
+@pytest.fixture(scope='module')
+def figures_of_z(tmp_path_factory, stand_in_critic):
+  """Trains with changes to a config where nothing works on z: what z is like.
+
+  Returns how far its spread is from the prior's, and R2 of VA from its mean.
+  """
+  corpus, critic = _corpus(80, held_out=False), stand_in_critic()
+  corpus = dataclasses.replace(
+      corpus, tokens=_batch(80)['tokens'].astype(np.int16))
+
+  @functools.cache
+  def function(**changes):
+    config = dataclasses.replace(_NOTHING_WORKS_ON_Z, **changes)
+    folder = tmp_path_factory.mktemp('z')
+    training.train(config, corpus, folder, num_steps=150, critic=critic)
+    va = MusicVae(config, critic=critic).critic_va(corpus.tokens)
+    mu, sigma = load(folder).encode(corpus.tokens, va)
+    design = np.column_stack([mu, np.ones(len(mu))])
+    rest = va - design @ np.linalg.lstsq(design, va, rcond=None)[0]
+    assert va.std(0).min() > 0.1
+    return (np.abs(np.log(np.mean(mu**2 + sigma**2, axis=0))).mean(),
+            1 - (rest.var(0) / va.var(0)).mean())
+
+  return function
+
+
+@pytest.mark.parametrize('change', [
+    {'objective': 'wae_mmd', 'max_beta': 100.0},
+    {'objective': 'wae_gan', 'max_beta': 5.0}])
+def test_z_comes_to_its_prior(figures_of_z, change):
+  assert figures_of_z(**change)[0] < 0.7 * figures_of_z()[0]
+
+
+def test_z_forgets_va(figures_of_z):
+  assert figures_of_z(independence_weight=30.0)[1] < 0.7 * figures_of_z()[1]
+
+
+def test_a_hierarchy_with_va_trains(tmp_path, stand_in_critic):
+  corpus = _corpus()
+  corpus = dataclasses.replace(
+      corpus, tokens=np.repeat(corpus.tokens, 3, axis=-1))
+  figures = training.train(
+      _VA_TRIO, corpus, tmp_path, num_steps=2, critic=stand_in_critic(692),
+      num_validation=0)
+  assert np.isfinite(list(figures.values())).all()
+  assert {'control/valence_r', 'control/arousal_r'} <= figures.keys()
+
+
+def test_gradients_of_several_steps_make_one_change(tmp_path):
+  run = functools.partial(
+      training.train, _CONFIG, _corpus(held_out=False), tmp_path,
+      gradient_accumulation_steps=3)
+  weights = []
+  for num_steps in (1, 2, 3):
+    run(num_steps=num_steps)
+    weights.append(_weights(tmp_path))
+  assert all((weights[0][n] == weights[1][n]).all() for n in weights[0])
+  assert all((weights[0][n] != weights[2][n]).any() for n in weights[0])
+
+
+_MIRRORED = textwrap.dedent('''
+    import dataclasses, json, sys
+    import numpy as np
+    import tensorflow as tf
+    cpu, = tf.config.list_physical_devices('CPU')
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    mirrored = tf.distribute.MirroredStrategy
+    tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1'])
+    import keras
+    from va_magenta.va_to_music import configs, examples, training
+
+    config, run_dir = sys.argv[1:]
+    config = json.loads(config)
+    config = configs.Config(**{
+        k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
+    critic = keras.Sequential([
+        keras.Input((None, 90)), keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(2, 'tanh')])
+    tokens = np.random.default_rng(0).integers(0, 90, (12, 4, 1))
+    corpus = examples.Examples(
+        tokens.astype(np.int16), np.arange(12, dtype=np.int32),
+        ['piece 0'] * 12)
+    training.train(config, corpus, run_dir, num_steps=2, critic=critic,
+                   strategy='mirrored', num_validation=0)
+    ''')
+
+
+def test_batches_may_be_dealt_out_to_devices(tmp_path):
+  process = subprocess.run(
+      [sys.executable, '-W', 'ignore', '-c', _MIRRORED,
+       json.dumps(dataclasses.asdict(_VA_CONFIG)), str(tmp_path)],
+      env=os.environ | {'CUDA_VISIBLE_DEVICES': ''}, capture_output=True,
+      text=True, check=False)
+  assert process.returncode == 0, process.stderr
+  # Its state goes on without the strategy, after as many steps.
+  with np.load(tmp_path / 'train' / 'state.npz') as state:
+    assert 2 in [int(a) for a in state.values() if a.shape == ()]
+  assert all(np.isfinite(a).all() for a in _weights(tmp_path).values())
+
+
+def test_an_unknown_strategy_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="strategy 'all': none or mirrored"):
+    training.train(_CONFIG, _corpus(), tmp_path, num_steps=1, strategy='all')

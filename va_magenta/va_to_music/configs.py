@@ -1,7 +1,9 @@
 """What a MusicVAE is made of: sizes and schedules, by Magenta's config names.
 
-`from_magenta` reads them from Magenta's own `CONFIG_MAP`. A trained checkpoint
-carries its own `config.json`, so that sampling needs no Magenta.
+`from_magenta` reads them from Magenta's own `CONFIG_MAP`; the configs in
+`CONDITIONED` add to one of those that the music is asked for by its VA. A
+trained checkpoint carries its own `config.json`, so that sampling needs no
+Magenta.
 """
 
 import copy
@@ -9,7 +11,10 @@ import dataclasses
 import json
 import pathlib
 
-SAMPLING_SCHEDULES = ('constant', 'inverse_sigmoid', 'exponential')
+CHOICES = {
+    'sampling_schedule': ('constant', 'inverse_sigmoid', 'exponential'),
+    'objective': ('elbo', 'wae_mmd', 'wae_gan'),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +37,12 @@ class Config:
     transpose_range: lowest and highest transposition in semitones that training
       applies at random.
     batch_size: examples a step.
-    max_beta: weight of the KL divergence in the loss, in the end.
+    objective: what brings z to its prior: 'elbo', the KL divergence of each
+      posterior; or of the batch's z together, Wasserstein autoencoders
+      (Tolstikhin et al. 2018): 'wae_mmd', their maximum mean discrepancy, or
+      'wae_gan', a discriminator.
+    max_beta: weight of that in the loss, in the end. An MMD is a number below
+      2, and a KL divergence in the hundreds: 'wae_mmd' wants some 100.
     beta_rate: at step t the weight is max_beta (1 - beta_rate^t).
     free_bits: bits of KL divergence an example that cost nothing.
     sampling_schedule: 'constant', 'inverse_sigmoid' or 'exponential': how the
@@ -42,6 +52,19 @@ class Config:
     decay_rate: decay of the learning rate a step.
     min_learning_rate: where that decay ends.
     grad_clip: largest global norm of the gradient.
+    control_gain: what controls are multiplied with on their way in, so that
+      Adam, which moves all weights at one pace, moves their rows the faster:
+      beside those of a pretrained model they have the farthest to go. In files
+      the rows are multiplied instead, and Magenta need not know.
+    control_dropout: share of examples that training shows with the neutral
+      control (0, 0), which so comes to mean "whatever you like".
+    va_weight: weight in the loss of the distance between the VA asked for and
+      the VA that the critic finds in what the decoder plays by itself.
+    va_share: share of the batch that this is measured on.
+    va_temperature: of the relaxation that carries its gradient; high is smooth
+      and biased, low is exact and noisy.
+    independence_weight: weight in the loss of the correlation of z with VA,
+      which makes z forget VA.
   """
 
   name: str
@@ -54,6 +77,7 @@ class Config:
   control_depth: int = 0
   transpose_range: tuple[int, int] = (0, 0)
   batch_size: int = 512
+  objective: str = 'elbo'
   max_beta: float = 1.0
   beta_rate: float = 0.0
   free_bits: float = 0.0
@@ -63,6 +87,12 @@ class Config:
   decay_rate: float = 0.9999
   min_learning_rate: float = 0.00001
   grad_clip: float = 1.0
+  control_gain: float = 1.0
+  control_dropout: float = 0.0
+  va_weight: float = 0.0
+  va_share: float = 0.25
+  va_temperature: float = 1.0
+  independence_weight: float = 0.0
 
   def __post_init__(self):
     for name in ('max_seq_len', 'output_depths', 'z_size', 'enc_rnn_size',
@@ -71,10 +101,21 @@ class Config:
       sizes = value if isinstance(value, tuple) else (value,)
       if not sizes or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise ValueError(f'{name} must be positive and whole, got {value!r}')
-    if self.sampling_schedule not in SAMPLING_SCHEDULES:
+    for name, known in CHOICES.items():
+      if getattr(self, name) not in known:
+        raise ValueError(
+            f'unknown {name} {getattr(self, name)!r}; known are: '
+            f'{", ".join(known)}')
+    for name in ('control_dropout', 'va_share'):
+      if not 0 <= getattr(self, name) <= 1:
+        raise ValueError(f'{name} must lie in 0..1, got {getattr(self, name)}')
+    for name in ('control_gain', 'va_temperature'):
+      if not getattr(self, name) > 0:
+        raise ValueError(f'{name} must be above 0, got {getattr(self, name)}')
+    if (self.va_weight or self.independence_weight) and self.control_depth != 2:
       raise ValueError(
-          f'unknown sampling_schedule {self.sampling_schedule!r}; known are: '
-          f'{", ".join(SAMPLING_SCHEDULES)}')
+          'va_weight and independence_weight are for a control of (valence, '
+          f'arousal): set control_depth=2, got {self.control_depth}')
 
   @property
   def depth(self) -> int:
@@ -102,7 +143,7 @@ class Config:
           f'{path} is not the config of a MusicVAE: {error}') from error
 
 
-# The configs whose encoder and decoder this engine builds.
+# Magenta's configs whose encoder and decoder this engine builds.
 SUPPORTED = (
     'cat-mel_2bar_small',
     'cat-mel_2bar_big',
@@ -110,14 +151,46 @@ SUPPORTED = (
     'hierdec-trio_16bar',
 )
 
+# What is no hyperparameter: Magenta says it by the classes of a config.
+_STRUCTURE = ('name', 'output_depths', 'level_lengths', 'transpose_range')
+# Ours, that follow VA, and the config of Magenta's that each extends.
+CONDITIONED = {
+    'va-cat-mel_2bar': 'cat-mel_2bar_small',
+    'va-hierdec-mel_16bar': 'hierdec-mel_16bar',
+    'va-hierdec-trio_16bar': 'hierdec-trio_16bar',
+}
+_CONDITIONING = {
+    'control_depth': 2,
+    'control_gain': 10.0,
+    'control_dropout': 0.1,
+    'va_weight': 10.0,
+    'independence_weight': 1.0,
+    'max_beta': 0.05,
+    'beta_rate': 0.0,
+    'free_bits': 0.0,
+    # The loop that it takes is as slow as all the rest of a step.
+    'sampling_schedule': 'constant',
+    'sampling_rate': 0.0,
+}
+
+
+def magenta_name(name: str) -> str:
+  """The config of Magenta's that a config is or extends: same examples.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
+  if name not in (*SUPPORTED, *CONDITIONED):
+    raise ValueError(
+        f'unknown config {name!r}; known are: '
+        f'{", ".join([*SUPPORTED, *CONDITIONED])}')
+  return CONDITIONED.get(name, name)
+
 
 def _magenta_config(name: str):
   from va_magenta.magenta_compat import configs
 
-  if name not in SUPPORTED:
-    raise ValueError(
-        f'unknown config {name!r}; known are: {", ".join(SUPPORTED)}')
-  return configs.CONFIG_MAP[name]
+  return configs.CONFIG_MAP[magenta_name(name)]
 
 
 def data_converter(name: str):
@@ -129,13 +202,12 @@ def data_converter(name: str):
 
 
 def from_magenta(name: str, hparams: str = '') -> Config:
-  """A config of Magenta's `CONFIG_MAP` as ours.
+  """A config of Magenta's `CONFIG_MAP`, or one that extends it, as ours.
 
   Args:
-    name: one of `SUPPORTED`.
-    hparams: changes to Magenta's hyperparameters, written as on its command
-      line: 'batch_size=64,dec_rnn_size=[128,128]'. `control_depth` may be set
-      here too.
+    name: one of `SUPPORTED` or `CONDITIONED`.
+    hparams: changes to hyperparameters, Magenta's or ours, written as on
+      Magenta's command line: 'batch_size=64,dec_rnn_size=[128,128]'.
 
   Raises:
     ValueError: for an unknown name or hyperparameter.
@@ -147,8 +219,12 @@ def from_magenta(name: str, hparams: str = '') -> Config:
   values = type(magenta.hparams)(**{
       k: float(v) if k in floats else v
       for k, v in magenta.hparams.values().items()})
-  values.add_hparam('control_depth', 0)
   fields = {f.name for f in dataclasses.fields(Config)}
+  for field in dataclasses.fields(Config):
+    if field.name not in (*values.values(), *_STRUCTURE):
+      values.add_hparam(field.name, field.default)
+  if name in CONDITIONED:
+    values.override_from_dict(_CONDITIONING)
   before = values.values()
   try:
     values.parse(hparams)

@@ -8,6 +8,7 @@ control that was added later; they are filled with zeros, so that the model
 starts out as the pretrained one.
 """
 
+import json
 import os
 import pathlib
 import zipfile
@@ -18,6 +19,7 @@ import numpy as np
 
 from va_magenta import files
 
+_SHARD_BYTES = 4 * 2**20
 # What reading a damaged `.npz`, or another file of that name, raises.
 _NPZ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile, zlib.error,
                NotImplementedError, AttributeError, TypeError)
@@ -105,7 +107,8 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
       raise ValueError(f'{path} is damaged: {name} is {array.dtype}, not float')
     if not np.isfinite(array).all():
       raise ValueError(f'{path} is damaged: {name} is not finite')
-    assigned.append((variable, array))
+    assigned.append((variable, _multiply_controls(
+        array, control_row, model.config, 1 / model.config.control_gain)))
   if missing and (not allow_missing or not assigned):
     raise ValueError(
         f'{path} is not a checkpoint of {model.config.name}: it lacks '
@@ -114,6 +117,25 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
   for variable, array in assigned:
     variable.assign(array.astype(np.float32))
   return missing
+
+
+def _multiply_controls(array, control_row, config, factor):
+  """An array with its rows of the control, if it has any, times a factor."""
+  if control_row is None or factor == 1:
+    return array
+  array = array.astype(np.float32)
+  array[control_row:control_row + config.control_depth] *= factor
+  return array
+
+
+def _arrays(model) -> dict[str, np.ndarray]:
+  """A model's weights by Magenta's names, for controls as they are."""
+  return {
+      name: _multiply_controls(
+          np.asarray(variable.numpy(), np.float32), control_row, model.config,
+          model.config.control_gain)
+      for name, variable, control_row in _variables(model)
+  }
 
 
 def read(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
@@ -172,10 +194,7 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
     dtype: of the arrays in an `.npz`.
   """
   path = pathlib.Path(path)
-  arrays = {
-      name: np.asarray(variable.numpy(), np.float32)
-      for name, variable, _ in _variables(model)
-  }
+  arrays = _arrays(model)
   if path.suffix == '.npz':
     with files.writing(path) as temporary:
       np.savez_compressed(temporary, **{
@@ -189,6 +208,54 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
       prefix=str(path), tensor_names=list(arrays),
       shape_and_slices=[''] * len(arrays), tensors=list(arrays.values()))
   tf.compat.v1.train.update_checkpoint_state(str(path.parent), str(path))
+
+
+def save_javascript(model, folder: pathlib.Path):
+  """Writes weights as magenta.js reads them.
+
+  `config.json` is its `MusicVAESpec`; `weights_manifest.json` and the shards
+  beside it are in the format of TensorFlow.js (`tf.io.loadWeights`): all
+  weights end to end, float32, little endian, cut into files of 4 MB.
+
+  Args:
+    model: a `MusicVae`.
+    folder: an existing folder.
+
+  Raises:
+    ValueError: if magenta.js has no model of this kind.
+  """
+  config = model.config
+  if config.level_lengths or len(config.enc_rnn_size) > 1:
+    raise ValueError(
+        f'magenta.js cannot read {config.name}: it has flat decoders with an '
+        'encoder of one layer, such as cat-mel_2bar_small, and no others of '
+        'ours')
+  specification = {
+      'type': 'MusicVAE',
+      'dataConverter': {
+          'type': 'MelodyConverter',
+          # Pitches of the first and the last token.
+          'args': {'numSteps': config.max_seq_len, 'minPitch': 21,
+                   'maxPitch': 108}},
+  }
+  if config.control_depth:
+    specification['extraControls'] = [
+        {'name': 'va', 'depth': config.control_depth}]
+  arrays = _arrays(model)
+  content = b''.join(array.astype('<f4').tobytes() for array in arrays.values())
+  shards = [content[i:i + _SHARD_BYTES]
+            for i in range(0, len(content), _SHARD_BYTES)]
+  paths = [f'group1-shard{i + 1}of{len(shards)}' for i in range(len(shards))]
+  for path, shard in zip(paths, shards, strict=True):
+    with files.writing(folder / path) as temporary:
+      temporary.write_bytes(shard)
+  for name, value in (
+      ('weights_manifest.json', [{'paths': paths, 'weights': [
+          {'name': name, 'shape': list(array.shape), 'dtype': 'float32'}
+          for name, array in arrays.items()]}]),
+      ('config.json', specification)):
+    with files.writing(folder / name) as temporary:
+      temporary.write_text(json.dumps(value))
 
 
 def _step_of(model) -> int:

@@ -20,7 +20,9 @@ Everything here is `keras.ops`, so the same file runs on any Keras backend.
 
 Shapes: a batch is tokens int `[batch, steps, outputs]` or their one-hots side
 by side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
-control_depth]`, fed to encoder and decoder at every step.
+control_depth]`, fed to encoder and decoder at every step: (valence, arousal) in
+[-1, 1] where a config is conditioned, and then (0, 0) is also what it is given
+when nothing is asked for.
 """
 
 import functools
@@ -32,6 +34,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from va_magenta.va_to_music import va_losses
 from va_magenta.va_to_music.configs import Config
 
 
@@ -333,8 +336,8 @@ class CategoricalDecoder(keras.layers.Layer):
         ops.transpose(gates, (1, 0, 2)), self.initial_state(z))
     return ops.transpose(self.output_projection(outputs), (1, 0, 2))
 
-  def sample(self, z, uniform, temperature, controls=None, truth=None,
-             told=None):
+  def sample(self, z, uniform, temperature, controls=None, guidance=None,
+             truth=None, told=None):
     """Tokens drawn one after the other.
 
     Args:
@@ -343,12 +346,19 @@ class CategoricalDecoder(keras.layers.Layer):
       uniform: `[steps, batch]` in [0, 1), the randomness.
       temperature: scalar > 0, divides the logits.
       controls: `[batch, steps, control_depth]`.
+      guidance: scalar, how many times as far as the controls move the logits
+        from those of the neutral control they shall be moved; None for once,
+        at half the price.
       truth: int `[steps, batch]`, tokens to go on from in place of those drawn.
       told: with `truth`, bool `[steps, batch]`, where that is done.
 
     Returns:
       int `[batch, steps]`, the tokens that were gone on from.
     """
+    if guidance is not None:
+      # Both hear the same tokens, side by side in one batch.
+      z = ops.concatenate([z, z], axis=1)
+      controls = ops.concatenate([controls, ops.zeros_like(controls)])
     # All that does not change within the loop stands before it.
     constants, begin = self._project_embedding(z), self.initial_state(z)
     recurrent_kernel = self.lstm.recurrent_kernel(0)
@@ -368,10 +378,15 @@ class CategoricalDecoder(keras.layers.Layer):
       if controls is not None:
         gates = gates + controls[t]
       output, state = self.lstm.step(gates, state, recurrent_kernel)
-      now = _draw(self.output_projection(output) / temperature, uniform[t])
+      logits = self.output_projection(output)
+      if guidance is not None:
+        asked, neutral = ops.split(logits, 2)
+        logits = neutral + guidance * (asked - neutral)
+      now = _draw(logits / temperature, uniform[t])
       if truth is not None:
         now = ops.where(told[t], truth[t], now)
-      return (t + 1, self.lstm.project_tokens(now), state,
+      heard = now if guidance is None else ops.concatenate([now, now])
+      return (t + 1, self.lstm.project_tokens(heard), state,
               ops.slice_update(tokens, (t, 0), now[None]))
 
     state = [(c[0], h[0]) for c, h in begin]
@@ -483,7 +498,7 @@ class Decoder(keras.layers.Layer):
     ]
     return self._from_segments(ops.concatenate(logits, axis=-1))
 
-  def sample(self, z, uniform, temperature, controls=None):
+  def sample(self, z, uniform, temperature, controls=None, guidance=None):
     """Tokens drawn freely, int `[batch, steps, outputs]`.
 
     Args:
@@ -491,12 +506,18 @@ class Decoder(keras.layers.Layer):
       uniform: `[batch, steps, outputs]` in [0, 1), the randomness.
       temperature: scalar > 0.
       controls: `[batch, steps, control_depth]`.
+      guidance: scalar, or None for 1.
     """
     embeddings = ops.transpose(self._embed_segments(z), (1, 0, 2))
     return ops.stack([
         core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,
-                    controls)
+                    controls, guidance)
         for i, core in enumerate(self.cores)], axis=-1)
+
+
+# What brings z to its prior, by objective.
+_PRIOR_LOSSES = {
+    'elbo': 'kl_loss', 'wae_mmd': 'mmd_loss', 'wae_gan': 'gan_loss'}
 
 
 class MusicVae(keras.Model):
@@ -505,9 +526,12 @@ class MusicVae(keras.Model):
   Args:
     config: its sizes and schedules.
     seed: of the initial weights' and the training's randomness.
+    critic: a Keras model that estimates VA, one-hots `[batch, steps, depth]` ->
+      `[batch, 2]`, which training a conditioned config takes. It is left as it
+      is.
   """
 
-  def __init__(self, config: Config, seed: int = 0, **kwargs):
+  def __init__(self, config: Config, seed: int = 0, critic=None, **kwargs):
     super().__init__(**kwargs)
     if (config.sampling_rate or config.sampling_schedule != 'constant') and (
         config.level_lengths or len(config.output_depths) > 1):
@@ -518,33 +542,65 @@ class MusicVae(keras.Model):
     self.random = keras.random.SeedGenerator(seed)
     self.encoder = BidirectionalEncoder(config, name='encoder')
     self.decoder = Decoder(config, name='decoder')
+    # A partial, so that Keras does not take the critic for a part of the model:
+    # its weights are neither trained nor saved.
+    self.critic = critic and functools.partial(critic)
+    if config.objective == 'wae_gan':
+      self.discriminator = va_losses.Discriminator(
+          config.z_size, name='discriminator')
     self.trackers = {
         name: keras.metrics.Mean(name=name)
-        for name in ('losses/r_loss', 'losses/kl_loss', 'losses/kl_bits',
-                     'losses/kl_beta', 'metrics/accuracy')
+        for name in (
+            *(f'losses/{name}' for name in self._loss_weights(0)),
+            'losses/kl_loss', 'losses/kl_bits', 'losses/kl_beta',
+            'metrics/accuracy')
     }
     self._encode = compiled(self.encoder)
+    self._label = compiled(self.label)
     # One loop, which XLA compiles in a second and runs nearly twice as fast.
     self._sample = compiled(self.decoder.sample, xla=True)
     self.built = True
 
   # --- Training.
 
+  def label(self, x):
+    """The VA that pieces are learned with, `[batch, 2]`: what the critic finds.
+
+    It is that of the very tokens: transposition changes it. Without a critic it
+    is neutral, and of a config without control it is None.
+
+    Args:
+      x: one-hots `[batch, steps, depth]`.
+    """
+    if not self.config.control_depth:
+      return None
+    if self.critic is None:
+      return ops.zeros((ops.shape(x)[0], self.config.control_depth))
+    return ops.stop_gradient(ops.clip(self.critic(x), -1.0, 1.0))
+
   def call(self, inputs, training=False):
     """The forward pass of training.
 
     Args:
-      inputs: dict of 'tokens' int `[batch, steps, outputs]` and, if the config
-        has them, 'controls' float `[batch, steps, control_depth]`.
-      training: whether scheduled sampling applies.
+      inputs: dict of 'tokens' int `[batch, steps, outputs]`.
+      training: whether control dropout and scheduled sampling apply, and
+        whether the decoder plays by itself too.
 
     Returns:
-      dict of 'logits' `[batch, steps, depth]`, 'mu' and 'sigma'
-      `[batch, z_size]`.
+      dict of 'logits' `[batch, steps, depth]`; 'mu', 'sigma' and 'z' `[batch,
+      z_size]`; 'va' `[batch, 2]` or None; and, in training, if `va_weight` is
+      not 0, 'va_loss' for each example that was played.
     """
-    tokens, controls = inputs['tokens'], inputs.get('controls')
+    tokens = inputs['tokens']
     x = one_hot(tokens, self.config.output_depths)
-    mu, sigma = self.encoder(_with_controls(x, controls))
+    va = self.label(x)
+    asked = va
+    if training and self.config.control_dropout:
+      keep = keras.random.uniform((ops.shape(va)[0], 1), seed=self.random) >= (
+          self.config.control_dropout)
+      asked = va * ops.cast(keep, 'float32')
+    controls = self.every_step(asked)
+    mu, sigma = self.encoder(with_controls(x, controls))
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
     heard = x
     if training and self._sampling_probability() is not None:
@@ -557,8 +613,56 @@ class MusicVae(keras.Model):
           z[None], keras.random.uniform(shape, seed=self.random), 1.0, controls,
           truth=ops.transpose(tokens[..., 0]), told=told))[..., None],
                       self.config.output_depths)
-    return {'logits': self.decoder(heard, z, controls), 'mu': mu,
-            'sigma': sigma}
+    outputs = {'logits': self.decoder(heard, z, controls), 'mu': mu,
+               'sigma': sigma, 'z': z, 'va': va}
+    if training and self.config.va_weight:
+      outputs['va_loss'] = self._play(z)
+    return outputs
+
+  def every_step(self, va):
+    """VA of each example, or None, as what layers hear at each step."""
+    if va is None:
+      return None
+    return ops.repeat(
+        va[:, None] * self.config.control_gain, self.config.max_seq_len, axis=1)
+
+  def _play(self, z):
+    """How far what the decoder plays by itself is from what it was asked for.
+
+    VA is drawn independently of z, and z from the posterior and the prior by
+    halves, so that the decoder learns to follow VA, not to find it in z. What
+    it hears are its own samples, drawn ahead; the gradient goes through what it
+    plays, and not through what it has heard.
+
+    Args:
+      z: `[batch, z_size]`, of the posterior.
+
+    Returns:
+      Distances on the VA plane of the share of the batch that is played.
+    """
+    config = self.config
+    count = ops.cast(
+        ops.ceil(config.va_share * ops.cast(ops.shape(z)[0], 'float32')),
+        'int32')
+    prior = keras.random.normal((count - count // 2, z.shape[1]),
+                                seed=self.random)
+    z = ops.stop_gradient(ops.concatenate([z[:count // 2], prior]))
+    target = keras.random.uniform((count, 2), -1.0, 1.0, seed=self.random)
+    controls = self.every_step(target)
+    uniform = keras.random.uniform(
+        (count, config.max_seq_len, len(config.output_depths)),
+        seed=self.random)
+    x = one_hot(
+        self._sample(z, uniform, ops.convert_to_tensor(1.0), controls, None),
+        config.output_depths)
+    played = ops.concatenate([
+        va_losses.straight_through(
+            one_hots, logits, config.va_temperature, self.random)
+        for one_hots, logits in zip(
+            split_outputs(x, config.output_depths),
+            split_outputs(self.decoder(x, z, controls), config.output_depths),
+            strict=True)], axis=-1)
+    return va_losses.distance(self.critic(played), target)
 
   def _sampling_probability(self):
     """Share of inputs that are samples, as Magenta schedules it, or None."""
@@ -606,21 +710,54 @@ class MusicVae(keras.Model):
         'accuracy': accuracy,
     }
 
+  def _loss_weights(self, step) -> dict:
+    """The terms of the loss by name, and their weights at a step."""
+    config = self.config
+    beta = (1.0 - ops.power(config.beta_rate, step)) * config.max_beta
+    weights = {
+        'r_loss': 1.0,
+        _PRIOR_LOSSES[config.objective]: beta}
+    if config.va_weight:
+      weights['va_loss'] = config.va_weight
+    if config.independence_weight:
+      weights['independence_loss'] = config.independence_weight
+    return weights
+
   def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None,
                    training=True):
-    """r_loss + beta kl_loss, with Magenta's schedule of beta."""
+    """The sum of all terms by their weights, with Magenta's schedule of beta.
+
+    Beside those of `losses_of`: 'mmd_loss' or 'gan_loss', which bring z to its
+    prior where that is not left to 'kl_loss'; 'va_loss', distance between the
+    VA asked for and played; 'independence_loss', which makes z forget VA.
+    """
     del y, sample_weight, training
+    config, outputs = self.config, y_pred
     losses = {
         name: ops.mean(values)
-        for name, values in self.losses_of(x['tokens'], y_pred).items()
+        for name, values in self.losses_of(x['tokens'], outputs).items()
     }
-    step = ops.cast(self.optimizer.iterations, 'float32')
-    beta = (1.0 - ops.power(self.config.beta_rate, step)) * self.config.max_beta
-    for name in ('r_loss', 'kl_loss', 'kl_bits'):
-      self.trackers[f'losses/{name}'].update_state(losses[name])
-    self.trackers['losses/kl_beta'].update_state(beta)
-    self.trackers['metrics/accuracy'].update_state(losses['accuracy'])
-    return losses['r_loss'] + beta * losses['kl_loss']
+    if config.objective != 'elbo':
+      prior = keras.random.normal(ops.shape(outputs['z']), seed=self.random)
+    if config.objective == 'wae_mmd':
+      losses['mmd_loss'] = va_losses.mmd(outputs['z'], prior)
+    elif config.objective == 'wae_gan':
+      # Cross-entropy of telling z from draws of the prior.
+      losses['gan_loss'] = ops.mean(
+          ops.softplus(self.discriminator(
+              va_losses.reverse_gradient(outputs['z'])))
+          + ops.softplus(-self.discriminator(prior)))
+    if config.va_weight:
+      losses['va_loss'] = ops.mean(outputs['va_loss'])
+    if config.independence_weight:
+      losses['independence_loss'] = va_losses.cross_correlation(
+          outputs['mu'], outputs['va'])
+    weights = self._loss_weights(ops.cast(self.optimizer.iterations, 'float32'))
+    watched = {
+        'kl_beta': weights[_PRIOR_LOSSES[config.objective]], **losses}
+    for name, tracker in self.trackers.items():
+      tracker.update_state(watched[name.rpartition('/')[-1]])
+    return sum(weight * losses[name] for name, weight in weights.items())
 
   # --- Use.
 
@@ -635,14 +772,27 @@ class MusicVae(keras.Model):
       mu and sigma, float32 `[n, z_size]`.
     """
     tokens = ops.convert_to_tensor(tokens, 'int32')
-    x = _with_controls(
+    x = with_controls(
         one_hot(tokens, self.config.output_depths),
         self._check_controls(controls, tokens.shape[0], tokens.shape[1]))
     mu, sigma = self._encode(x)
     return ops.convert_to_numpy(mu), ops.convert_to_numpy(sigma)
 
+  def critic_va(self, tokens) -> np.ndarray:
+    """The critic's VA of pieces, in [-1, 1]; neutral without a critic.
+
+    Args:
+      tokens: int `[n, steps, outputs]`.
+
+    Returns:
+      float32 `[n, 2]`; None of a config without control.
+    """
+    va = self._label(one_hot(
+        ops.convert_to_tensor(tokens, 'int32'), self.config.output_depths))
+    return va if va is None else ops.convert_to_numpy(va)
+
   def sample(self, z, *, temperature: float = 1.0, seed: int | None = None,
-             controls=None) -> np.ndarray:
+             controls=None, guidance: float = 1.0) -> np.ndarray:
     """Decodes latent vectors by drawing one token after the other.
 
     Args:
@@ -650,6 +800,9 @@ class MusicVae(keras.Model):
       temperature: divides the logits; 0 takes the likeliest token every time.
       seed: of the draws; None for another one every time.
       controls: float `[n, control_depth]` or `[n, steps, control_depth]`.
+      guidance: how strongly the controls are followed (Ho & Salimans,
+        "Classifier-free diffusion guidance", 2022): 1 as the model learned, 0
+        not at all, and above 1 more than it learned, at twice the time.
 
     Returns:
       One-hots side by side, float32 `[n, max_seq_len, depth]`.
@@ -666,6 +819,11 @@ class MusicVae(keras.Model):
       raise ValueError('z has numbers that are not finite')
     if not 0 <= temperature < math.inf:
       raise ValueError(f'temperature must be 0 or more, got {temperature}')
+    if not 0 <= guidance < math.inf:
+      raise ValueError(f'guidance must be 0 or more, got {guidance}')
+    if guidance != 1 and not config.control_depth:
+      raise ValueError(
+          f'{config.name} hears no control: guidance must be 1, got {guidance}')
     controls = self._check_controls(controls, len(z), config.max_seq_len)
     shape = (len(z), config.max_seq_len, len(config.output_depths))
     if temperature:
@@ -675,7 +833,8 @@ class MusicVae(keras.Model):
       uniform = np.full(shape, 0.5, np.float32)
     tokens = self._sample(
         ops.convert_to_tensor(z), ops.convert_to_tensor(uniform),
-        ops.convert_to_tensor(max(temperature, 1e-6), 'float32'), controls)
+        ops.convert_to_tensor(max(temperature, 1e-6), 'float32'), controls,
+        None if guidance == 1 else ops.convert_to_tensor(guidance, 'float32'))
     return ops.convert_to_numpy(one_hot(tokens, config.output_depths))
 
   def _check_controls(self, controls, n, num_steps):
@@ -694,10 +853,11 @@ class MusicVae(keras.Model):
           f'{depth}], got {list(controls.shape)}')
     if not np.isfinite(controls).all():
       raise ValueError('controls have numbers that are not finite')
-    return ops.convert_to_tensor(controls)
+    return ops.convert_to_tensor(controls * self.config.control_gain)
 
 
-def _with_controls(x, controls):
+def with_controls(x, controls):
+  """What the encoder reads: one-hots, and the controls beside them."""
   return x if controls is None else ops.concatenate([x, controls], axis=-1)
 
 

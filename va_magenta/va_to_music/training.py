@@ -6,6 +6,7 @@ the step, the optimizer and the random generators. So a run that was killed goes
 on as if nothing had been.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -169,6 +170,8 @@ class _Progress(keras.callbacks.Callback):
       figures = {
           name: float(values.mean()) for name, values in evaluate(
               self.model, self.validation).items()}
+      if self.model.critic:
+        figures |= evaluate_control(self.model)
       self.writers['eval'].write(self.step, figures)
       tqdm.tqdm.write(f'step {self.step}, validation: ' + ', '.join(
           f'{k} {v:.3f}' for k, v in figures.items()))
@@ -229,10 +232,9 @@ def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
         name: keras.ops.convert_to_numpy(values)[:len(batch)]
         for name, values in teacher_forced(
             keras.ops.convert_to_tensor(padded)).items()}
-    free = model.sample(model.encode(padded)[0], temperature=0)[:len(batch)]
-    ends = np.cumsum(model.config.output_depths)[:-1]
-    free = np.stack(
-        [p.argmax(-1) for p in np.split(free, ends, axis=-1)], axis=-1)
+    va = model.critic_va(padded)
+    free = _tokens(model, model.sample(
+        model.encode(padded, va)[0], temperature=0, controls=va))[:len(batch)]
     right = free == batch
     batches.append({
         'metrics/accuracy': losses['accuracy'],
@@ -245,16 +247,63 @@ def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
       name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
 
 
+def _tokens(model, x):
+  """One-hots side by side as int `[n, steps, outputs]`."""
+  ends = np.cumsum(model.config.output_depths)[:-1]
+  return np.stack(
+      [part.argmax(-1) for part in np.split(x, ends, axis=-1)], axis=-1)
+
+
 def _teacher_forced(model):
   if not hasattr(model, 'teacher_forced_losses'):
     def losses(tokens):
       x = music_vae.one_hot(tokens, model.config.output_depths)
-      mu, sigma = model.encoder(x)
-      return model.losses_of(
-          tokens, {'logits': model.decoder(x, mu), 'mu': mu, 'sigma': sigma})
+      controls = model.every_step(model.label(x))
+      mu, sigma = model.encoder(music_vae.with_controls(x, controls))
+      return model.losses_of(tokens, {
+          'logits': model.decoder(x, mu, controls), 'mu': mu, 'sigma': sigma})
 
     model.teacher_forced_losses = music_vae.compiled(losses)
   return model.teacher_forced_losses
+
+
+def evaluate_control(model: MusicVae, *, num_z: int = 16, num_targets: int = 5,
+                     temperature: float = 0.5, guidance: float = 1.0,
+                     seed: int = 0) -> dict[str, float]:
+  """How well samples of the prior follow VA, in the eyes of the critic.
+
+  The critic taught the model, so this is to watch a run by, not to judge it.
+
+  Args:
+    model: with a critic.
+    num_z: latent vectors, each decoded at every target.
+    num_targets: on each axis, from -1 to 1.
+    temperature: of the samples.
+    guidance: of the samples.
+    seed: of latent vectors and samples.
+
+  Returns:
+    'control/valence_r' and 'control/arousal_r', Pearson's correlation of what
+    was asked for and what was found; 'control/distance' between the two, mean.
+  """
+  line = np.linspace(-1, 1, num_targets)
+  targets = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+  z = np.random.default_rng(seed).normal(size=(num_z, model.config.z_size))
+  z, asked = np.repeat(z, len(targets), axis=0), np.tile(targets, (num_z, 1))
+  found = model.critic_va(_tokens(model, model.sample(
+      z, temperature=temperature, seed=seed, controls=asked,
+      guidance=guidance)))
+  return {
+      **{f'control/{axis}_r': _correlation(asked[:, i], found[:, i])
+         for i, axis in enumerate(('valence', 'arousal'))},
+      'control/distance': float(
+          np.linalg.norm(asked - found, axis=1).mean()),
+  }
+
+
+def _correlation(x, y):
+  # A model that plays the same whatever it is asked for follows nothing.
+  return float(np.corrcoef(x, y)[0, 1]) if y.std() else 0.0
 
 
 def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
@@ -266,6 +315,8 @@ def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
   _, piece = np.unique(corpus.piece[chosen], return_inverse=True)
   count = np.bincount(piece)
   figures['test_pieces'] = len(count)
+  if model.critic:
+    figures |= evaluate_control(model, num_z=64)
   for name, values in evaluate(model, corpus.tokens[chosen]).items():
     figures[name] = float(values.mean())
     figures[f'{name}/sd_over_pieces'] = float(
@@ -273,9 +324,28 @@ def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
   return figures
 
 
+def _scope(strategy):
+  """Where a model is made, to be trained by a strategy."""
+  if strategy == 'none':
+    return contextlib.nullcontext()
+  if strategy != 'mirrored':
+    raise ValueError(f'unknown strategy {strategy!r}: none or mirrored')
+  import tensorflow as tf
+
+  return tf.distribute.MirroredStrategy().scope()
+
+
+def _digest(arrays) -> str:
+  digest = hashlib.md5()
+  for array in arrays:
+    digest.update(np.ascontiguousarray(array).tobytes())
+  return digest.hexdigest()
+
+
 def train(config: Config, corpus: examples.Examples, run_dir: str, *,
-          num_steps: int, warm_start: str | None = None,
-          freeze: str | None = None, seed: int = 0, log_every: int = 100,
+          num_steps: int, critic=None, warm_start: str | None = None,
+          freeze: str | None = None, seed: int = 0, strategy: str = 'none',
+          gradient_accumulation_steps: int = 1, log_every: int = 100,
           save_every_seconds: float = 300, num_validation: int = 1024
          ) -> dict[str, float]:
   """Trains a model, or goes on with the run that `run_dir` holds.
@@ -288,9 +358,17 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     corpus: its 'train' split is learned, 'validation' watched, 'test' reported.
     run_dir: folder of the run.
     num_steps: steps in all, those of earlier runs included.
-    warm_start: checkpoint to begin with; what it lacks begins at random.
+    critic: a Keras model, one-hots `[batch, steps, depth]` -> VA `[batch, 2]`,
+      for a config with a control: it labels the examples, and hears whether the
+      decoder follows. It is not trained.
+    warm_start: checkpoint to begin with; what it lacks begins at random, but
+      for the rows of a control, which begin at zero.
     freeze: 'encoder' or 'decoder', to keep that part as it is.
     seed: of the initial weights, the order, the transposition and the sampling.
+    strategy: 'none', or 'mirrored': each batch is dealt out to all devices of
+      this machine (`tf.distribute.MirroredStrategy`).
+    gradient_accumulation_steps: batches whose mean gradient makes one change of
+      the weights, for batches larger than memory. Steps count batches.
     log_every: steps between TensorBoard's scalars.
     save_every_seconds: time between saves of the state.
     num_validation: examples of the validation split that each save looks at.
@@ -302,9 +380,14 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     `figures.json`.
 
   Raises:
-    ValueError: if the split is empty, or `run_dir` holds another run or one
-      that has done more steps.
+    ValueError: if the split is empty, if there is a control and no critic or
+      the other way round, or if `run_dir` holds another run or one that has
+      done more steps.
   """
+  if bool(config.control_depth) != bool(critic):
+    raise ValueError(
+        f'{config.name} has a control of depth {config.control_depth}: it is '
+        f'trained {"with" if config.control_depth else "without"} a critic')
   run_dir = pathlib.Path(run_dir).expanduser()
   (run_dir / 'train').mkdir(parents=True, exist_ok=True)
   tokens = corpus.split('train')
@@ -315,7 +398,9 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   identity = json.loads(json.dumps({
       **dataclasses.asdict(config), 'seed': seed, 'freeze': freeze,
       'warm_start': str(warm_start) if warm_start else None,
-      'corpus': hashlib.md5(tokens.tobytes()).hexdigest()}))
+      'gradient_accumulation_steps': gradient_accumulation_steps,
+      'critic': _digest(critic.weights) if critic else None,
+      'corpus': _digest([tokens])}))
   state = run_dir / 'train' / 'state.npz'
   if state.exists():
     began = json.loads(origin.read_text())
@@ -325,22 +410,28 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
           f'{run_dir} holds a run with another {", ".join(changed)}: choose '
           'another --run_dir, or the flags that it was started with')
   keras.utils.set_random_seed(seed)
-  model = MusicVae(config, seed=seed)
-  if warm_start and not state.exists():
-    missing = magenta_weights.load(model, warm_start, allow_missing=True)
-    for name in missing:
-      print(f'{warm_start} lacks {name}: it begins at random')
-  if freeze:
-    getattr(model, freeze).trainable = False
-  model.compile(
-      optimizer=keras.optimizers.Adam(
-          MagentaDecay(config), epsilon=1e-8, global_clipnorm=config.grad_clip),
-      # XLA on a CPU was measured: slower to compile and slower to run.
-      jit_compile=keras.backend.backend() == 'jax')
-  model.optimizer.build(model.trainable_variables)
+  with _scope(strategy):
+    model = MusicVae(config, seed=seed, critic=critic)
+    if warm_start and not state.exists():
+      missing = magenta_weights.load(model, warm_start, allow_missing=True)
+      for name in missing:
+        print(f'{warm_start} lacks {name}: it begins at random')
+    if freeze:
+      getattr(model, freeze).trainable = False
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            MagentaDecay(config), epsilon=1e-8,
+            global_clipnorm=config.grad_clip,
+            gradient_accumulation_steps=(
+                gradient_accumulation_steps
+                if gradient_accumulation_steps > 1 else None)),
+        # XLA on a CPU was measured: slower to compile and slower to run.
+        jit_compile=keras.backend.backend() == 'jax')
+    model.optimizer.build(model.trainable_variables)
   if state.exists():
     _load_state(model, state)
-  first_step = int(model.optimizer.iterations)
+  # Not `iterations`, which counts changes of the weights.
+  first_step = int(keras.ops.convert_to_numpy(model.optimizer.variables[0]))
   if first_step > num_steps:
     raise ValueError(
         f'{run_dir} has done {first_step} steps already: --num_steps must be '

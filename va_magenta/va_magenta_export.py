@@ -1,0 +1,60 @@
+r"""Writes a MusicVAE for Magenta: its own checkpoint, or magenta.js weights.
+
+For Magenta's `TrainedModel` and its commands:
+
+  va_magenta_export --checkpoint=/tmp/run --output_dir=/tmp/magenta
+
+For a web page, `new mm.MusicVAE('/my/folder')` of @magenta/music:
+
+  va_magenta_export --checkpoint=/tmp/run --output_dir=/tmp/js --format=js
+
+A model that follows valence and arousal takes them as a control of depth 2:
+`c_input`, float [steps, 2], in `TrainedModel`, whose config's data converter
+must be told so (`config.data_converter._control_depth = 2`); and in magenta.js
+`{extraControls: {va: tensor of shape [steps, 2]}}`.
+"""
+
+from absl import flags
+
+from va_magenta import command
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    'checkpoint', None, 'Folder of a run, or name of a checkpoint that ships.')
+flags.DEFINE_string('output_dir', None, 'Folder to write to.')
+flags.DEFINE_enum(
+    'format', 'magenta', ['magenta', 'js'],
+    'A TensorFlow checkpoint, or weights for magenta.js.')
+
+
+def main(argv):
+  """Exports as the flags say."""
+  if len(argv) > 1:
+    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
+  for name in ('checkpoint', 'output_dir'):
+    if not FLAGS[name].value:
+      raise ValueError(f'--{name} must be given')
+  import pathlib
+
+  from va_magenta import checkpoints
+  from va_magenta.va_to_music import magenta_weights, music_vae
+
+  model = music_vae.load(checkpoints.resolve(FLAGS.checkpoint))
+  folder = pathlib.Path(FLAGS.output_dir).expanduser()
+  folder.mkdir(parents=True, exist_ok=True)
+  if FLAGS.format == 'js':
+    magenta_weights.save_javascript(model, folder)
+    print(f'wrote {folder}/config.json and weights_manifest.json')
+  else:
+    magenta_weights.save(model, folder / 'model.ckpt-0')
+    print(f'wrote {folder}/model.ckpt-0')
+
+
+def console_entry_point():
+  """The command `va_magenta_export`."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()
