@@ -192,3 +192,48 @@ def test_saliency_of_nothing_is_drawn(tmp_path):
       saliency=np.zeros((2, 8, 8)))
   with Image.open(tmp_path / 'a.png') as image:
     assert image.format == 'PNG'
+
+
+def _pixels(path):
+  with Image.open(path) as image:
+    assert image.format == 'PNG'
+    return np.asarray(image.convert('RGB')).astype(int)
+
+
+TARGETS = np.array([(v, a) for v in (-.6, 0, .6) for a in (-.6, 0, .6)])
+
+
+def test_an_oracle_is_a_diagonal_and_what_does_not_listen_is_flat(tmp_path):
+  def extent(obtained):
+    plots.plot_asked_against_obtained(
+        tmp_path / 'a.png', targets=TARGETS, obtained={'name $x': obtained})
+    y, x = (np.abs(
+        _pixels(tmp_path / 'a.png') - TARGET_RGB).max(-1) < 40).nonzero()
+    above = y < y.min() + (y.max() - y.min()) / 2
+    return np.ptp(y[above]), np.ptp(x)
+
+  height, width = extent(TARGETS[None])
+  assert height > .5 * width
+  height, width = extent(np.zeros((2, 9, 2)))
+  assert height < .1 * width
+
+
+@pytest.mark.parametrize('num_systems', [1, 3])
+def test_arrows_lead_from_targets(tmp_path, num_systems):
+  def arrows(obtained):
+    plots.plot_arrows(
+        tmp_path / 'a.png', targets=TARGETS,
+        obtained={str(i): obtained for i in range(num_systems)})
+    return (np.abs(
+        _pixels(tmp_path / 'a.png') - PIECE_RGB).max(-1) < 40).sum()
+
+  assert arrows(np.zeros((3, 9, 2))) > 3 * arrows(TARGETS[None])
+
+
+def test_pictures_and_their_music(tmp_path):
+  plots.plot_pictures(
+      tmp_path / 'a.png', rated=TARGETS, judged=TARGETS * .5,
+      titles=['valence: r 1.00', 'arousal', 'the plane'])
+  pixels = _pixels(tmp_path / 'a.png')
+  for color in (TARGET_RGB, PIECE_RGB):
+    assert (np.abs(pixels - color).max(-1) < 40).any()

@@ -4,7 +4,7 @@ import collections
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -183,8 +183,8 @@ def _draw_plane(axes, target: VA, pieces: Sequence[VA], target_name: str):
       path_effects=[patheffects.withStroke(linewidth=2.5, foreground='white')])
 
 
-def _draw_background(axes):
-  """The plane itself: quadrants, axes, labels."""
+def _draw_background(axes, with_names: bool = True):
+  """The plane itself: quadrants (with their names), axes, labels."""
   from matplotlib import patches
 
   for quadrant, color in _QUADRANT_COLORS.items():
@@ -193,10 +193,11 @@ def _draw_background(axes):
     axes.add_patch(patches.Rectangle(
         (0 if right else -1, 0 if top else -1), 1, 1, facecolor=color,
         zorder=0))
-    axes.text(
-        0.96 if right else -0.96, 0.95 if top else -0.95, quadrant.value,
-        ha='right' if right else 'left', va='top' if top else 'bottom',
-        fontsize=8, color=_FAINT, zorder=1)
+    if with_names:
+      axes.text(
+          0.96 if right else -0.96, 0.95 if top else -0.95, quadrant.value,
+          ha='right' if right else 'left', va='top' if top else 'bottom',
+          fontsize=8, color=_FAINT, zorder=1)
   for radius in (0.5, 1):
     axes.add_patch(patches.Circle(
         (0, 0), radius, fill=False, edgecolor='white', linewidth=1.2,
@@ -335,3 +336,149 @@ def _draw_list(figure, target: VA, pieces: Sequence[VA], top: float):
 
 def _coordinates(va: VA) -> tuple[str, str]:
   return f'{va.valence:+.2f}', f'{va.arousal:+.2f}'
+
+
+# Of evaluations.
+
+
+_MAX_COLUMNS = 4
+
+
+def plot_asked_against_obtained(
+    path: str | os.PathLike,
+    *,
+    targets: np.ndarray,
+    obtained: Mapping[str, np.ndarray],
+):
+  """Writes a PNG: for each system and axis what was asked and what came of it.
+
+  Points are pieces, the line is their mean for each target of the axis, the
+  band one standard deviation.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    targets: [num_targets, 2].
+    obtained: by system, [num_seeds, num_targets, 2]; one at least.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(
+      figsize=(2.6 * len(obtained) + 0.6, 5.6), dpi=_DPI, facecolor='white',
+      layout='constrained')
+  panels = figure.subplots(2, len(obtained), squeeze=False, sharex=True,
+                           sharey=True)
+  rng = np.random.default_rng(0)
+  for column, (name, points) in enumerate(obtained.items()):
+    for i, axis in enumerate(('valence', 'arousal')):
+      axes = panels[i, column]
+      asked = np.broadcast_to(targets[:, i], points.shape[:2])
+      got = points[..., i]
+      axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.8, linestyle=':')
+      axes.scatter(
+          asked + rng.uniform(-0.03, 0.03, asked.shape), got, s=3,
+          alpha=float(np.clip(100 / got.size, 0.05, 0.5)), linewidths=0,
+          color=_PIECE_COLOR)
+      levels = np.unique(targets[:, i])
+      mean = np.array([got[asked == level].mean() for level in levels])
+      deviation = np.array([got[asked == level].std() for level in levels])
+      axes.fill_between(
+          levels, mean - deviation, mean + deviation, color=_PIECE_COLOR,
+          alpha=0.2, linewidth=0)
+      axes.plot(levels, mean, color=_TARGET_COLOR, linewidth=1.8)
+      axes.set(xlim=(-1, 1), ylim=(-1, 1))
+      axes.tick_params(colors=_FAINT, labelsize=7, length=0)
+      for spine in axes.spines.values():
+        spine.set_color('#e4e4ea')
+      if not i:
+        axes.set_title(name, fontsize=10, color=_INK, parse_math=False)
+      else:
+        axes.set_xlabel('asked', fontsize=8, color=_INK)
+      if not column:
+        axes.set_ylabel(f'{axis} obtained', fontsize=9, color=_INK)
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
+def plot_arrows(
+    path: str | os.PathLike,
+    *,
+    targets: np.ndarray,
+    obtained: Mapping[str, np.ndarray],
+):
+  """Writes a PNG: planes with an arrow from each target to the mean result.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    targets: [num_targets, 2].
+    obtained: by system, [num_seeds, num_targets, 2]; one at least.
+  """
+  from matplotlib.figure import Figure
+
+  columns = min(_MAX_COLUMNS, len(obtained))
+  rows = -(-len(obtained) // columns)
+  figure = Figure(
+      figsize=(3.6 * columns, 3.7 * rows), dpi=_DPI, facecolor='white',
+      layout='constrained')
+  panels = figure.subplots(rows, columns, squeeze=False).ravel()
+  for axes in panels[len(obtained):]:
+    axes.set_axis_off()
+  for axes, (name, points) in zip(panels, obtained.items(), strict=False):
+    _draw_background(axes, with_names=False)
+    mean = points.mean(axis=0)
+    axes.quiver(
+        *targets.T, *(mean - targets).T, angles='xy', scale_units='xy',
+        scale=1, width=0.006, color=_PIECE_COLOR, zorder=3)
+    axes.scatter(*targets.T, s=10, color=_TARGET_COLOR, zorder=4)
+    axes.set_title(name, fontsize=10, color=_INK, parse_math=False)
+    axes.set(xlabel='valence', ylabel='arousal')
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
+def plot_pictures(
+    path: str | os.PathLike,
+    *,
+    rated: np.ndarray,
+    judged: np.ndarray,
+    titles: Sequence[str],
+):
+  """Writes a PNG: where people place pictures and a judge their music.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    rated: [n, 2], people's ratings.
+    judged: [n, 2], of each picture's music, the mean of all seeds.
+    titles: of the panels of valence, arousal and the plane.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(12.4, 4.6), dpi=_DPI, facecolor='white',
+                  layout='constrained')
+  panels = figure.subplots(1, 3)
+  for i, axis in enumerate(('valence', 'arousal')):
+    axes = panels[i]
+    axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.8, linestyle=':')
+    axes.scatter(
+        rated[:, i], judged[:, i], s=14, alpha=0.6, linewidths=0,
+        color=_PIECE_COLOR)
+    axes.set(
+        xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
+        xlabel=f'{axis} of the picture, rated by people',
+        ylabel=f'{axis} of its music, judged')
+    axes.tick_params(colors=_FAINT, labelsize=8, length=0)
+    for spine in axes.spines.values():
+      spine.set_color('#e4e4ea')
+  axes = panels[2]
+  _draw_background(axes, with_names=False)
+  for picture, music in zip(rated, judged, strict=True):
+    axes.plot(*zip(picture, music, strict=True), color=_FAINT, linewidth=0.6,
+              alpha=0.6, zorder=2)
+  axes.scatter(
+      *rated.T, s=12, color=_TARGET_COLOR, zorder=3, label='picture, rated')
+  axes.scatter(
+      *judged.T, s=12, color=_PIECE_COLOR, zorder=3, label='its music, judged')
+  axes.legend(loc='lower left', frameon=False, fontsize=8, labelcolor=_INK)
+  for axes, title in zip(panels, titles, strict=True):
+    axes.set_title(title, fontsize=9, color=_INK)
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')

@@ -1,0 +1,178 @@
+"""The whole evaluation of a generator that does what it is asked."""
+
+import json
+
+import numpy as np
+import pytest
+
+from va_magenta import generation
+from va_magenta.evaluation import (
+  control,
+  judges,
+  pictures,
+  plots,
+  study,
+  systems,
+)
+
+OPTIONS = {'grid': 3, 'num_seeds': 2, 'num_heard': 0}
+SYSTEMS = [
+    systems.Asked('asked', {}), systems.Prior('unconditioned', {}),
+    systems.Template()]
+
+
+@pytest.fixture
+def no_plots(monkeypatch):
+  """They take most of the time; one test draws them."""
+  for name in ('plot_asked_against_obtained', 'plot_arrows', 'plot_pictures'):
+    monkeypatch.setattr(plots, name, lambda path, **kwargs: None)
+
+
+def _run(tmp_path, compared=None, **options):
+  return study.run(
+      compared or SYSTEMS, tmp_path / 'out',
+      study.Options(**{**OPTIONS, **options}), tell=lambda text: None)
+
+
+def _mean(found, system, figure):
+  return found['control'][system][figure]['mean']
+
+
+def test_an_oracle_gets_full_marks_and_its_baselines_do_not(oracle, tmp_path):
+  found = _run(tmp_path)
+  for axis in ('valence', 'arousal'):
+    assert _mean(found, 'asked', f'{axis}/pearson_r') > .999
+    assert _mean(found, 'unconditioned', f'{axis}/pearson_r') < .9
+    assert _mean(found, study.SHUFFLED, f'{axis}/pearson_r') < .9
+  assert _mean(found, 'asked', 'quadrant_accuracy') == 1
+  assert _mean(found, 'asked', 'distance') < .02
+  assert _mean(found, study.MIDDLE, 'distance') == pytest.approx(
+      np.linalg.norm(control.grid(3), axis=1).mean())
+  folder = tmp_path / 'out'
+  assert {p.name for p in folder.iterdir()} == {
+      'report.json', 'report.md', 'index.html', 'plane.png',
+      'asked_against_obtained.png', 'midi', 'cache'}
+  assert len(list(folder.glob('midi/*/*.mid'))) == 3 * 9
+  written = json.loads((folder / 'report.json').read_text())
+  assert written['control']['asked'] == found['control']['asked']
+  assert written['options']['grid'] == 3
+  text = (folder / 'report.md').read_text()
+  assert 'No other system is better than asked' in text
+  assert 'EMOPIA' in text
+  page = (folder / 'index.html').read_text()
+  assert 'midi/unconditioned/valence+0.67_arousal-0.67.mid' in page
+
+
+def test_a_baseline_that_wins_is_told(oracle, no_plots, tmp_path):
+  _run(tmp_path, [SYSTEMS[1], SYSTEMS[0]])
+  text = (tmp_path / 'out' / 'report.md').read_text()
+  assert 'valence r: better than unconditioned' in text
+
+
+def test_a_killed_run_goes_on_and_ends_alike(
+    oracle, no_plots, tmp_path, monkeypatch):
+  compose = generation.compose
+  calls = []
+
+  def killed(target, settings):
+    calls.append(target)
+    if len(calls) == 12:
+      raise KeyboardInterrupt
+    return compose(target, settings)
+
+  monkeypatch.setattr(generation, 'compose', killed)
+  with pytest.raises(KeyboardInterrupt):
+    _run(tmp_path)
+  assert not (tmp_path / 'out' / 'report.json').exists()
+  monkeypatch.setattr(generation, 'compose', compose)
+  oracle.clear()
+  report = tmp_path / 'out' / 'report.json'
+  _run(tmp_path)
+  found = report.read_text()
+  assert len(oracle) == 2 * 2 * 9 - 11
+  oracle.clear()
+  _run(tmp_path)
+  assert not oracle
+  assert report.read_text() == found
+  _run(tmp_path / 'anew')
+  assert (tmp_path / 'anew' / 'out' / 'report.json').read_text() == found
+
+
+def test_pieces_are_heard(oracle, no_plots, tmp_path, monkeypatch):
+  listened = []
+
+  class Listener:
+    def __init__(self, student):
+      pass
+
+    def listen(self, sequence):
+      listened.append(sequence)
+      return [(sequence.notes[0].pitch - 60) / 35, 0.0]
+
+    def by_ear(self, heard):
+      return heard
+
+    def fuse(self, pieces, heard):
+      assert len(pieces) == len(heard)
+      return -heard
+
+  monkeypatch.setattr(judges, 'Listener', Listener)
+  found = _run(tmp_path, num_heard=8)
+  assert len(listened) <= 3 * 8
+  heard = found['heard']['asked']
+  assert heard['by ear/valence/pearson_r']['mean'] > .999
+  assert heard['fused/valence/pearson_r']['mean'] < -.999
+  assert np.isnan(heard['by ear/arousal/pearson_r']['mean'])
+  listened.clear()
+  _run(tmp_path, num_heard=8)
+  assert not listened
+  assert '## By ear' in (tmp_path / 'out' / 'report.md').read_text()
+
+
+def test_from_pictures_to_music(oracle, tmp_path, monkeypatch):
+  monkeypatch.setattr(plots, 'plot_arrows', lambda path, **kwargs: None)
+  monkeypatch.setattr(
+      plots, 'plot_asked_against_obtained', lambda path, **kwargs: None)
+  rng = np.random.default_rng(0)
+  rated = rng.uniform(-.6, .6, (40, 2))
+  shown = pictures.Pictures(rated, rated)
+  monkeypatch.setattr(pictures, 'held_out', lambda *args: shown)
+  (tmp_path / 'OASIS.csv').touch()
+  found = _run(tmp_path, SYSTEMS[:2], oasis_dir=str(tmp_path), num_pictures=30,
+               num_picture_seeds=2)
+  assert found['pictures']['num_pictures'] == 30
+  asked = found['pictures']['systems']['asked']
+  assert asked['distance']['mean'] < .02
+  assert asked['shuffled/distance']['mean'] > .3
+  assert found['pictures']['systems']['unconditioned']['distance']['mean'] > .3
+  assert (tmp_path / 'out' / 'pictures.png').is_file()
+  assert 'pictures.png' in (tmp_path / 'out' / 'index.html').read_text()
+
+
+def test_melodies_by_people_stand_beside(
+    oracle, no_plots, tmp_path, monkeypatch):
+  real = np.zeros((50, 32), np.int32)
+  real[:, ::4] = np.random.default_rng(0).integers(30, 60, (50, 8))
+  monkeypatch.setattr(study, '_real', lambda *args: real)
+  monkeypatch.setattr(study, '_reconstruction', lambda *args: {
+      'x': {'accuracy': {'mean': .9, 'sd': .01}}})
+  (tmp_path / 'a.mid').touch()
+  found = _run(tmp_path, examples_path=str(tmp_path))
+  assert found['quality']['melodies by people']['notes_per_bar'] == 4
+  assert 0 <= found['quality']['asked']['in_key/overlap'] <= 1
+  text = (tmp_path / 'out' / 'report.md').read_text()
+  assert 'melodies by people' in text and '## Reconstruction' in text
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    ({'grid': 1}, 'grid must lie in 2'), ({'num_seeds': 0}, 'num_seeds'),
+    ({'num_pictures': 2}, 'num_pictures'), ({'seed': -1}, 'seed must')])
+def test_options_out_of_range(options, message):
+  with pytest.raises(ValueError, match=message):
+    study.Options(**options)
+
+
+def test_names_are_different(oracle, tmp_path):
+  with pytest.raises(ValueError, match='names of their own'):
+    _run(tmp_path, [SYSTEMS[0], SYSTEMS[0]])
+  assert not (tmp_path / 'out').exists()

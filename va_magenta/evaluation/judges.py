@@ -1,0 +1,239 @@
+"""Who says where generated music lies: models that were in no loss.
+
+* `Reader` reads notes: a student of people's ratings (`symbolic`). The half of
+  EIMG's groups that it learned from, `symbolic_va/judge`, has neither taught
+  the critic nor chosen among candidates; that is `symbolic_va/generator`.
+* `Listener` hears the notes played: the audio teacher, and the label that
+  `fusion` makes of both.
+* `QuadrantJudge` tells EMOPIA's quadrants, having learned from its clips (Hung
+  et al. 2021), which are of other people's music and judgement.
+"""
+
+import contextlib
+import functools
+import hashlib
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from va_magenta import checkpoints, files
+
+JUDGE, SELECTOR = 'judge', 'generator'
+
+
+def student(half: str):
+  """The student of one half of EIMG's groups; see `symbolic`.
+
+  Args:
+    half: `JUDGE` or `SELECTOR`.
+
+  Raises:
+    FileNotFoundError: if it is not there.
+    ValueError: if it is damaged.
+  """
+  from va_magenta.music_to_va import symbolic
+
+  folder = checkpoints.path('symbolic_va') / half
+  if not (folder / 'config.json').is_file():
+    raise FileNotFoundError(
+        f'{folder} has no config.json: the student of one half of EIMG, which '
+        'the evaluation needs, is written by va_magenta_train_midi '
+        '--model=student')
+  return symbolic.load(folder)
+
+
+@functools.lru_cache(2**15)
+def _features(sequence: bytes) -> np.ndarray:
+  import note_seq
+
+  from va_magenta.music_to_va import symbolic_features
+  return symbolic_features.extract(symbolic_features.from_note_sequence(
+      note_seq.NoteSequence.FromString(sequence)))
+
+
+def features(sequences: Iterable) -> np.ndarray:
+  """What students read of NoteSequences, float32 [n, features]; remembered."""
+  return np.stack([
+      _features(s.SerializeToString(deterministic=True)) for s in sequences])
+
+
+class Reader:
+  """Reads notes.
+
+  Attributes:
+    student: a `symbolic.SymbolicVA`.
+  """
+
+  def __init__(self, student):
+    self.student = student
+
+  def __call__(self, sequences) -> np.ndarray:
+    """Where NoteSequences lie: float64 [n, 2] in [-1, 1], calibrated."""
+    return self.student.calibrate(
+        self.student.regress(features(sequences))).clip(-1, 1)
+
+
+class Listener:
+  """Hears notes played by a synthesiser; takes about a second for a piece.
+
+  Attributes:
+    student: a `symbolic.SymbolicVA`, who reads what is heard, for the fusion.
+  """
+
+  def __init__(self, student, kind: str = 'window'):
+    """Loads what listens.
+
+    Args:
+      student: a `symbolic.SymbolicVA`.
+      kind: one of `fusion.KINDS`.
+
+    Raises:
+      OSError: if weights or FluidSynth are missing.
+    """
+    from va_magenta.music_to_va import audio, fusion, synthesis
+
+    synthesis.import_fluidsynth()
+    self.student = student
+    self._teacher = audio.load()
+    self._fusion = fusion.load()[kind]
+
+  def listen(self, sequence) -> list[float]:
+    """What is expected of a NoteSequence's sound: valence and arousal."""
+    from va_magenta.music_to_va import audio
+
+    windows, source = audio.hear(sequence)
+    means = windows.mean(axis=0, dtype=np.float64)[None]
+    return self._teacher.regress(means, source)[0].tolist()
+
+  def by_ear(self, heard: np.ndarray) -> np.ndarray:
+    """Calibrated points [n, 2] of what `listen` gave for n pieces."""
+    return self._teacher.calibrate(heard).clip(-1, 1)
+
+  def fuse(self, sequences, heard: np.ndarray) -> np.ndarray:
+    """Labels [n, 2] of what is read and heard of n pieces."""
+    read = self.student.regress(features(sequences))
+    return self._fusion.apply(
+        np.concatenate([read, heard], axis=1).clip(-1, 1))[0]
+
+
+# EMOPIA.
+
+
+_QUADRANTS_BY_SONG_FOLDS = 5
+_NUM_TREES = 200
+
+
+class QuadrantJudge:
+  """Tells quadrants 1..4 as EMOPIA's listeners did.
+
+  Trained on whole clips and on the melodies and excerpts that are made of them
+  for the student too, because the generator writes melodies.
+
+  Attributes:
+    held_out: its accuracy, by song, on 'clip', 'melody' and 'melody excerpt' of
+      songs that it was not trained on.
+  """
+
+  def __init__(self, features, quadrants, songs, kinds, seed: int = 0):
+    """Fits the classifier, and measures it.
+
+    Args:
+      features: float32 [n, features].
+      quadrants: int [n] in 1..4.
+      songs: str [n], rows of one song are held out together.
+      kinds: str [n]: 'clip', or as `symbolic_training.made_of` says.
+      seed: of folds and trees.
+    """
+    from sklearn import model_selection
+
+    self._seed = seed
+    right = np.zeros(len(kinds), bool)
+    folds = model_selection.GroupKFold(
+        _QUADRANTS_BY_SONG_FOLDS, shuffle=True, random_state=seed)
+    for train, test in folds.split(features, groups=songs):
+      model = self._fit(features[train], quadrants[train], kinds[train])
+      guess = model.predict(features[test]).argmax(axis=1) + 1
+      right[test] = guess == quadrants[test]
+    self.held_out = {
+        kind: float(right[kinds == kind].mean())
+        for kind in ('clip', 'melody', 'melody excerpt')
+        if (kinds == kind).any()}
+    self._model = self._fit(features, quadrants, kinds)
+
+  def _fit(self, features, quadrants, kinds):
+    import lightgbm
+
+    from va_magenta.music_to_va import symbolic_training
+    return lightgbm.train(
+        {'objective': 'multiclass', 'num_class': 4, 'num_leaves': 15,
+         'learning_rate': .05, 'feature_fraction': .2, 'bagging_freq': 1,
+         'bagging_fraction': .7, 'lambda_l2': 5, 'min_data_in_leaf': 10,
+         'num_threads': 1, 'verbose': -1, 'force_col_wise': True,
+         'deterministic': True, 'seed': self._seed},
+        lightgbm.Dataset(
+            features, quadrants - 1, weight=np.where(
+                kinds == 'clip', 1, symbolic_training.MADE_WEIGHT)),
+        _NUM_TREES)
+
+  def __call__(self, sequences) -> np.ndarray:
+    """Quadrants of NoteSequences, int [n] in 1..4."""
+    return self._model.predict(features(sequences)).argmax(axis=1) + 1
+
+
+def load_quadrant_judge(
+    emopia_dir: pathlib.Path, cache: pathlib.Path, seed: int,
+    report: Callable[[str], None]) -> QuadrantJudge:
+  """Reads EMOPIA (a few minutes the first time) and fits to it.
+
+  Args:
+    emopia_dir: label.csv and midi/.
+    cache: .npz file that keeps what was read; of another EMOPIA or other
+      features, or damaged, it is made anew.
+    seed: of excerpts, folds and trees.
+    report: told what is done.
+
+  Raises:
+    OSError, ValueError: if it is not EMOPIA, or damaged.
+  """
+  from va_magenta.music_to_va import (
+    ratings,
+    symbolic_features,
+    symbolic_training,
+  )
+
+  rows = [
+      row for row in ratings.read_table(
+          emopia_dir / 'label.csv', ('ID', '4Q'))
+      if (emopia_dir / 'midi' / f'{row["ID"]}.mid').is_file()]
+  if not rows:
+    raise ValueError(f'{emopia_dir}: no clip of label.csv is in midi/')
+  key = hashlib.md5(repr((
+      rows, seed, symbolic_features.FEATURE_NAMES)).encode()).hexdigest()
+  with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
+    with np.load(cache, allow_pickle=False) as arrays:
+      arrays = dict(arrays)
+    if str(arrays.pop('key', None)) == key:
+      return QuadrantJudge(**arrays, seed=seed)
+  import tqdm
+
+  rng = np.random.default_rng(seed)
+  found, quadrants, songs, kinds = [], [], [], []
+  for row in tqdm.tqdm(rows, 'reading EMOPIA', unit='clip'):
+    notes = symbolic_features.from_midi(
+        emopia_dir / 'midi' / f'{row["ID"]}.mid')
+    for kind, piece in [('clip', notes), *symbolic_training.made_of(
+        notes, rng)]:
+      found.append(symbolic_features.extract(piece))
+      quadrants.append(int(row['4Q']))
+      # Q1_0vLPYiPN7qY_0: quadrant, song, clip.
+      songs.append(row['ID'][3:].rpartition('_')[0])
+      kinds.append(kind)
+  report(f'{len(rows)} EMOPIA clips, {len(found) - len(rows)} pieces of them')
+  arrays = {
+      'features': np.stack(found), 'quadrants': np.array(quadrants),
+      'songs': np.array(songs), 'kinds': np.array(kinds)}
+  with files.writing(cache) as temporary:
+    np.savez_compressed(temporary, key=key, **arrays)
+  return QuadrantJudge(**arrays, seed=seed)

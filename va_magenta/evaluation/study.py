@@ -1,0 +1,519 @@
+"""Composes, judges and compares: the job of `va_magenta_evaluate`."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tqdm
+
+from va_magenta import checkpoints, files
+from va_magenta.evaluation import (
+  control,
+  judges,
+  pictures,
+  plots,
+  quality,
+  report,
+  systems,
+)
+from va_magenta.evaluation.cache import Cache
+from va_magenta.evaluation.metrics import AXES
+
+# Baselines that take no music of their own.
+SHUFFLED, MIDDLE = 'shuffled targets', 'middle of the plane'
+_NUM_REAL = 2000
+_NUM_RECONSTRUCTED = 1000
+_TEXT = 'report.md'
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+  """What is measured, beside which systems.
+
+  Attributes:
+    grid: targets a side.
+    num_seeds: how often all targets are asked for.
+    seed: the first of them, and of all draws.
+    num_heard: pieces of each system that are also heard; 0 for none.
+    emopia_dir: EMOPIA's label.csv and midi/, for quadrants; None for none.
+    examples_path: MIDI files by people, as `examples.convert` takes them, whose
+      test split melodies and reconstruction are measured on; None for none.
+    cache_dir: where they are kept once converted; in the output if None.
+    oasis_dir: OASIS.csv and images/, for pictures; None for none.
+    num_pictures: so many of them, drawn at random.
+    num_picture_seeds: pieces of music for each picture.
+    audio: whether to write WAV files of the first system's grid.
+
+  Raises:
+    ValueError: if a number is out of range.
+  """
+
+  grid: int = 9
+  num_seeds: int = 20
+  seed: int = 0
+  num_heard: int = 12
+  emopia_dir: str | None = None
+  examples_path: str | None = None
+  cache_dir: str | None = None
+  oasis_dir: str | None = None
+  num_pictures: int = 100
+  num_picture_seeds: int = 4
+  audio: bool = False
+
+  def __post_init__(self):
+    for name, low, high in (
+        ('grid', 2, 101), ('num_seeds', 1, 10_000), ('seed', 0, 2**31),
+        ('num_heard', 0, 10**6), ('num_pictures', 3, 10**6),
+        ('num_picture_seeds', 1, 10_000)):
+      if not low <= getattr(self, name) <= high:
+        raise ValueError(
+            f'{name} must lie in {low:,}..{high:,}, got {getattr(self, name)}')
+
+
+def run(
+    compared: Sequence[systems.System],
+    output_dir: str | pathlib.Path,
+    options: Options,
+    tell: Callable[[str], None] = print,
+) -> dict:
+  """Evaluates systems and writes what it found.
+
+  Args:
+    compared: the first is the one that the others are baselines of; their names
+      differ.
+    output_dir: is given report.json, report.md, plots, index.html with midi/
+      (and wav/), and `cache/`, from which a run that was stopped goes on.
+    options: what is measured.
+    tell: is given lines of text to print.
+
+  Returns:
+    What report.json holds.
+
+  Raises:
+    OSError, ValueError: if a checkpoint, a folder of data or the output is not
+      what it should be.
+  """
+  names = [system.name for system in compared]
+  if len(set(names)) < len(names) or {SHUFFLED, MIDDLE} & set(names):
+    raise ValueError(f'systems need names of their own, got {names}')
+  # Before the work, which may take hours: is everything there?
+  for system in compared:
+    if not isinstance(system, systems.Template):
+      systems.check(system.settings)
+  _check_data(options)
+  judges.student(judges.SELECTOR)
+  judge = judges.Reader(judges.student(judges.JUDGE))
+  output_dir = pathlib.Path(output_dir).expanduser()
+  work_dir = output_dir / 'cache'
+  work_dir.mkdir(parents=True, exist_ok=True)
+
+  targets = control.grid(options.grid)
+  with contextlib.closing(Cache(work_dir / 'pieces.jsonl')) as cache:
+    composer = systems.Composer(cache)
+    music = {
+        system.name: _compose(
+            system, targets, options.num_seeds, options.seed, composer)
+        for system in compared}
+    obtained = {
+        name: np.stack([judge(row) for row in rows])
+        for name, rows in music.items()}
+    found = {
+        'judge': 'the student of one half of EIMG',
+        'systems': {
+            system.name: dataclasses.asdict(system) for system in compared},
+        'options': dataclasses.asdict(options),
+        'versions': _versions(),
+        'control': _control(targets, obtained, options.seed)}
+    if options.num_heard:
+      found['heard'] = _heard(
+          music, targets, judge.student, cache, options)
+    if options.emopia_dir:
+      found['emopia'] = _emopia(music, targets, work_dir, options, tell)
+    real = None
+    if options.examples_path:
+      real = _real(work_dir, options)
+      found['reconstruction'] = _reconstruction(compared, real, options.seed)
+    found['quality'] = _quality(music, real)
+    if options.oasis_dir:
+      found['pictures'] = _pictures(
+          compared, judge, composer, work_dir, output_dir, options)
+  text = describe(found)
+  _write(output_dir, found, text, targets, obtained, music, options)
+  tell(text)
+  return found
+
+
+def _check_data(options):
+  for name, content in (
+      ('emopia_dir', 'label.csv'), ('oasis_dir', 'OASIS.csv')):
+    folder = getattr(options, name)
+    if folder and not (pathlib.Path(folder) / content).is_file():
+      raise FileNotFoundError(f'{folder}, the {name}, has no {content}')
+  if options.examples_path:
+    from va_magenta.va_to_music import examples
+    examples.find_pieces(options.examples_path)
+
+
+def _compose(system, targets, num_seeds, seed, composer):
+  """NoteSequences of all seeds and targets, a list a seed."""
+  rows = []
+  with tqdm.tqdm(
+      total=num_seeds * len(targets), desc=system.name, unit='piece',
+      mininterval=1) as progress:
+    for s in range(seed, seed + num_seeds):
+      row = []
+      for piece in system.compose(targets, s, composer):
+        row.append(piece)
+        progress.update()
+      rows.append(row)
+  return rows
+
+
+def _control(targets, obtained: Mapping, seed: int) -> dict:
+  """Figures by system and by name, with the baselines that take no music."""
+  first = next(iter(obtained.values()))
+  everything = {
+      **obtained, SHUFFLED: control.shuffled(first, seed),
+      MIDDLE: np.zeros_like(first)}
+  found = {}
+  for name, points in everything.items():
+    figures = control.figures(targets, points)
+    found[name] = {
+        figure: {**report.spread(values), 'by_seed': values.tolist()}
+        for figure, values in figures.items()}
+  return found
+
+
+def _heard(music, targets, student, cache, options) -> dict:
+  """What the audio teacher hears of some pieces of each system.
+
+  Spread is over bootstrap draws of pieces.
+  """
+  listener = judges.Listener(student)
+  pairs = list(itertools.product(range(options.num_seeds), range(len(targets))))
+  rng = np.random.default_rng(options.seed)
+  chosen = [pairs[i] for i in rng.permutation(len(pairs))[:options.num_heard]]
+  asked = targets[[t for _, t in chosen]]
+  found = {}
+  with tqdm.tqdm(
+      total=len(chosen) * len(music), desc='listening', unit='piece',
+      mininterval=1) as progress:
+    for name, rows in music.items():
+      pieces = [rows[s][t] for s, t in chosen]
+      heard = []
+      for piece in pieces:
+        heard.append(cache.get(
+            ['heard', _md5(piece)], functools.partial(listener.listen, piece)))
+        progress.update()
+      heard = np.array(heard)
+      points = {
+          'by ear': listener.by_ear(heard),
+          'fused': listener.fuse(pieces, heard)}
+      found[name] = {
+          f'{how}/{axis}/pearson_r': _with_bootstrap(
+              asked[:, i], points[how][:, i], options.seed)
+          for how in points for i, axis in enumerate(AXES)}
+  return found
+
+
+def _md5(sequence) -> str:
+  return hashlib.md5(
+      sequence.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _with_bootstrap(asked, got, seed: int) -> dict[str, float]:
+  def r(x, y):
+    constant = np.ptp(x) == 0 or np.ptp(y) == 0
+    return float('nan') if constant else float(np.corrcoef(x, y)[0, 1])
+
+  return {'mean': r(asked, got), 'sd': control.bootstrap(
+      r, asked, got, seed=seed)}
+
+
+def _emopia(music, targets, work_dir, options, tell) -> dict:
+  """Shares of pieces that EMOPIA's classifier puts in the target's quadrant."""
+  judge = judges.load_quadrant_judge(
+      pathlib.Path(options.emopia_dir), work_dir / 'emopia.npz', options.seed,
+      tell)
+  inside = np.all(targets != 0, axis=1)
+  right_half, upper_half = (targets[inside] > 0).T
+  wanted = np.where(
+      upper_half, np.where(right_half, 1, 2), np.where(right_half, 4, 3))
+  found = {}
+  for name, rows in music.items():
+    guess = np.stack([
+        judge(list(itertools.compress(row, inside))) for row in rows])
+    found[name] = {
+        'quadrant': report.spread((guess == wanted).mean(axis=1)),
+        'valence': report.spread((
+            np.isin(guess, (1, 4)) == right_half).mean(axis=1)),
+        'arousal': report.spread(((guess <= 2) == upper_half).mean(axis=1))}
+  return {'held_out_accuracy': judge.held_out, 'systems': found}
+
+
+def _real(work_dir, options) -> np.ndarray:
+  """Two-bar melodies by people, held out of training: tokens [n, 32]."""
+  from va_magenta.va_to_music import examples
+
+  corpus = examples.convert(
+      _MELODY_CONFIG, options.cache_dir or str(work_dir / 'examples'),
+      examples_path=options.examples_path)
+  tokens = corpus.split('test')[..., 0]
+  if not len(tokens):
+    raise ValueError(
+        f'{options.examples_path} has no melody in its test split, which is a '
+        'tenth of the pieces: give more pieces')
+  return np.random.default_rng(options.seed).permutation(tokens)
+
+
+_MELODY_CONFIG = 'cat-mel_2bar_small'
+
+
+def _quality(music, real) -> dict:
+  """Measures of the melodies of each system, and of real ones."""
+  of_real = real is not None and [
+      quality.of_tokens(tokens) for tokens in real[:_NUM_REAL]]
+  found = {
+      name: quality.compare(
+          [quality.melody_of(piece) for row in rows for piece in row],
+          of_real or None)
+      for name, rows in music.items()}
+  if of_real:
+    found['melodies by people'] = quality.compare(of_real)
+  return found
+
+
+def _reconstruction(compared, real, seed: int) -> dict:
+  """How well each checkpoint gives back held-out melodies."""
+  from va_magenta import generation
+
+  found, seen = {}, set()
+  for system in compared:
+    if isinstance(system, systems.Template):
+      continue
+    checkpoint = {**systems.DEFAULTS, **system.settings}['checkpoint']
+    path = checkpoints.resolve(checkpoint)
+    if path in seen:
+      continue
+    seen.add(path)
+    from va_magenta.va_to_music import training
+    model = _with_critic(generation.load_melody_model(checkpoint))
+    tokens = np.random.default_rng(seed).permutation(real)[
+        :_NUM_RECONSTRUCTED, :, None]
+    if tokens.shape[1] != model.config.max_seq_len:
+      continue  # Of another length than the melodies.
+    values = training.evaluate(model, tokens)
+    found[str(checkpoint)] = {
+        name.partition('/')[2]: {
+            'mean': float(v.mean()), 'sd': float(v.std() / len(v)**.5)}
+        for name, v in values.items()}
+  return found
+
+
+def _with_critic(model):
+  """A conditioned model is told of each melody what the critic says of it."""
+  if not model.config.control_depth:
+    return model
+  from va_magenta.music_to_va import critic
+  from va_magenta.va_to_music import music_vae
+
+  told = music_vae.MusicVae(model.config, critic=critic.load())
+  told.set_weights(model.get_weights())
+  return told
+
+
+def _pictures(compared, judge, composer, work_dir, output_dir, options) -> dict:
+  """From pictures to music, by each system."""
+  shown = pictures.held_out(
+      options.oasis_dir, work_dir, options.seed).some(
+          options.num_pictures, options.seed)
+  found = {'num_pictures': len(shown.rated), 'systems': {}}
+  for i, system in enumerate(compared):
+    rows = _compose(
+        system, shown.estimated, options.num_picture_seeds, options.seed,
+        composer)
+    judged = np.stack([judge(row) for row in rows])
+    figures = pictures.figures(
+        shown.rated, shown.estimated, judged, options.seed)
+    found['systems'][system.name] = {
+        name: {'mean': value, 'sd': sd}
+        for name, (value, sd) in figures.items()}
+    if not i:
+      titles = [
+          f'{axis}: r {figures[f"{axis}/pearson_r"][0]:.2f}' for axis in AXES]
+      plots.plot_pictures(
+          output_dir / 'pictures.png', rated=shown.rated,
+          judged=judged.mean(axis=0), titles=[
+              *titles, f'mean distance {figures["distance"][0]:.2f} (music of '
+              f'other pictures {figures["shuffled/distance"][0]:.2f})'])
+  return found
+
+
+def _versions() -> dict[str, str]:
+  from importlib import metadata
+
+  import va_magenta
+  return {'va_magenta': va_magenta.__version__} | {
+      name: metadata.version(name)
+      for name in ('tensorflow', 'keras', 'numpy', 'lightgbm')}
+
+
+# What is written.
+
+
+def describe(found: Mapping) -> str:
+  """The report as text: tables in Markdown."""
+  options = found['options']
+  side, num_seeds = options['grid'], options['num_seeds']
+  first = next(iter(found['systems']))
+  parts = [
+      f'# Evaluation\n\n{side} x {side} targets, {num_seeds} seeds; mean ± '
+      f'standard deviation over seeds. Judge: {found["judge"]}, which took no '
+      'part in making the music; its card says how well it agrees with people.',
+      '## Asked against obtained\n\n' + report.systems_table(
+          found['control'], report.HEADLINES),
+      '## Control\n\n' + report.systems_table(
+          found['control'], report.CONTROL)]
+  music = {
+      name: figures for name, figures in found['control'].items()
+      if name != SHUFFLED}
+  better = report.winners(music, first)
+  parts.append('\n'.join(f'- {line}' for line in better) if better else
+               f'No other system is better than {first} in correlation, '
+               'quadrants or distance.')
+  if 'heard' in found:
+    columns = [
+        (' '.join(name.split('/')[:2]) + ' r', name, True)
+        for name in next(iter(found['heard'].values()))]
+    parts.append(
+        f'## By ear\n\n{options["num_heard"]} pieces of each system, '
+        'synthesised; ± over bootstrap draws of pieces.\n\n'
+        + report.systems_table(found['heard'], columns))
+  if 'emopia' in found:
+    of = ', '.join(
+        f'{kind} {value:.2f}'
+        for kind, value in found['emopia']['held_out_accuracy'].items())
+    parts.append(
+        f"## EMOPIA's quadrants\n\nShare of pieces that a classifier trained "
+        "on EMOPIA puts into the target's quadrant or half. Its own accuracy "
+        f'on songs of EMOPIA that were held out: {of}.\n\n'
+        + report.systems_table(found['emopia']['systems'], [
+            (name, name, True) for name in ('quadrant', 'valence', 'arousal')]))
+  else:
+    parts.append(
+        "EMOPIA's quadrants were left out: no --emopia_dir was given.")
+  parts.append('## Melodies\n\n' + _quality_table(found['quality']))
+  if 'reconstruction' in found:
+    header = list(next(iter(found['reconstruction'].values()), {}))
+    parts.append(
+        '## Reconstruction of held-out melodies\n\nMean ± standard error.\n\n'
+        + report.systems_table(
+            found['reconstruction'],
+            [(n.replace('_', ' '), n, True) for n in header], decimals=3))
+  if 'pictures' in found:
+    parts.append(_pictures_text(found['pictures'], options))
+  return '\n\n'.join(parts) + '\n'
+
+
+def _quality_table(found: Mapping) -> str:
+  measures = [name for name in next(iter(found.values())) if '/' not in name]
+  rows = []
+  for system, values in found.items():
+    row = [system]
+    for name in measures:
+      text = report.cell(values[name])
+      if f'{name}/overlap' in values:
+        text += f' ({report.cell(values[f"{name}/overlap"])})'
+      row.append(text)
+    rows.append(row)
+  note = (
+      '' if not any('/' in n for n in next(iter(found.values()))) else
+      'In brackets: overlap with the distribution of melodies by people.\n\n')
+  return note + report.table(
+      ['', *(name.replace('_', ' ') for name in measures)], rows)
+
+
+def _pictures_text(found: Mapping, options: Mapping) -> str:
+  of_any = next(iter(found['systems'].values()))
+  columns = [
+      (f'{axis} {name}'.strip(), f'{prefix}{figure}', True)
+      for prefix in ('', 'shuffled/', 'music/')
+      for axis, name, figure in (
+          (prefix.strip('/'), 'distance', 'distance'),
+          *((f'{prefix.strip("/")} {axis}'.strip(), 'r', f'{axis}/pearson_r')
+            for axis in AXES))]
+  picture = ', '.join(
+      f'{name} {report.cell(of_any[f"picture/{figure}"])}' for name, figure in (
+          ('distance', 'distance'), ('valence r', 'valence/pearson_r'),
+          ('arousal r', 'arousal/pearson_r')))
+  return (
+      f'## From picture to music\n\n{found["num_pictures"]} pictures of OASIS, '
+      f'{options["num_picture_seeds"]} pieces each, every picture estimated by '
+      "a head that did not see it. Between people's rating of the picture and "
+      'the judged VA of its music; *shuffled*: the music of other pictures; '
+      "*music*: between the picture's estimate, which was asked for, and the "
+      'music. ± over bootstrap draws of pictures. For comparison, between '
+      f'rating and estimate: {picture}; between rating and the mean of all '
+      f'ratings: distance {report.cell(of_any["mean rating/distance"])}.\n\n'
+      + report.systems_table(found['systems'], columns))
+
+
+def _write(output_dir, found, text, targets, obtained, music, options):
+  plots.plot_asked_against_obtained(
+      output_dir / 'asked_against_obtained.png', targets=targets,
+      obtained=obtained)
+  plots.plot_arrows(
+      output_dir / 'plane.png', targets=targets, obtained=obtained)
+  grids = {
+      name: _grid_files(
+          output_dir, name, rows[0], targets, obtained[name][0],
+          options.audio and not i)
+      for i, (name, rows) in enumerate(music.items())}
+  images = ['asked_against_obtained.png', 'plane.png']
+  if 'pictures' in found:
+    images.append('pictures.png')
+  with files.writing(output_dir / 'index.html') as temporary:
+    temporary.write_text(report.page('Evaluation', text, images, grids))
+  with files.writing(output_dir / _TEXT) as temporary:
+    temporary.write_text(text)
+  report.write_json(output_dir / 'report.json', found)
+
+
+def _grid_files(output_dir, name, pieces, targets, judged, audio) -> list[dict]:
+  """Writes the MIDI (and WAV) files of a grid, and says where they are."""
+  folder = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)
+  grid = []
+  for piece, target, point in tqdm.tqdm(
+      list(zip(pieces, targets.tolist(), judged.tolist(), strict=True)),
+      f'writing {name}', unit='piece', leave=False):
+    stem = f'valence{target[0]:+.2f}_arousal{target[1]:+.2f}'
+    cell = {'target': target, 'judged': point,
+            'roll': report.piano_roll(piece),
+            'midi': f'midi/{folder}/{stem}.mid'}
+    path = output_dir / cell['midi']
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.writing(path) as temporary:
+      temporary.write_bytes(_midi_bytes(piece))
+    if audio:
+      from va_magenta.music_to_va import synthesis
+      cell['wav'] = f'wav/{folder}/{stem}.wav'
+      path = output_dir / cell['wav']
+      path.parent.mkdir(parents=True, exist_ok=True)
+      with files.writing(path) as temporary:
+        synthesis.write_wav(temporary, *synthesis.synthesize(piece))
+    grid.append(cell)
+  return grid
+
+
+def _midi_bytes(sequence) -> bytes:
+  import note_seq
+
+  midi = io.BytesIO()
+  note_seq.note_sequence_to_pretty_midi(sequence).write(midi)
+  return midi.getvalue()

@@ -1,0 +1,149 @@
+r"""Measures how well music follows the VA that it was asked for.
+
+The generator is asked for a grid of points of the plane, again and again, and
+judges that had no part in making the music say where it lies:
+
+  va_magenta_evaluate --output_dir=evaluation
+
+Beside the generator stand what its parts do alone (unselected: one candidate;
+plain: nothing but notes differs) and baselines: pieces drawn without knowing
+the target, the nearest of 16 and of 64 of these, and a template made by hand.
+Further systems are the generator with other settings:
+
+  va_magenta_evaluate --output_dir=evaluation \
+    --system='no va_loss:checkpoint=runs/no_va_loss' \
+    --system='guided:guidance=3,candidates=1'
+
+With data at hand there is more to say: quadrants as EMOPIA's listeners heard
+them, melodies and reconstruction against melodies that people wrote, and from
+OASIS's rated pictures to music:
+
+  va_magenta_evaluate --output_dir=evaluation --emopia_dir=DATA/emopia \
+    --examples_path=DATA/lmd --oasis_dir=DATA/oasis --audio
+
+It prints its tables and writes them to --output_dir, with report.json, plots
+and index.html, a page of the grid's music to listen to. Started again, a run
+that was killed goes on where it stood.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from va_magenta import command
+
+# What is compared if --systems says nothing; 'asked' is the generator.
+_BUILT_IN = (
+    'asked', 'unselected', 'plain', 'unconditioned', 'best of 16', 'best of 64',
+    'template')
+
+_OUTPUT_DIR = flags.DEFINE_string(
+    'output_dir', 'va_magenta_evaluation', 'Folder to write to.')
+_SYSTEMS = flags.DEFINE_list(
+    'systems', list(_BUILT_IN),
+    'Which of these to compare; the first is what the others are measured by.')
+_SYSTEM = flags.DEFINE_multi_string(
+    'system', [],
+    'A further one, NAME:SETTING=VALUE,SETTING=VALUE with settings of '
+    'va_magenta_generate, such as checkpoint, candidates, guidance, '
+    'performance. May be given several times.')
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', None, 'MusicVAE of the generator; see va_magenta_generate.')
+_CANDIDATES = flags.DEFINE_integer(
+    'candidates', None, 'Pieces that the generator makes for each that is kept '
+    "(its own default if not given); the student of the generator's half of "
+    'EIMG selects.')
+_GUIDANCE = flags.DEFINE_float(
+    'guidance', None, 'How clearly the generator says the target; see '
+    'va_magenta_generate.')
+_PRIOR_CHECKPOINT = flags.DEFINE_string(
+    'prior_checkpoint', 'cat-mel_2bar_small',
+    'MusicVAE of what is drawn without knowing the target.')
+_GRID = flags.DEFINE_integer('grid', 9, 'Targets a side.')
+_NUM_SEEDS = flags.DEFINE_integer(
+    'num_seeds', 20, 'How often all targets are asked for.')
+_SEED = flags.DEFINE_integer(
+    'seed', 0, 'The first of the seeds, and of all that is drawn.')
+_NUM_HEARD = flags.DEFINE_integer(
+    'num_heard', 12, 'Pieces of each system that the audio teacher hears, '
+    'about a second each; 0 for none.')
+_EMOPIA_DIR = flags.DEFINE_string(
+    'emopia_dir', None, 'Folder of EMOPIA: label.csv and midi/.')
+_EXAMPLES_PATH = flags.DEFINE_string(
+    'examples_path', None,
+    'MIDI files by people, as in va_magenta_train: the pieces that it holds '
+    'out are compared with.')
+_CACHE_DIR = flags.DEFINE_string(
+    'cache_dir', None, 'Folder of the converted examples, as in '
+    'va_magenta_train; in output_dir if not given.')
+_OASIS_DIR = flags.DEFINE_string(
+    'oasis_dir', None, 'Folder of OASIS: OASIS.csv and images/.')
+_NUM_PICTURES = flags.DEFINE_integer(
+    'num_pictures', 100, 'Of these so many, drawn at random.')
+_NUM_PICTURE_SEEDS = flags.DEFINE_integer(
+    'num_picture_seeds', 4, 'Pieces for each picture.')
+_AUDIO = flags.DEFINE_boolean(
+    'audio', False, "Also write the first system's grid as .wav.")
+
+
+def main(argv: Sequence[str]):
+  """Evaluates as the flags say."""
+  if argv[1:]:
+    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
+  from va_magenta.evaluation import study
+
+  study.run(
+      _systems(), _OUTPUT_DIR.value,
+      study.Options(
+          grid=_GRID.value,
+          num_seeds=_NUM_SEEDS.value,
+          seed=_SEED.value,
+          num_heard=_NUM_HEARD.value,
+          emopia_dir=_EMOPIA_DIR.value,
+          examples_path=_EXAMPLES_PATH.value,
+          cache_dir=_CACHE_DIR.value,
+          oasis_dir=_OASIS_DIR.value,
+          num_pictures=_NUM_PICTURES.value,
+          num_picture_seeds=_NUM_PICTURE_SEEDS.value,
+          audio=_AUDIO.value))
+  print(f'wrote {_OUTPUT_DIR.value}/index.html, report.json and report.md')
+
+
+def _systems() -> list:
+  from va_magenta.evaluation import systems
+
+  own = {
+      name: value for name, value in (
+          ('checkpoint', _CHECKPOINT.value),
+          ('candidates', _CANDIDATES.value), ('guidance', _GUIDANCE.value))
+      if value is not None}
+  prior = {'checkpoint': _PRIOR_CHECKPOINT.value}
+  known = {
+      'asked': systems.Asked('asked', own),
+      'unselected': systems.Asked('unselected', {**own, 'candidates': 1}),
+      'plain': systems.Asked('plain', {**own, 'performance': 'plain'}),
+      'unconditioned': systems.Prior('unconditioned', prior),
+      'best of 16': systems.Prior('best of 16', prior, 16),
+      'best of 64': systems.Prior('best of 64', prior, 64),
+      'template': systems.Template(),
+  }
+  found = []
+  for name in _SYSTEMS.value:
+    if name not in known:
+      raise ValueError(
+          f'--systems knows {", ".join(known)}, not {name!r}: others are given '
+          'by --system')
+    found.append(known[name])
+  found += [systems.parse(text, own) for text in _SYSTEM.value]
+  if not found:
+    raise ValueError('--systems or --system must name one system at least')
+  return found
+
+
+def console_entry_point():
+  """The command `va_magenta_evaluate`."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()
