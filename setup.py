@@ -74,6 +74,7 @@ setuptools.setup(
     'tf-slim',
   ],
   extras_require={
+    'beam': ['apache-beam==2.77.0'],  # Prepares large datasets in a cluster.
     'test': [
       'dill==0.4.1',  # TFDS's own test case of a builder asks for it.
       'keras-hub==0.32.0; python_version >= "3.11"',

@@ -2,11 +2,12 @@ r"""Measures how fast music is labelled by its sound, against the report's way.
 
   python benchmarks/audio_to_va.py --midi_dir=FOLDER --num_files=20
 
-Ours: `audio.label`, MIDI to VA in memory. The report's way: FluidSynth to a WAV
-file; openSMILE's ComParE_2016 as its program SMILExtract runs it, from the WAV
-to CSV files of descriptors and deltas; pandas, which reads them and takes
-windows. Both in this run, on the same files, in as many processes, which spares
-the report's way the start of two programs a file, and its notebook's model.
+Ours: `labelling.label` with the audio teacher, MIDI to VA in memory; it reads
+the notes, too. The report's way: FluidSynth to a WAV file; openSMILE's
+ComParE_2016 as its program SMILExtract runs it, from the WAV to CSV files of
+descriptors and deltas; pandas, which reads them and takes windows. Both in this
+run, on the same files, in as many processes, which spares the report's way the
+start of two programs a file, and its notebook's model.
 
 Prints seconds of music labelled a second, their ratio (in processor time, too,
 which other work on the machine disturbs less), openSMILE's share of our time,
@@ -20,6 +21,7 @@ import multiprocessing
 import os
 import pathlib
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -72,11 +74,17 @@ def _report_way(folder: str, max_seconds: float, path: str) -> np.ndarray:
   return pd.concat(tables, axis=1).to_numpy()
 
 
-def _label_all(paths: Sequence[str], num_workers: int, max_seconds: float):
-  from va_magenta.music_to_va import audio
+def _label_all(folder: str, num_workers: int, max_seconds: float):
+  """The table, and the report of what is not in it."""
+  from va_magenta.music_to_va import fusion, labelling
 
-  return list(audio.label(
-      paths, num_workers=num_workers, max_seconds=max_seconds))
+  with tempfile.TemporaryDirectory() as output:
+    path = os.path.join(output, 'labels.parquet')
+    report = labelling.label(
+        folder, path, fusion.load(), make_hear=labelling.teacher,
+        settings=labelling.Settings(max_audio_seconds=max_seconds),
+        num_workers=num_workers)
+    return labelling.read(path), report
 
 
 def _report_all(paths: Sequence[str], num_workers: int, max_seconds: float):
@@ -127,37 +135,35 @@ def _shares(paths: Sequence[str], max_seconds: float) -> dict[str, float]:
   return spent
 
 
-def _robust_files(folder: pathlib.Path, num_files: int) -> list[str]:
-  """Short pieces; every twentieth file is broken, in five ways by turns."""
+def _robust_files(folder: pathlib.Path, num_files: int) -> int:
+  """Writes short pieces; every twentieth is broken, in five ways by turns."""
   import note_seq
 
   random = np.random.default_rng(0)
-  paths = []
   for i in range(num_files):
     path = folder / f'{i:04d}.mid'
     piece = note_seq.NoteSequence()
-    for _ in range(3):
+    for pitch in (40 + i % 50, *random.integers(40, 90, 3)):
       start = float(random.uniform(0, .2))
       piece.notes.add(
-          pitch=int(random.integers(40, 90)), velocity=90, start_time=start,
+          pitch=int(pitch), velocity=60 + i // 50 % 60, start_time=start,
           end_time=start + .2)
     note_seq.note_sequence_to_midi_file(piece, str(path))
     whole = path.read_bytes()
     if i % 20 == 0:
       match i // 20 % 5:
         case 0:
-          path.write_bytes(b'')
+          path.write_bytes(random.bytes(i // 20))
         case 1:
           path.write_bytes(random.bytes(200))
         case 2:
           path.write_bytes(whole[:len(whole) // 2])
         case 3:  # Nothing sounds.
-          note_seq.note_sequence_to_midi_file(
-              note_seq.NoteSequence(), str(path))
+          path.write_bytes(whole[:14] + b'MTrk\0\0\0\4' + bytes(
+              [i // 20, 255, 47, 0]))
         case 4:
-          path.unlink()
-    paths.append(str(path))
-  return paths
+          path.write_text(f'no music {i}')
+  return -(-num_files // 20)
 
 
 def main(argv: Sequence[str]):
@@ -169,13 +175,20 @@ def main(argv: Sequence[str]):
   if len(paths) < 2:
     raise ValueError(f'{_MIDI_DIR.value}: holds fewer than 2 .mid files')
 
-  our_seconds, our_work, labels = _seconds(
-      _label_all, paths, num_workers, max_seconds)
+  with tempfile.TemporaryDirectory() as folder:
+    for path in paths:
+      shutil.copy(path, folder)
+    our_seconds, our_work, (table, report) = _seconds(
+        _label_all, folder, num_workers, max_seconds)
   peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-  good = [label for label in labels if label.error is None]
-  music = sum(len(label.windows) for label in good) / 2
+  bad = {pathlib.Path(path).name
+         for path in (*report.unlabelled, *report.unheard, *report.duplicates)}
+  good = [path for path in paths if pathlib.Path(path).name not in bad]
+  pieces = table[(table['window'] == -1) & table['audio_valence'].notna()]
+  music = (pieces['end_seconds'] - pieces['start_seconds']).clip(
+      upper=max_seconds).sum()
   report_seconds, report_work, left = _seconds(
-      _report_all, [label.path for label in good], num_workers, max_seconds)
+      _report_all, good, num_workers, max_seconds)
   print(f'{len(good)} files of {_MIDI_DIR.value}, {music:.0f} seconds of music '
         f'({len(paths) - len(good)} left out), {num_workers} processes, the '
         'start of the processes included')
@@ -186,7 +199,7 @@ def main(argv: Sequence[str]):
   print(f'ratio: {report_seconds / our_seconds:.2f} by the clock, '
         f'{report_work / our_work:.2f} in processor time')
 
-  spent = _shares([label.path for label in good], max_seconds)
+  spent = _shares(good, max_seconds)
   total = sum(spent.values())
   print('processor time of ours: ' + ', '.join(
       f'{step} {seconds / total:.1%}' for step, seconds in spent.items())
@@ -194,16 +207,17 @@ def main(argv: Sequence[str]):
 
   if _NUM_ROBUST.value:
     with tempfile.TemporaryDirectory() as folder:
-      files = _robust_files(pathlib.Path(folder), _NUM_ROBUST.value)
-      seconds, _, labels = _seconds(_label_all, files, num_workers, 2.0)
-    failed = [label for label in labels if label.error]
-    broken = -(-len(files) // 20)
-    print(f'{len(files)} short files, {broken} of them broken: {len(labels)} '
-          f'rows, {len(labels) - len(failed)} labelled, {len(failed)} with a '
-          f'reason, {len(files) - len(labels)} lost, in {seconds:.0f} seconds')
-    for reason in sorted({
-        label.error.replace(label.path, 'FILE')[:72] for label in failed}):
-      print(f'  {reason}')
+      broken = _robust_files(pathlib.Path(folder), _NUM_ROBUST.value)
+      seconds, _, (table, report) = _seconds(
+          _label_all, folder, num_workers, 2.0)
+    reasons = {**report.unlabelled, **report.unheard}
+    heard = report.num_heard
+    print(f'{_NUM_ROBUST.value} short files, {broken} of them broken: {heard} '
+          f'labelled, {len(reasons)} with a reason, '
+          f'{_NUM_ROBUST.value - heard - len(reasons)} lost, in {seconds:.0f} '
+          'seconds')
+    for line in report.lines()[1:]:
+      print(f'  {line}')
 
 
 def console_entry_point():

@@ -1,6 +1,5 @@
 """va_magenta_label: MIDI files become a table of labels."""
 
-import concurrent.futures
 import functools
 
 import numpy as np
@@ -12,13 +11,8 @@ from va_magenta.music_to_va import fusion, labelling
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, run_command):
+def run(tmp_path, monkeypatch, run_command, threads):
   """Runs the command in `tmp_path`, on threads: (exit code, stdout, stderr)."""
-  def pool(num_workers, context, initializer, initargs):
-    labelling._Worker.start(*initargs)
-    return concurrent.futures.ThreadPoolExecutor(num_workers)
-
-  monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', pool)
   monkeypatch.chdir(tmp_path)
   return functools.partial(run_command, 'va_magenta_label')
 
@@ -73,10 +67,10 @@ def test_broken_files_are_told_and_the_others_labelled(run, midi):
 
 def test_an_earlier_table_is_fused_anew(run, midi, monkeypatch):
   run('--midi_dir=midi', '--output=old.parquet')
-  shift = fusion.Line(np.array([.25, -.25]), np.zeros((2, 2)))
-  made = fusion.Fusion(
-      fusion.Lines(shift, shift, fusion.Line(shift.bias, np.zeros((4, 2)))),
-      np.array([.01, .04]), np.full((2, 2), .01))
+  bias = np.array([.25, -.25])
+  lines = [fusion.Line(bias, np.zeros((size, 2))) for size in (2, 4)]
+  spread = fusion.Spread(np.array([np.log([.01, .04]), [0, 0], [0, 0]]))
+  made = fusion.Fusion(*lines, spread, spread)
   fusion.save('fusion.json', dict.fromkeys(fusion.KINDS, made))
   monkeypatch.setattr(labelling, 'estimate', None)  # It is not called.
   code, out, _ = run(

@@ -53,7 +53,10 @@ def run(main: Callable[[Sequence[str]], int | None]):
     except KeyboardInterrupt:
       _fail('interrupted', exit_code=128 + signal.SIGINT)
 
-  app.run(checked_main, flags_parser=parse_flags)
+  try:
+    app.run(checked_main, flags_parser=parse_flags)
+  finally:
+    signal.alarm(0)  # Of _raise_exit: who is slow to end is not killed by it.
 
 
 def _raise_exit(signal_number, frame):

@@ -9,8 +9,9 @@ ten times slower):
 
   va_magenta_label --midi_dir=lmd_full --output=labels.parquet --audio
 
-Later, more pieces, or better weights of the one against the other, without
-estimating again what an earlier table holds:
+Later, more pieces, a better student of the notes, or better weights of the one
+against the other, without doing again what an earlier table holds (what was
+heard is never heard again; what was read is, by a student with other weights):
 
   va_magenta_label --midi_dir=lmd_full --output=labels.parquet \
     --labels=labels.parquet --fusion=fusion.json
@@ -45,11 +46,12 @@ flags.DEFINE_string('output', None, 'Parquet file to write.')
 flags.DEFINE_boolean(
     'audio', False, 'Listen too: synthesise pieces and ask the audio teacher.')
 flags.DEFINE_string(
-    'labels', None, 'An earlier table: what it holds is not estimated again. '
-    'With --audio, pieces that were not heard are.')
+    'labels', None, 'An earlier table: what was heard is not heard again, nor '
+    'what this student has read read again; with --audio, what was not heard '
+    'is heard.')
 flags.DEFINE_string(
     'fusion', None, 'JSON file that says how notes and sound become one label; '
-    'by default the one that ships, or the notes alone if none does.')
+    'by default the one that ships.')
 flags.DEFINE_integer(
     'num_workers', None, 'Processes; all cores if not given.', lower_bound=1)
 flags.DEFINE_float(
@@ -69,16 +71,10 @@ def main(argv) -> int:
   for name in ('midi_dir', 'output'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
-  from va_magenta.music_to_va import fusion, labelling, symbolic
+  from va_magenta.music_to_va import fusion, labelling
 
-  if FLAGS.fusion or fusion.shipped_path().exists():
-    fusions = fusion.load(FLAGS.fusion)
-  else:
-    alone = fusion.symbolic_alone(symbolic.load().residual_std)
-    fusions = dict.fromkeys(fusion.KINDS, alone)
-    print('labels are those of the notes alone: no --fusion is given')
   report = labelling.label(
-      FLAGS.midi_dir, FLAGS.output, fusions,
+      FLAGS.midi_dir, FLAGS.output, fusion.load(FLAGS.fusion),
       settings=labelling.Settings(
           max_seconds=FLAGS.max_seconds,
           max_audio_seconds=FLAGS.max_audio_seconds,

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
@@ -65,6 +66,18 @@ class Builder(picture_va.Builder):
   are used.
   '''
 
+  _with_beam = False
+
+  def __init__(self, *, labels: str | os.PathLike | None = None, **kwargs):
+    """As TFDS's builders.
+
+    Args:
+      labels: a table of `va_magenta_label`; by default as above.
+      **kwargs: of the base class.
+    """
+    self._labels = labels
+    super().__init__(**kwargs)
+
   def _info(self) -> tfds.core.DatasetInfo:
     labels = _scalars('valence', 'arousal', 'valence_std', 'arousal_std')
     if self.builder_config.as_melodies:
@@ -91,27 +104,43 @@ class Builder(picture_va.Builder):
           **labels,
       }
     return self.dataset_info_from_configs(
-        features=tfds.features.FeaturesDict(features), homepage=HOMEPAGE)
+        features=tfds.features.FeaturesDict(features), homepage=HOMEPAGE,
+        metadata=tfds.core.MetadataDict())
+
+  def download_and_prepare(self, *, download_config=None, **kwargs):
+    """As TFDS's builders: with Beam if any of its options is given."""
+    self._with_beam = download_config is not None and bool(
+        download_config.beam_runner or download_config.beam_options)
+    super().download_and_prepare(download_config=download_config, **kwargs)
 
   def _split_generators(self, dl_manager):
     # TFDS is imported by who never builds this; and what follows, pandas too.
     from va_magenta.datasets.lakh_va import pieces
     from va_magenta.music_to_va import labelling
 
-    table = labelling.read(_find_labels(dl_manager))
+    labels = pathlib.Path(self._labels or _find_labels(dl_manager))
+    table = labelling.read(labels)
+    # So that one sees which labels these are.
+    self.info.metadata['labels_md5'] = labelling.file_md5(labels)
     folder = self._find_folder(dl_manager)
     splits, left_out = pieces.find(folder, table)
-    _print_left_out(f'files of {folder}', left_out)
+    pieces.print_left_out(f'files of {folder}', left_out)
     if not any(splits.values()):
       raise ValueError(
           f'no file of {folder} has a label; va_magenta_label --midi_dir='
           f'{folder} --output=labels.parquet makes labels, which belong in '
           'manual_dir')
     # TFDS cannot write a split without examples: a small folder lacks some.
-    executor = pieces.pool()
+    splits = {split: found for split, found in splits.items() if found}
+    as_melodies = self.builder_config.as_melodies
+    if self._with_beam:
+      return {
+          split: pieces.convert_with_beam(found, as_melodies, split)
+          for split, found in splits.items()}
+    executor = pieces.pool(as_melodies)
     return {
         split: self._generate_examples(split, found, executor)
-        for split, found in splits.items() if found}
+        for split, found in splits.items()}
 
   def _find_folder(self, dl_manager) -> tfds.core.Path:
     archive = self.builder_config.archive
@@ -130,9 +159,8 @@ class Builder(picture_va.Builder):
     from va_magenta.datasets.lakh_va import pieces
 
     left_out = collections.Counter()
-    yield from pieces.convert(
-        found, self.builder_config.as_melodies, left_out, executor)
-    _print_left_out(f'{len(found)} pieces of {split}', left_out)
+    yield from pieces.convert(found, left_out, executor)
+    pieces.print_left_out(f'{len(found)} pieces of {split}', left_out)
     if left_out.total() == len(found):
       raise ValueError(
           f'none of {len(found)} pieces of {split} gave an example; the reason '
@@ -148,9 +176,3 @@ def _find_labels(dl_manager) -> pathlib.Path:
       f'there are no labels: neither {LABELS} nor {LABELS.name} in '
       f'{picture_va.manual_dir_name(dl_manager)}; va_magenta_label '
       '--midi_dir=FOLDER --output=labels.parquet makes them')
-
-
-def _print_left_out(what: str, left_out: collections.Counter):
-  if left_out:
-    print(f'lakh_va: left out of {what}: ' + ', '.join(
-        f'{count} {reason}' for reason, count in left_out.most_common()))

@@ -19,6 +19,7 @@ import pandas as pd
 import pretty_midi
 import tensorflow_datasets as tfds
 
+from va_magenta import processes
 from va_magenta.datasets import picture_va_testing
 from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as builder
 from va_magenta.datasets.lakh_va import pieces
@@ -74,8 +75,9 @@ def label(paths, num_windows=1, window_seconds=4.8):
   return table.astype({name: np.float32 for name in numbers})
 
 
-def threads():
+def threads(num_workers, start, *args):
   """Threads for processes: they need not import Magenta again."""
+  start(*args)
   return concurrent.futures.ThreadPoolExecutor(1)
 
 
@@ -101,11 +103,11 @@ class LakhVaTest(picture_va_testing.TestCase):
 
   def setUp(self):
     super().setUp()
-    patcher = mock.patch.object(pieces, 'pool', threads)
+    patcher = mock.patch.object(processes, 'Pool', threads)
     patcher.start()
     self.addCleanup(patcher.stop)
 
-  def build(self, manual_dir, config='full'):
+  def build(self, manual_dir, config='full', **options):
     """Split -> examples as a list, and what was printed."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -113,7 +115,7 @@ class LakhVaTest(picture_va_testing.TestCase):
           f'lakh_va/{config}', data_dir=self.make_folder(),
           download_and_prepare_kwargs={
               'download_config': tfds.download.DownloadConfig(
-                  manual_dir=manual_dir)})
+                  manual_dir=manual_dir, **options)})
     return {
         split: list(tfds.as_numpy(dataset))
         for split, dataset in splits.items()
@@ -253,7 +255,33 @@ class LakhVaTest(picture_va_testing.TestCase):
         1, initializer=functools.partial(os._exit, 1))
     with self.assertRaisesRegex(OSError, 'was killed'):
       list(pieces.convert(
-          [mock.sentinel], False, collections.Counter(), executor))
+          [mock.sentinel], collections.Counter(), executor))
+
+  def test_beam_makes_the_same_examples(self):
+    try:
+      from apache_beam.options import pipeline_options
+    except ImportError:
+      self.skipTest('apache-beam is not installed (the extra `beam`)')
+    manual_dir = self.make_manual_dir()
+    waltz = draw(manual_dir / 'lmd/waltz.mid', 1, meter=(3, 4))
+    labelling.write(manual_dir / 'labels.parquet', label(
+        manual_dir.rglob('*.mid')))
+    split = examples.split_of(labelling.file_md5(waltz))
+    for config in ('full', '2bar-melody'):
+      made = [
+          self.build(manual_dir, config, **options) for options in (
+              {}, {'beam_options': pipeline_options.PipelineOptions()},
+              {'beam_runner': 'DirectRunner'})]
+      (splits, printed), *others = made
+      for other, other_printed in others:
+        self.assertEqual(other_printed, printed)
+        self.assertEqual(other.keys(), splits.keys())
+        for name, content in splits.items():
+          for example, same in zip(content, other[name], strict=True):
+            self.assertAllEqualNested(example, same)
+    self.assertEqual(printed, [
+        f'lakh_va: left out of {len(splits[split]) + 1} pieces of {split}: '
+        '1 not in 4/4'])
 
   def test_magenta_trains_on_it(self):
     """Three steps of Magenta's own music_vae_train, and of its count."""

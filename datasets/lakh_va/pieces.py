@@ -1,4 +1,4 @@
-"""From MIDI files with labels to examples of lakh_va, in processes.
+"""From MIDI files with labels to examples of lakh_va, in processes or Beam.
 
 Nothing here imports TFDS, so that a process starts quickly.
 """
@@ -7,7 +7,6 @@ import collections
 import concurrent.futures
 import csv
 import dataclasses
-import multiprocessing
 import os
 import pathlib
 import re
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from va_magenta import processes
 from va_magenta.music_to_va import labelling
 from va_magenta.va_to_music import examples
 
@@ -237,45 +237,58 @@ def melody_windows(piece: Piece, converter) -> list[dict] | str:
   return made or 'no label where a melody is'
 
 
+class Converter:
+  """Makes examples of pieces; each process has its own."""
+
+  def __init__(self, as_melodies: bool):
+    """Imports nothing yet, as Magenta is slow to import.
+
+    Args:
+      as_melodies: examples are 2-bar melodies; else whole pieces.
+    """
+    self._as_melodies = as_melodies
+    self._magentas = None
+
+  def __call__(self, piece: Piece) -> list[tuple[str, dict]] | str:
+    """Examples with a key each, or why there are none."""
+    if not self._as_melodies:
+      made = whole_piece(piece)
+    else:
+      if self._magentas is None:
+        from va_magenta.va_to_music import configs
+        self._magentas = configs.data_converter(MELODY_CONFIG)
+      made = melody_windows(piece, self._magentas)
+    if isinstance(made, str):
+      return made
+    return [(f'{piece.md5}:{j:05d}', example) for j, example in enumerate(made)]
+
+
 class _Worker:
-  """A process holds a converter, as Magenta is slow to import."""
+  """What a process holds."""
 
-  converter = None
-
-  @staticmethod
-  def start():
-    import warnings
-
-    os.environ['CUDA_VISIBLE_DEVICES'] = ''
-    warnings.simplefilter('ignore')
-
-  @staticmethod
-  def whole_piece(piece: Piece):
-    return whole_piece(piece)
+  converter: Converter
 
   @classmethod
-  def melody_windows(cls, piece: Piece):
-    if cls.converter is None:
-      from va_magenta.va_to_music import configs
-      cls.converter = configs.data_converter(MELODY_CONFIG)
-    return melody_windows(piece, cls.converter)
+  def start(cls, as_melodies: bool):
+    cls.converter = Converter(as_melodies)
+
+  @classmethod
+  def convert(cls, piece: Piece):
+    return cls.converter(piece)
 
 
-def pool(num_workers: int | None = None) -> concurrent.futures.Executor:
-  """Processes that convert pieces; all cores if None."""
-  return concurrent.futures.ProcessPoolExecutor(
-      num_workers or os.cpu_count(), multiprocessing.get_context('spawn'),
-      _Worker.start)
+def pool(as_melodies: bool) -> concurrent.futures.Executor:
+  """Processes for `convert`."""
+  return processes.Pool(None, _Worker.start, as_melodies)
 
 
 def convert(
-    pieces: Sequence[Piece], as_melodies: bool, left_out: collections.Counter,
+    pieces: Sequence[Piece], left_out: collections.Counter,
     executor: concurrent.futures.Executor) -> Iterator[tuple[str, dict]]:
   """Examples of pieces, in their order, with a key each.
 
   Args:
     pieces: with their labels.
-    as_melodies: 2-bar melodies; else whole pieces.
     left_out: is told how many pieces gave no example, by reason.
     executor: a `pool`.
 
@@ -284,26 +297,68 @@ def convert(
   """
   import tqdm
 
-  function = _Worker.melody_windows if as_melodies else _Worker.whole_piece
   progress = tqdm.tqdm(total=len(pieces), unit='piece', leave=False)
   for i in range(0, len(pieces), _BATCH_SIZE):
     batch = pieces[i:i + _BATCH_SIZE]
     futures = []
     try:
-      futures += [executor.submit(function, piece) for piece in batch]
-      for piece, future in zip(batch, futures, strict=True):
-        made = future.result()
-        progress.update()
-        if isinstance(made, str):
-          left_out[made] += 1
-          continue
-        for j, example in enumerate(made):
-          yield f'{piece.md5}:{j:05d}', example
-    except concurrent.futures.BrokenExecutor as error:
-      raise OSError(
-          'a process that converted pieces was killed, which is what a system '
-          'short of memory does: run it again, with more memory') from error
+      with processes.told_if_killed('converted pieces'):
+        futures += [executor.submit(_Worker.convert, piece) for piece in batch]
+        for future in futures:
+          made = future.result()
+          progress.update()
+          if isinstance(made, str):
+            left_out[made] += 1
+          else:
+            yield from made
     finally:  # Whoever reads this may stop.
       for future in futures:
         future.cancel()
   progress.close()
+
+
+def convert_with_beam(pieces: Sequence[Piece], as_melodies: bool, split: str):
+  """A `beam.PTransform` that makes the examples of `convert`, in any order.
+
+  Args:
+    pieces: with their labels; their paths must lead to the files wherever Beam
+      reads them.
+    as_melodies: as `Converter` takes.
+    split: what the lines about what was left out call the pieces.
+  """
+  import apache_beam as beam
+
+  class Convert(beam.DoFn):
+
+    def setup(self):
+      self._converter = Converter(as_melodies)
+
+    def process(self, piece):
+      made = self._converter(piece)
+      if isinstance(made, str):
+        yield beam.pvalue.TaggedOutput('left_out', made)
+      else:
+        yield from made
+
+  def convert(pipeline):
+    made = (
+        pipeline
+        | beam.Create(pieces)
+        | beam.Reshuffle()
+        | beam.ParDo(Convert()).with_outputs('left_out', main='made'))
+    _ = (
+        made.left_out
+        | beam.combiners.Count.PerElement()
+        | beam.MapTuple(lambda reason, count: print_left_out(
+            f'{len(pieces)} pieces of {split}', {reason: count})))
+    return made.made
+
+  return beam.ptransform_fn(convert)()
+
+
+def print_left_out(what: str, counts: Mapping[str, int]):
+  """Says how many of what gave no example, by reason."""
+  counts = collections.Counter(counts)
+  if counts:
+    print(f'lakh_va: left out of {what}: ' + ', '.join(
+        f'{count} {reason}' for reason, count in counts.most_common()))

@@ -183,24 +183,6 @@ def test_emopia_which_was_not_trained_on(
   assert np.mean(fierce) > np.mean(calm) + .1
 
 
-def test_many_files_are_labelled_and_none_is_lost(
-    needs_fluidsynth, tmp_path, estimator):
-  paths = []
-  for i, sequence in enumerate((FIERCE, CALM)):
-    paths.append(tmp_path / f'{i}.mid')
-    note_seq.note_sequence_to_midi_file(sequence, str(paths[-1]))
-  (tmp_path / 'bad.mid').write_bytes(b'no music')
-  paths[1:1] = [tmp_path / 'bad.mid', tmp_path / 'gone.mid']
-  labels = list(audio.label(paths, num_workers=1, max_seconds=2))
-  assert [label.path for label in labels] == [str(path) for path in paths]
-  assert [label.error is None for label in labels] == [True, False, False, True]
-  assert 'bad.mid is not a whole MIDI file' in labels[1].error
-  assert 'gone.mid' in labels[2].error
-  expected, = estimator.estimate_va([paths[0]], max_seconds=2)
-  assert labels[0].va == expected
-  assert labels[0].windows.shape == (4, 2)
-
-
 def test_estimating_does_not_import_lightgbm():
   code = (
       'import sys\n'

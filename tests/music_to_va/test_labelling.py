@@ -11,6 +11,7 @@ import pandas as pd
 import pretty_midi
 import pytest
 
+from va_magenta import checkpoints
 from va_magenta.music_to_va import (
   fusion,
   labelling,
@@ -52,9 +53,8 @@ def student():
 
 
 @pytest.fixture(scope='module')
-def fusions(student):
-  alone = fusion.symbolic_alone(student.residual_std)
-  return dict.fromkeys(fusion.KINDS, alone)
+def fusions(student, notes_alone):
+  return notes_alone(student.residual_std)
 
 
 @pytest.fixture(scope='module')
@@ -69,16 +69,6 @@ def corpus(tmp_path_factory):
   _write(folder / 'drums.mid', [], drums=_tune(0))
   (folder / 'notes.txt').write_text('not looked at')
   return folder
-
-
-@pytest.fixture
-def threads(monkeypatch):
-  """Threads, which need not import anything again, in place of processes."""
-  def pool(num_workers, context, initializer, initargs):
-    labelling._Worker.start(*initargs)
-    return concurrent.futures.ThreadPoolExecutor(num_workers)
-
-  monkeypatch.setattr(concurrent.futures, 'ProcessPoolExecutor', pool)
 
 
 def _label(corpus, output, fusions, **options):
@@ -328,11 +318,10 @@ def test_what_is_known_is_not_estimated_again(
   _label(corpus, output, fusions)
   table = labelling.read(output)
   known = table[table['md5'] != table['md5'].max()]
+  spread = fusion.Spread(np.array([np.log([.04, .04]), [0, 0], [0, 0]]))
   believes_audio = fusion.Fusion(
-      fusion.Lines(*(
-          fusion.Line(np.zeros(2), np.eye(2 if k < 2 else 4)[:, -2:])
-          for k in range(3))),
-      np.full(2, .04), np.full((2, 2), .01))
+      *(fusion.Line(np.zeros(2), np.eye(size)[:, -2:]) for size in (2, 4)),
+      spread, spread)
   new = dict.fromkeys(fusion.KINDS, believes_audio)
 
   # Nothing needs to be heard: one piece is missing.
@@ -365,6 +354,65 @@ def test_what_is_known_is_not_estimated_again(
   assert _label(few, third, new, known=heard).num_pieces == 1
 
 
+def test_a_better_student_reads_what_need_not_be_heard_again(
+    corpus, fusions, student, tmp_path, threads, monkeypatch):
+  class Better(symbolic.SymbolicVA):
+    def __init__(self):
+      pass
+
+    def regress(self, features):
+      return student.regress(features) / 2
+
+  heard, listened = [], labelling.estimate
+
+  def estimate(path, student, settings, hear):
+    heard.append(bool(hear))
+    return listened(path, student, settings, hear)
+
+  monkeypatch.setattr(labelling, 'estimate', estimate)
+  output = tmp_path / 'labels.parquet'
+  settings = labelling.Settings(min_audio_parts=2)
+  shutil.copytree(corpus, tmp_path / 'midi')
+  two_parts = _write(
+      tmp_path / 'midi/band.mid', _tune(7, 8), drums=_tune(8, 8))
+  options = dict(settings=settings, make_hear=_listen)
+  report = _label(tmp_path / 'midi', output, fusions, **options)
+  assert report.num_heard == 1 and heard == [True] * 9
+  first = labelling.read(output)
+
+  # The same student and teacher: only what failed is tried again.
+  heard.clear()
+  again = dict(options, known=first)
+  assert _label(tmp_path / 'midi', output, fusions, **again).num_known == 6
+  assert heard == [True] * 3
+  assert labelling.read(output).equals(first)
+  # The teacher shall hear more: of what was not heard.
+  heard.clear()
+  _label(tmp_path / 'midi', output, fusions,
+         **again | {'settings': SETTINGS})
+  assert heard == [True] * 8
+  assert labelling.read(output)['audio_valence'].notna().all()
+
+  # Another student, by the digest of its weights.
+  folder = tmp_path / 'checkpoints/symbolic_va'
+  folder.mkdir(parents=True)
+  (folder / 'config.json').write_text('better')
+  monkeypatch.setattr(symbolic, 'load', Better)
+  monkeypatch.setattr(
+      checkpoints, 'path', lambda name: tmp_path / 'checkpoints' / name)
+  heard.clear()
+  report = _label(tmp_path / 'midi', output, fusions, known=first)
+  assert (report.num_known, report.num_heard) == (0, 1)
+  assert heard == [False] * 9
+  second = labelling.read(output)
+  rows = second['md5'] == labelling.file_md5(two_parts)
+  assert (second['audio_valence'].notna() == rows).all()
+  np.testing.assert_allclose(
+      second['symbolic_arousal'], first['symbolic_arousal'] / 2, atol=.011)
+  assert _label(
+      tmp_path / 'midi', output, fusions, known=second).num_known == 6
+
+
 def test_processes_label_as_threads_do(corpus, fusions, tmp_path):
   folder = tmp_path / 'midi'
   shutil.copytree(corpus / '1', folder)
@@ -394,11 +442,13 @@ def test_a_piece_that_kills_does_not_stop_the_others(
       raise Killed
     return whole(path, student, settings, hear)
 
-  def worker_estimate(path):
+  def worker_estimate(task):
     labelling._Worker.load()
+    path, listen = task
     try:
       return estimate(
-          path, labelling._Worker.student, SETTINGS, labelling._Worker.hear)
+          path, labelling._Worker.student, SETTINGS,
+          listen and labelling._Worker.hear)
     except (ValueError, OSError) as error:
       return None, str(error)
 

@@ -15,19 +15,17 @@ descriptor is first z-scored by the statistics of its own kind of source:
 `RECORDING` or `SYNTHESISED`.
 """
 
-import concurrent.futures
 import dataclasses
-import functools
 import json
-import multiprocessing
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from va_magenta import checkpoints, files
 from va_magenta.music_to_va import audio_features
+from va_magenta.music_to_va.kernel import KernelRidge
 from va_magenta.music_to_va.trees import Trees
 from va_magenta.va import VA
 
@@ -96,34 +94,6 @@ def _stretch(means: np.ndarray, floor: np.ndarray) -> np.ndarray:
   floor = np.where(_IN_LOGARITHM, floor, 1)  # The others' may be 0.
   return np.where(
       _IN_LOGARITHM, np.log(np.maximum(means, 0) + floor), means)
-
-
-class KernelRidge:
-  """Ridge regression with a Gaussian kernel, without the training examples.
-
-  The kernel is approximated by random cosines (Rahimi and Recht, "Random
-  features for large-scale kernel machines", NIPS 2007).
-
-  Attributes:
-    arrays: `directions` [features, cosines], float16; `phases` [cosines];
-      `weights` [cosines]; `mean`, a number.
-  """
-
-  def __init__(self, arrays: dict[str, np.ndarray]):
-    self.arrays = arrays
-
-  @staticmethod
-  def cosines(arrays: dict[str, np.ndarray], scores: np.ndarray) -> np.ndarray:
-    """Float32 [n, cosines], whose products approximate the kernel."""
-    directions = arrays['directions'].astype(np.float32)
-    return np.sqrt(np.float32(2 / directions.shape[1])) * np.cos(
-        scores @ directions + arrays['phases'])
-
-  def predict(self, scores: np.ndarray) -> np.ndarray:
-    """Float64 [n] for float32 [n, features]."""
-    return self.arrays['mean'] + (
-        self.cosines(self.arrays, scores) @ self.arrays['weights']
-    ).astype(np.float64)
 
 
 class AudioVA:
@@ -338,73 +308,3 @@ def save(
     temporary.write_text(json.dumps(
         {'calibration': calibration, 'descriptors': DESCRIPTORS}, indent=1
     ) + '\n')
-
-
-# Many files.
-
-
-@dataclasses.dataclass(frozen=True)
-class Label:
-  """What became of one file.
-
-  Attributes:
-    path: of the file.
-    va: of the whole piece; None if it could not be labelled.
-    windows: float32 [windows, 2], along the piece; None likewise.
-    error: one line that says why not; None if it went well.
-  """
-
-  path: str
-  va: VA | None = None
-  windows: np.ndarray | None = None
-  error: str | None = None
-
-
-def label(
-    paths: Sequence[str | os.PathLike],
-    *,
-    num_workers: int | None = None,
-    folder: str | os.PathLike | None = None,
-    **how,
-) -> Iterator[Label]:
-  """Labels many files; one that cannot be labelled does not stop the others.
-
-  Args:
-    paths: of MIDI or audio files.
-    num_workers: processes; all cores if None.
-    folder: of the estimator, as `load` takes.
-    **how: as `hear` takes.
-
-  Yields:
-    A `Label` a path, in the order of the paths, as they are done.
-
-  Raises:
-    OSError: if a process was killed from outside.
-  """
-  pool = concurrent.futures.ProcessPoolExecutor(
-      num_workers or os.cpu_count(), multiprocessing.get_context('spawn'))
-  try:
-    with pool:
-      yield from pool.map(
-          functools.partial(_label, folder, how), map(os.fspath, paths),
-          chunksize=4)
-  except concurrent.futures.BrokenExecutor as error:
-    raise OSError(
-        'a process that labelled music was killed, which is what a system '
-        'short of memory does; fewer workers (num_workers) need less of it'
-    ) from error
-
-
-_load_once = functools.cache(load)
-
-
-def _label(folder, how: dict, path: str) -> Label:
-  estimator = _load_once(folder)
-  try:
-    heard = hear(path, **how)
-    return Label(
-        path, estimator.of_piece(*heard),
-        estimator.of_windows(*heard).astype(np.float32))
-  except Exception as error:  # Parsers of hostile files raise what they like.
-    reason = ' '.join(str(error).split()) or type(error).__name__
-    return Label(path, error=reason)

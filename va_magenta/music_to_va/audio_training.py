@@ -1,21 +1,20 @@
 """Fits `audio` to people's ratings of DEAM, and measures what carries over."""
 
-import concurrent.futures
 import copy
 import dataclasses
 import functools
 import hashlib
-import multiprocessing
 import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from va_magenta import files
+from va_magenta import files, processes
 from va_magenta.evaluation import metrics
-from va_magenta.music_to_va import audio, audio_features, synthesis
-from va_magenta.music_to_va.symbolic_training import (
+from va_magenta.music_to_va import audio, audio_features, kernel, synthesis
+from va_magenta.music_to_va.ratings import (
   auc,
+  bootstrap,
   calibration_of,
   plus_minus,
   read_table,
@@ -206,8 +205,10 @@ def hear(
   todo = [clip for clip, path in cached.items() if not path.exists()]
   if todo:
     report(f'{len(todo)} of {len(cached)} clips to synthesise')
-    with concurrent.futures.ProcessPoolExecutor(
-        num_workers, multiprocessing.get_context('spawn')) as pool:
+    with (
+        processes.told_if_killed('synthesised clips'),
+        processes.Pool(num_workers) as pool,
+    ):
       for i, fault in enumerate(
           pool.map(functools.partial(_hear, cache_dir), todo), 1):
         if fault:
@@ -334,29 +335,18 @@ class Ridge:
         [model.predict(self.scores(means)) for model in self.models], axis=1)
 
 
-def _kernel_weights(cosines, targets, penalty):
-  """Ridge by its dual: there are fewer songs than cosines. [cosines, axes]."""
-  from scipy import linalg
-
-  gram = cosines @ cosines.T
-  gram[np.diag_indices_from(gram)] += penalty
-  return cosines.T @ linalg.solve(gram, targets, assume_a='pos')
-
-
 @dataclasses.dataclass
 class Kernel:
-  """`audio.KernelRidge` on the descriptors, by axis."""
+  """Kernel ridge regression on the descriptors, by axis."""
 
   scores: Callable
-  models: list[audio.KernelRidge]
+  models: list[kernel.KernelRidge]
   chosen: list[tuple[float, float]]
 
   @classmethod
   def fit(cls, songs: Songs, seed: int) -> 'Kernel':
     """Width and penalty are chosen by cross-validation within `songs`."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.normal(size=(len(audio.DESCRIPTORS), NUM_COSINES))
-    phases = rng.uniform(0, 2 * np.pi, NUM_COSINES).astype(np.float32)
+    drawn, phases = kernel.draw(len(audio.DESCRIPTORS), NUM_COSINES, seed)
 
     def arrays(gamma):
       return {
@@ -371,10 +361,10 @@ class Kernel:
       mean = part.ratings.mean(axis=0)
       for gamma in GAMMAS:
         train_cosines, test_cosines = (
-            audio.KernelRidge.cosines(arrays(gamma), scores(some.means))
+            kernel.KernelRidge.cosines(arrays(gamma), scores(some.means))
             for some in (part, songs[test]))
         for penalty in PENALTIES:
-          estimates = mean + test_cosines @ _kernel_weights(
+          estimates = mean + test_cosines @ kernel.ridge(
               train_cosines, part.ratings - mean, penalty)
           errors[grid.index((gamma, penalty))] += np.sum(
               (estimates - songs.ratings[test])**2, axis=0)
@@ -383,10 +373,10 @@ class Kernel:
     models = []
     for axis, (gamma, penalty) in enumerate(chosen):
       target = songs.ratings[:, axis]
-      weights = _kernel_weights(
-          audio.KernelRidge.cosines(arrays(gamma), scores(songs.means)),
+      weights = kernel.ridge(
+          kernel.KernelRidge.cosines(arrays(gamma), scores(songs.means)),
           target - target.mean(), penalty)
-      models.append(audio.KernelRidge({
+      models.append(kernel.KernelRidge({
           **arrays(gamma), 'weights': weights.astype(np.float32),
           'mean': np.array(target.mean())}))
     return cls(scores, models, chosen)
@@ -516,16 +506,6 @@ class Published:
             self.layers, self.trees, self.offsets, strict=True)], axis=1)
 
 
-def _bootstrap(figure: Callable, *columns: np.ndarray) -> str:
-  """A figure of rows, and its standard deviation over resampled rows."""
-  rng = np.random.default_rng(0)
-  num = len(columns[0])
-  resampled = [
-      figure(*(column[rows] for column in columns))
-      for rows in rng.integers(num, size=(200, num))]
-  return f'{figure(*columns):.3f} ± {np.nanstd(resampled):.3f}'
-
-
 def _agreement(
     estimator: audio.AudioVA, published: Published | None,
     reference: np.ndarray, corpora: dict[str, tuple[list[Clip], np.ndarray]]
@@ -561,11 +541,11 @@ def _agreement(
       labels = np.array([clip.label for clip in clips])
       valence, arousal = estimate(features).T
       if name == 'EMOPIA':
-        cells.append(_bootstrap(auc, labels[:, 0] <= 2, arousal))
-        cells.append(_bootstrap(auc, np.isin(labels[:, 0], (1, 4)), valence))
+        cells.append(bootstrap(auc, labels[:, 0] <= 2, arousal))
+        cells.append(bootstrap(auc, np.isin(labels[:, 0], (1, 4)), valence))
       else:
-        cells.append(_bootstrap(metrics.pearson_r, labels[:, 1], arousal))
-        cells.append(_bootstrap(metrics.pearson_r, labels[:, 0], valence))
+        cells.append(bootstrap(metrics.pearson_r, labels[:, 1], arousal))
+        cells.append(bootstrap(metrics.pearson_r, labels[:, 0], valence))
     lines.append(f'| {row} | ' + ' | '.join(cells) + ' |')
   return '\n'.join(lines)
 
@@ -766,13 +746,13 @@ def run(
   held_out = cross_validate(songs, num_folds, seed, report)
   report('training on all songs')
   trees = METHODS[TREES](songs, seed)
-  kernel = METHODS[KERNEL](songs, seed)
+  ridge = METHODS[KERNEL](songs, seed)
   weights = (
       audio.Normalisation.of(
           {audio.RECORDING: songs.means, audio.SYNTHESISED: reference}),
       {axis: from_lightgbm([booster])
        for axis, booster in zip(audio.AXES, trees.boosters, strict=True)},
-      dict(zip(audio.AXES, kernel.models, strict=True)),
+      dict(zip(audio.AXES, ridge.models, strict=True)),
       calibration_of(songs.ratings, held_out.estimates[SHIPPED]))
   estimator = audio.AudioVA(*weights)
   check = ''
@@ -797,7 +777,7 @@ def run(
           f'{_TREES["num_leaves"]} leaves; Gaussian kernel of width gamma = '
           f'{gamma:g}, {NUM_COSINES} cosines, penalty {penalty:g}'
           for axis, booster, (gamma, penalty) in zip(
-              audio.AXES, trees.boosters, kernel.chosen, strict=True)))
+              audio.AXES, trees.boosters, ridge.chosen, strict=True)))
   run_dir.mkdir(parents=True, exist_ok=True)
   audio.save(run_dir, *weights)
   _plot(held_out, run_dir / 'held_out.png')

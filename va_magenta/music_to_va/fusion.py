@@ -14,18 +14,14 @@ to either axis, because the errors are mixed up: what is heard as valence on
 synthesised MIDI is largely arousal.
 
 The label's spread is the standard deviation of what people said about it, from
-pieces that were held out with all of their group. Where both were asked, the
-variance grows with the square of their disagreement d (of the labels that each
-would give alone):
+pieces that were held out with all of their group. They agree more on extremes,
+so it depends on where the label lies, by maximum likelihood of a Gaussian:
 
-  std^2 = v0 + v1 d^2
-
-v0 : v1 by maximum likelihood of a Gaussian, and the size right in the mean.
+  log std^2 = s . (1, label's valence^2, label's arousal^2)
 """
 
 import dataclasses
 import json
-import math
 import os
 import pathlib
 
@@ -39,8 +35,8 @@ ESTIMATES = (
     'symbolic_valence', 'symbolic_arousal', 'audio_valence', 'audio_arousal')
 # What the labels of a table are made with: whole pieces, and 2-bar windows.
 KINDS = ('piece', 'window')
-_SYMBOLIC, _AUDIO, _BOTH = slice(0, 2), slice(2, 4), slice(0, 4)
-_MIN_VARIANCE = 1e-4
+_SYMBOLIC, _AUDIO = slice(0, 2), slice(2, 4)
+_MIN_VARIANCE = 1e-6
 # Least squares is of no use for a handful of ratings.
 _MIN_PIECES = 20
 
@@ -71,43 +67,42 @@ class Line:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lines:
-  """A label from the notes, from audio, and from both."""
+class Spread:
+  """How far from a label people's ratings lie, by where it lies.
 
-  symbolic: Line
-  audio: Line
-  both: Line
+  Attributes:
+    weights: float64 [3, 2]: of 1 and of the squares of valence and arousal, in
+      the logarithm of the variance of valence and of arousal.
+  """
+
+  weights: np.ndarray
+
+  def __call__(self, labels: np.ndarray) -> np.ndarray:
+    """Standard deviations [n, 2] about labels [n, 2]."""
+    return np.exp(_spread_inputs(labels) @ self.weights / 2)
 
   @classmethod
-  def fit(cls, estimates: np.ndarray, ratings: np.ndarray) -> 'Lines':
-    """Fits what the estimates allow: without audio, both are the notes'."""
-    symbolic = Line.fit(estimates[:, _SYMBOLIC], ratings)
-    heard = ~np.isnan(estimates[:, _AUDIO]).any(axis=1)
-    if np.count_nonzero(heard) < _MIN_PIECES:
-      return cls(symbolic, *_deaf(symbolic))
-    estimates, ratings = estimates[heard], ratings[heard]
-    return cls(
-        symbolic, Line.fit(estimates[:, _AUDIO], ratings),
-        Line.fit(estimates, ratings))
+  def fit(cls, labels: np.ndarray, ratings: np.ndarray) -> 'Spread':
+    """The most likely one, of [n, 2] and [n, 2]."""
+    from scipy import optimize
 
-  def apply(
-      self, estimates: np.ndarray
-  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels [n, 2], disagreement [n, 2], and whether audio is there [n]."""
-    heard = ~np.isnan(estimates[:, _AUDIO]).any(axis=1)
-    alone = self.symbolic(estimates[:, _SYMBOLIC])
-    labels = np.where(heard[:, None], self.both(estimates), alone)
-    disagreement = np.where(
-        heard[:, None], alone - self.audio(estimates[:, _AUDIO]), 0)
-    return labels, disagreement, heard
+    inputs = _spread_inputs(labels)
+    weights = []
+    for square in ((ratings - labels)**2).T:
+      square = square + _MIN_VARIANCE  # Who errs nowhere has a logarithm too.
+
+      def nll(w, square=square):
+        ratio = square * np.exp(-inputs @ w)
+        return (np.mean(inputs @ w + ratio),
+                inputs.T @ (1 - ratio) / len(ratio))
+
+      start = np.array([np.log(square.mean()), 0, 0])
+      weights.append(optimize.minimize(nll, start, jac=True).x)
+    return cls(np.array(weights).T)
 
 
-def _deaf(symbolic: Line) -> tuple[Line, Line]:
-  """Audio that says nothing, and both with nothing said by audio."""
-  zeros = np.zeros((2, 2))
-  return (
-      Line(symbolic.bias, zeros),
-      Line(symbolic.bias, np.concatenate([symbolic.weights, zeros])))
+def _spread_inputs(labels: np.ndarray) -> np.ndarray:
+  return np.concatenate([np.ones((len(labels), 1)), labels**2], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,17 +110,16 @@ class Fusion:
   """Labels from estimates.
 
   Attributes:
-    lines: label from the notes, from audio and from both.
-    symbolic_variance: float64 [2]: of people's ratings about a label without
-      audio.
-    both_variance: float64 [2, 2]: v0 and v1, each for valence and arousal.
-    held_out: figures on held-out groups, by name; for the card.
+    symbolic: label from the notes.
+    both: label from notes and audio.
+    symbolic_spread: about a label from the notes.
+    both_spread: about a label from both.
   """
 
-  lines: Lines
-  symbolic_variance: np.ndarray
-  both_variance: np.ndarray
-  held_out: dict[str, float] = dataclasses.field(default_factory=dict)
+  symbolic: Line
+  both: Line
+  symbolic_spread: Spread
+  both_spread: Spread
 
   def apply(self, estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Labels and their standard deviations.
@@ -139,26 +133,17 @@ class Fusion:
       deviations, float64 [n, 2]. NaN where there is no symbolic estimate.
     """
     estimates = np.asarray(estimates, np.float64)
-    labels, disagreement, heard = self.lines.apply(estimates)
-    variance = np.where(
-        heard[:, None],
-        self.both_variance[0] + self.both_variance[1] * disagreement**2,
-        self.symbolic_variance)
-    variance = np.where(np.isnan(labels), np.nan, variance)
-    return labels.clip(-1, 1), np.sqrt(variance)
+    heard = _heard(estimates)[:, None]
+    labels = np.where(
+        heard, self.both(estimates), self.symbolic(estimates[:, _SYMBOLIC])
+    ).clip(-1, 1)
+    return labels, np.where(
+        heard, self.both_spread(labels), self.symbolic_spread(labels))
 
 
-def symbolic_alone(residual_std: np.ndarray) -> Fusion:
-  """Labels that are the symbolic estimates, whatever is heard.
-
-  Args:
-    residual_std: float [2], `SymbolicVA.residual_std`.
-  """
-  symbolic = Line(np.zeros(2), np.eye(2))
-  variance = np.asarray(residual_std, np.float64)**2
-  return Fusion(
-      Lines(symbolic, *_deaf(symbolic)), variance,
-      np.stack([variance, np.zeros(2)]))
+def _heard(estimates: np.ndarray) -> np.ndarray:
+  """Whether audio is there, bool [n]."""
+  return ~np.isnan(estimates[:, _AUDIO]).any(axis=1)
 
 
 def fit(
@@ -174,11 +159,12 @@ def fit(
     groups: [n]; pieces of one group share material and are held out together.
     num_folds: at most the number of groups.
 
+  Returns:
+    A Fusion; one that ignores audio if fewer than 20 pieces were heard.
+
   Raises:
     ValueError: if shapes or ranges are wrong, or there are too few pieces.
   """
-  from sklearn import model_selection
-
   estimates = np.asarray(estimates, np.float64)
   ratings = np.asarray(ratings, np.float64)
   groups = np.asarray(groups)
@@ -191,73 +177,34 @@ def fit(
     raise ValueError('ratings must lie in [-1, 1]')
   if not np.isfinite(estimates[:, _SYMBOLIC]).all():
     raise ValueError('symbolic estimates must be finite')
-  num_folds = min(num_folds, len(np.unique(groups)))
-  if n < _MIN_PIECES or num_folds < 2:
+  if n < _MIN_PIECES or len(np.unique(groups)) < 2:
     raise ValueError(
         f'fusion takes {_MIN_PIECES} rated pieces in 2 groups at least, got '
         f'{n} in {len(np.unique(groups))}')
 
-  deaf = estimates.copy()
-  deaf[:, _AUDIO] = np.nan
-  symbolic_labels = np.empty_like(ratings)
-  labels, disagreement = np.empty_like(ratings), np.empty_like(ratings)
-  heard = np.empty(n, bool)
-  for train, test in model_selection.GroupKFold(num_folds).split(
-      estimates, groups=groups):
-    lines = Lines.fit(estimates[train], ratings[train])
-    labels[test], disagreement[test], heard[test] = lines.apply(estimates[test])
-    symbolic_labels[test], _, _ = lines.apply(deaf[test])
-
-  symbolic_residuals = ratings - symbolic_labels
-  symbolic_variance = np.maximum(
-      np.mean(symbolic_residuals**2, axis=0), _MIN_VARIANCE)
-  both_variance = np.stack([symbolic_variance, np.zeros(2)])
-  if np.count_nonzero(heard) >= _MIN_PIECES:
-    both_variance = np.stack([
-        _variance(residual, d) for residual, d in zip(
-            (ratings - labels)[heard].T, disagreement[heard].T, strict=True)
-    ], axis=1)
-  fusion = Fusion(
-      Lines.fit(estimates, ratings), symbolic_variance, both_variance)
-  figures = _figures('symbolic', ratings, symbolic_labels, np.broadcast_to(
-      symbolic_variance, ratings.shape))
-  if heard.any():
-    figures |= _figures(
-        'both', ratings[heard], labels[heard],
-        both_variance[0] + both_variance[1] * disagreement[heard]**2)
-  return dataclasses.replace(fusion, held_out=figures)
+  symbolic, symbolic_spread = _fit(
+      estimates[:, _SYMBOLIC], ratings, groups, num_folds)
+  heard = _heard(estimates)
+  if np.count_nonzero(heard) < _MIN_PIECES or len(np.unique(groups[heard])) < 2:
+    both = Line(
+        symbolic.bias, np.concatenate([symbolic.weights, np.zeros((2, 2))]))
+    return Fusion(symbolic, both, symbolic_spread, symbolic_spread)
+  both, both_spread = _fit(
+      estimates[heard], ratings[heard], groups[heard], num_folds)
+  return Fusion(symbolic, both, symbolic_spread, both_spread)
 
 
-def _variance(residual: np.ndarray, disagreement: np.ndarray) -> np.ndarray:
-  """v0, v1 >= 0 of the most likely variance v0 + v1 d^2, right in the mean."""
-  from scipy import optimize
+def _fit(
+    estimates: np.ndarray, ratings: np.ndarray, groups: np.ndarray,
+    num_folds: int) -> tuple[Line, Spread]:
+  """A line, and the spread about what such lines say of other groups."""
+  from sklearn import model_selection
 
-  design = np.stack([np.ones_like(disagreement), disagreement**2], axis=1)
-  variance = np.full(len(residual), max(np.mean(residual**2), _MIN_VARIANCE))
-  # A squared Gaussian scatters about its variance in proportion to it.
-  for _ in range(20):
-    found, _ = optimize.nnls(
-        design / variance[:, None], residual**2 / variance)
-    variance = np.maximum(design @ found, _MIN_VARIANCE)
-  found *= np.mean(residual**2) / np.mean(variance)
-  found[0] = max(found[0], _MIN_VARIANCE)
-  return found
-
-
-def _figures(
-    source: str, ratings: np.ndarray, labels: np.ndarray, variance: np.ndarray
-) -> dict[str, float]:
-  """r, R2 and the share of ratings within one std (of a Gaussian: 0.68)."""
-  residual = ratings - labels
-  total = ((ratings - ratings.mean(axis=0))**2).sum(axis=0)
-  figures = {'num_pieces': len(ratings)}
-  for i, axis in enumerate(AXES):
-    figures |= {
-        f'{axis}/pearson_r': np.corrcoef(ratings[:, i], labels[:, i])[0, 1],
-        f'{axis}/r2': 1 - (residual[:, i]**2).sum() / total[i],
-        f'{axis}/within_std': np.mean(residual[:, i]**2 <= variance[:, i]),
-    }
-  return {f'{source}/{name}': float(v) for name, v in figures.items()}
+  labels = np.empty_like(ratings)
+  folds = model_selection.GroupKFold(min(num_folds, len(np.unique(groups))))
+  for train, test in folds.split(estimates, groups=groups):
+    labels[test] = Line.fit(estimates[train], ratings[train])(estimates[test])
+  return Line.fit(estimates, ratings), Spread.fit(labels.clip(-1, 1), ratings)
 
 
 def save(path: str | os.PathLike, fusions: dict[str, Fusion]):
@@ -272,13 +219,13 @@ def save(path: str | os.PathLike, fusions: dict[str, Fusion]):
           'lines': {
               name: {'bias': line.bias.tolist(),
                      'weights': line.weights.tolist()}
-              for name, line in vars(fusions[kind].lines).items()
+              for name, line in (('symbolic', fusions[kind].symbolic),
+                                 ('both', fusions[kind].both))
           },
-          'symbolic_variance': fusions[kind].symbolic_variance.tolist(),
-          'both_variance': fusions[kind].both_variance.tolist(),
-          # JSON knows no NaN.
-          'held_out': {name: value if math.isfinite(value) else None
-                       for name, value in fusions[kind].held_out.items()},
+          'spread': {
+              'symbolic': fusions[kind].symbolic_spread.weights.tolist(),
+              'both': fusions[kind].both_spread.weights.tolist(),
+          },
       } for kind in KINDS
   }
   with files.writing(path) as temporary:
@@ -306,7 +253,7 @@ def load(path: str | os.PathLike | None = None) -> dict[str, Fusion]:
 
 
 def shipped_path() -> pathlib.Path:
-  """Where the fusion stands that ships, if one does."""
+  """Where the fusion stands that ships."""
   return checkpoints.path('fusion_va') / 'fusion.json'
 
 
@@ -317,13 +264,11 @@ def _read(content: dict) -> Fusion:
       raise ValueError(f'{values.tolist()} where {list(shape)} numbers belong')
     return values
 
-  lines = {
-      name: Line(array(content['lines'][name]['bias'], 2),
-                 array(content['lines'][name]['weights'], inputs, 2))
-      for name, inputs in (('symbolic', 2), ('audio', 2), ('both', 4))
-  }
-  return Fusion(
-      Lines(**lines), array(content['symbolic_variance'], 2),
-      array(content['both_variance'], 2, 2),
-      {name: math.nan if value is None else float(value)
-       for name, value in content['held_out'].items()})
+  lines = [
+      Line(array(content['lines'][name]['bias'], 2),
+           array(content['lines'][name]['weights'], num_inputs, 2))
+      for name, num_inputs in (('symbolic', 2), ('both', 4))]
+  spreads = [
+      Spread(array(content['spread'][name], 3, 2))
+      for name in ('symbolic', 'both')]
+  return Fusion(*lines, *spreads)

@@ -21,6 +21,9 @@ All are expected ratings (the estimate of least squared error) in [-1, 1], not
 stretched to the spread of people's ratings. Numbers are rounded to 0.01, which
 is little against their spread and makes the file small. Of a long piece the
 student reads, and the teacher hears, the first part only (`Settings`).
+
+The file's metadata (the table's `attrs`) tell students and teachers apart: a
+better student can read all pieces anew without their being heard again.
 """
 
 import collections
@@ -29,17 +32,14 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import signal
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from va_magenta import files
+from va_magenta import files, processes
 from va_magenta.music_to_va import (
   symbolic,
   symbolic_features,
@@ -47,6 +47,7 @@ from va_magenta.music_to_va import (
 )
 from va_magenta.music_to_va.fusion import ESTIMATES, Fusion
 
+AUDIO = ESTIMATES[2:]
 LABELS = ('valence', 'arousal', 'valence_std', 'arousal_std')
 SECONDS = ('start_seconds', 'end_seconds')
 COLUMNS = ('md5', 'window', *SECONDS, *ESTIMATES, *LABELS)
@@ -54,6 +55,8 @@ WHOLE_PIECE = -1
 BARS_PER_WINDOW = 2
 DECIMALS = 2
 _BLOCK_SIZE = 64  # Pieces that a killed run may lose.
+# What a table says of who made it (its `attrs`, in the file's metadata).
+_STUDENT, _TEACHER = 'student', 'teacher'
 
 # Hears a piece: (path, windows [n, 2] in seconds, max_seconds) -> VA, float
 # [1 + n, 2]: of max_seconds of the piece from the first window on, and of each
@@ -75,6 +78,11 @@ class Settings:
   max_seconds: float = 600.0
   max_audio_seconds: float = 60.0
   min_audio_parts: int = 1
+
+
+# Of the dataset. A line of notes sounds as it reads; and so much tells most of
+# what the teacher has to say.
+LAKH_VA = Settings(max_audio_seconds=15.0, min_audio_parts=2)
 
 
 # One piece.
@@ -229,16 +237,8 @@ class _Worker:
 
   @classmethod
   def start(cls, settings: Settings, make_hear: Callable[[], Hear] | None):
-    os.environ['CUDA_VISIBLE_DEVICES'] = ''
-    warnings.simplefilter('ignore')  # Of MIDI files, each of its own.
     cls.settings, cls.make_hear = settings, make_hear
     cls.student = cls.hear = None
-
-  @classmethod
-  def ignore_interrupts(cls, *args):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent sees to it.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cls.start(*args)
 
   @classmethod
   def load(cls):
@@ -247,11 +247,17 @@ class _Worker:
       cls.hear = cls.make_hear and cls.make_hear()
 
   @classmethod
-  def estimate(cls, path: str) -> tuple[dict | None, str | None]:
-    """As `estimate`; None and the reason if there are no estimates."""
+  def estimate(
+      cls, task: tuple[str, bool]) -> tuple[dict | None, str | None]:
+    """As `estimate`; None and the reason if there are no estimates.
+
+    Args:
+      task: path of the piece, and whether it shall be heard.
+    """
     cls.load()
+    path, listen = task
     try:
-      return estimate(path, cls.student, cls.settings, cls.hear)
+      return estimate(path, cls.student, cls.settings, listen and cls.hear)
     except (ValueError, OSError) as error:
       return None, _reason(error, path)
     except Exception as error:  # A hostile file's; the others go on.
@@ -266,7 +272,7 @@ class Report:
     num_pieces: in the table.
     num_heard: of these, how many the teacher heard.
     num_windows: in the table.
-    num_known: pieces that were taken from an earlier table.
+    num_known: pieces whose estimates are those of an earlier table.
     duplicates: files with the same content as another.
     unlabelled: reason by path, of files that are not in the table.
     unheard: reason by path, of files that are in it but could not be heard.
@@ -341,8 +347,8 @@ def label(
     settings: how much is read and heard.
     make_hear: called in each process, gives what listens; a function that can
       be pickled. Nothing is heard if None.
-    known: an earlier table. A piece of it that was heard, or need not be, is
-      not estimated again but fused anew.
+    known: an earlier table. What was heard is not heard again, and what this
+      student has read is not read again, but all is fused anew.
     num_workers: processes; all cores if None.
 
   Raises:
@@ -351,7 +357,6 @@ def label(
     OSError: if files cannot be written, or a process was killed.
   """
   import pandas as pd
-  import tqdm
 
   settings = settings or Settings()
   output = pathlib.Path(output).expanduser()
@@ -359,6 +364,49 @@ def label(
     raise FileNotFoundError(f'{output.parent}, where {output.name} shall be '
                             'written, is no folder')
   report = Report()
+  pieces = _find_pieces(midi_dir, report)
+  models = _models(settings, make_hear)
+  kept, heard = _already(known, pieces.keys(), models)
+  report.num_known = len(kept)
+  parts = []
+  if kept:
+    parts.append(known[known['md5'].isin(kept)].drop(columns=list(LABELS)))
+  folder = pathlib.Path(f'{output}.blocks')
+  blocks = _estimate_all(
+      sorted((name, bool(make_hear) and name not in heard)
+             for name in pieces.keys() - kept),
+      pieces, folder, settings, make_hear, models, num_workers)
+  for block in blocks:
+    for what in ('unlabelled', 'unheard'):
+      getattr(report, what).update(
+          (pieces[name], reason) for name, reason in block[what].items())
+    parts.append(pd.DataFrame(block['rows']))
+  parts = [part for part in parts if len(part)]
+  if not parts:
+    reasons = collections.Counter(report.unlabelled.values()).most_common(1)
+    raise ValueError(
+        f'no file of {midi_dir} could be labelled: {reasons[0][0]}')
+  table = pd.concat(parts, ignore_index=True)
+  if heard:
+    rows = ['md5', 'window']
+    sound = known[known['md5'].isin(heard)].set_index(rows)[list(AUDIO)]
+    table = table.set_index(rows).fillna(sound).reset_index()
+  table = fuse(table, fusions)
+  # What was not heard, all the same, is so because of these.
+  table.attrs = models if make_hear else {_STUDENT: models[_STUDENT]}
+  write(output, table)
+  shutil.rmtree(folder, ignore_errors=True)
+  whole = table[table['window'] == WHOLE_PIECE]
+  report.num_pieces, report.num_windows = len(whole), len(table) - len(whole)
+  report.num_heard = int(whole['audio_valence'].notna().sum())
+  return report
+
+
+def _find_pieces(
+    midi_dir: str | os.PathLike, report: Report) -> dict[str, str]:
+  """A path for each md5; tells `report` of what is left out."""
+  import tqdm
+
   pieces = {}
   for path in tqdm.tqdm(
       find_midi(midi_dir), 'reading', unit='file', leave=False):
@@ -371,67 +419,86 @@ def label(
       report.duplicates.append(path)
     else:
       pieces[name] = path
+  return pieces
 
-  parts = []
-  if known is not None:
-    whole = known[known['window'] == WHOLE_PIECE]
-    if make_hear:
-      whole = whole[whole['audio_valence'].notna()]
-    known = known[known['md5'].isin(pieces.keys() & {*whole['md5']})]
-    parts.append(known.drop(columns=list(LABELS)))
-    report.num_known = known['md5'].nunique()
-    names = sorted(pieces.keys() - {*known['md5']})
-  else:
-    names = sorted(pieces)
-  folder = pathlib.Path(f'{output}.blocks')
-  if names:
-    blocks = _estimate_all(
-        names, pieces, folder, settings, make_hear, num_workers)
-    for block in blocks:
-      for what in ('unlabelled', 'unheard'):
-        getattr(report, what).update(
-            (pieces[name], reason) for name, reason in block[what].items())
-      parts.append(pd.DataFrame(block['rows']))
-  parts = [part for part in parts if len(part)]
-  if not parts:
-    reasons = collections.Counter(report.unlabelled.values()).most_common(1)
-    raise ValueError(
-        f'no file of {midi_dir} could be labelled: {reasons[0][0]}')
-  table = fuse(pd.concat(parts, ignore_index=True), fusions)
-  write(output, table)
-  shutil.rmtree(folder, ignore_errors=True)
-  whole = table[table['window'] == WHOLE_PIECE]
-  report.num_pieces, report.num_windows = len(whole), len(table) - len(whole)
-  report.num_heard = int(whole['audio_valence'].notna().sum())
-  return report
+
+def _models(
+    settings: Settings, make_hear: Callable | None) -> dict[str, str]:
+  """What estimates hang on, by who makes them; a table keeps it."""
+  from va_magenta import checkpoints
+
+  def digest(name, *options):
+    weights = [
+        file_md5(path) for path in sorted(checkpoints.path(name).glob('*'))
+        if path.suffix in ('.json', '.npz')]
+    return ' '.join([*weights, *map(str, options)])
+
+  models = {_STUDENT: digest('symbolic_va', settings.max_seconds)}
+  if make_hear:
+    models[_TEACHER] = digest(
+        'audio_va', settings.max_audio_seconds, settings.min_audio_parts)
+  return models
+
+
+def _already(
+    known, names: Collection[str], models: Mapping[str, str]
+) -> tuple[set[str], set[str]]:
+  """Pieces of a known table that are done, and those that were heard."""
+  if known is None:
+    return set(), set()
+  known = known[known['md5'].isin(names)]
+  known = known[known['window'] == WHOLE_PIECE]
+  heard = {*known['md5'][known['audio_valence'].notna()]}
+  if known.attrs.get(_STUDENT) != models[_STUDENT]:
+    return set(), heard
+  # Of a table that such a run has made, no other piece can or need be heard.
+  is_done = known.attrs.get(_TEACHER) == models.get(
+      _TEACHER, known.attrs.get(_TEACHER))
+  return {*known['md5']} if is_done else heard, heard
 
 
 def _estimate_all(
-    names: Sequence[str], pieces: Mapping[str, str], folder: pathlib.Path,
-    settings: Settings, make_hear: Callable[[], Hear] | None,
+    names: Sequence[tuple[str, bool]], pieces: Mapping[str, str],
+    folder: pathlib.Path, settings: Settings,
+    make_hear: Callable[[], Hear] | None, models: Mapping[str, str],
     num_workers: int | None) -> list[dict]:
-  """The blocks of all pieces, those that are missing made first."""
+  """The blocks of all pieces, those that are missing made first.
+
+  Args:
+    names: md5 of each piece, and whether it shall be heard.
+    pieces: path by md5.
+    folder: of the blocks.
+    settings: as `label` takes.
+    make_hear: as `label` takes.
+    models: as `_models` says.
+    num_workers: as `label` takes.
+  """
   import tqdm
 
   blocks = [
       names[i:i + _BLOCK_SIZE] for i in range(0, len(names), _BLOCK_SIZE)]
-  models = _digest_of_models(make_hear)
-  keys = [hashlib.md5(repr((block, settings, models)).encode()).hexdigest()
+  keys = [hashlib.md5(repr((block, models)).encode()).hexdigest()
           for block in blocks]
   paths = [folder / f'{key}.json' for key in keys]
   todo = [i for i, path in enumerate(paths) if not path.exists()]
   if todo:
     folder.mkdir(exist_ok=True)
-    processes = _Processes(num_workers, settings, make_hear)
     try:
-      with tqdm.tqdm(
-          total=len(names), desc='labelling', unit='piece',
-          initial=len(names) - sum(len(blocks[i]) for i in todo)) as progress:
+      with (
+          processes.told_if_killed(
+              'labelled pieces',
+              f'what is in {folder} is whole; run it again'),
+          _Workers(num_workers, settings, make_hear) as workers,
+          tqdm.tqdm(
+              total=len(names), desc='labelling', unit='piece',
+              initial=len(names) - sum(len(blocks[i]) for i in todo)
+          ) as progress,
+      ):
         for i in todo:
           block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
-          estimates = processes.estimate(
-              [pieces[name] for name in blocks[i]], progress)
-          for name, (columns, reason) in zip(
+          estimates = workers.estimate(
+              [(pieces[name], listen) for name, listen in blocks[i]], progress)
+          for (name, _), (columns, reason) in zip(
               blocks[i], estimates, strict=True):
             if reason:
               what = 'unlabelled' if columns is None else 'unheard'
@@ -443,19 +510,13 @@ def _estimate_all(
               }})
           with files.writing(paths[i]) as temporary:
             temporary.write_text(json.dumps(block))
-    except concurrent.futures.BrokenExecutor as error:
-      raise OSError(
-          'a process that labelled pieces was killed, which is what a system '
-          f'short of memory does; what is in {folder} is whole: run it again, '
-          'with more memory or a smaller --num_workers') from error
     finally:
-      processes.close()
       with contextlib.suppress(OSError):  # It is not empty.
         folder.rmdir()
   return [_read_block(path) for path in paths]
 
 
-class _Processes:
+class _Workers:
   """Processes that label pieces, and may die of one.
 
   The libraries that read MIDI and that hear are not in Python: a hostile file
@@ -464,19 +525,17 @@ class _Processes:
   """
 
   def __init__(self, num_workers, settings, make_hear):
-    self._options = num_workers or os.cpu_count(), settings, make_hear
-    self._pool = self._new(*self._options)
+    self._num_workers = num_workers
+    self._options = settings, make_hear
+    self._pool = processes.Pool(num_workers, _Worker.start, *self._options)
 
-  @staticmethod
-  def _new(num_workers, settings, make_hear):
-    return concurrent.futures.ProcessPoolExecutor(
-        num_workers, multiprocessing.get_context('spawn'),
-        _Worker.ignore_interrupts, (settings, make_hear))
+  def __enter__(self):
+    return self
 
-  def close(self):
+  def __exit__(self, *exception):
     self._pool.shutdown(cancel_futures=True)
 
-  def estimate(self, paths: Sequence[str], progress) -> list:
+  def estimate(self, tasks: Sequence[tuple[str, bool]], progress) -> list:
     """As `_Worker.estimate`, of each.
 
     Raises:
@@ -484,52 +543,38 @@ class _Processes:
     """
     try:
       estimates = []
-      for result in self._pool.map(_Worker.estimate, paths):
+      for result in self._pool.map(_Worker.estimate, tasks):
         estimates.append(result)
         progress.update()
       return estimates
     except concurrent.futures.BrokenExecutor:
       progress.update(-len(estimates))
-    num_workers, _, make_hear = self._options
     estimates = []
-    self._restart(1, make_hear)
-    for path in paths:
-      estimates.append(self._estimate_alone(path))
+    self._restart(1)
+    for task in tasks:
+      estimates.append(self._estimate_alone(*task))
       progress.update()
-    self._restart(num_workers, make_hear)
+    self._restart(self._num_workers)
     return estimates
 
-  def _restart(self, num_workers, make_hear):
-    self.close()
-    _, settings, _ = self._options
-    self._pool = self._new(num_workers, settings, make_hear)
+  def _restart(self, num_workers):
+    self._pool.shutdown(cancel_futures=True)
+    self._pool = processes.Pool(num_workers, _Worker.start, *self._options)
     # If this fails, no piece is to blame.
     self._pool.submit(_Worker.load).result()
 
-  def _estimate_alone(self, path: str) -> tuple[dict | None, str | None]:
-    _, _, make_hear = self._options
-    try:
-      return self._pool.submit(_Worker.estimate, path).result()
-    except concurrent.futures.BrokenExecutor:
-      found = None, 'kills the process that reads it'
-    if make_hear:
-      self._restart(1, None)
-      with contextlib.suppress(concurrent.futures.BrokenExecutor):
-        columns, reason = self._pool.submit(_Worker.estimate, path).result()
-        found = columns, reason or 'kills the process that hears it'
-    self._restart(1, make_hear)
-    return found
-
-
-def _digest_of_models(make_hear) -> str:
-  """Changes with the models that estimate."""
-  from va_magenta import checkpoints
-
-  names = ['symbolic_va', *(['audio_va'] if make_hear else [])]
-  return ' '.join(names + [
-      file_md5(path) for name in names
-      for path in sorted(checkpoints.path(name).glob('*'))
-      if path.suffix in ('.json', '.npz')])
+  def _estimate_alone(
+      self, path: str, listen: bool) -> tuple[dict | None, str | None]:
+    fault = None
+    for task in [(path, True), (path, False)][not listen:]:
+      try:
+        columns, reason = self._pool.submit(_Worker.estimate, task).result()
+        return columns, reason or fault
+      except concurrent.futures.BrokenExecutor:
+        self._restart(1)
+        fault = 'kills the process that ' + (
+            'hears it' if task[1] else 'reads it')
+    return None, fault
 
 
 def _read_block(path: pathlib.Path) -> dict:
@@ -561,14 +606,19 @@ def fuse(table, fusions: Mapping[str, Fusion]):
     pandas.DataFrame, sorted and rounded, as it is written.
   """
   table = table.sort_values(['md5', 'window'], ignore_index=True)
+
+  def round_columns(*names):
+    table[[*names]] = table[[*names]].round(DECIMALS).astype(np.float32)
+
+  # First: what is fused again later is what is written now.
+  round_columns(*SECONDS, *ESTIMATES)
   is_whole = table['window'].to_numpy() == WHOLE_PIECE
   estimates = table[list(ESTIMATES)].to_numpy(np.float64)
   labels = np.full((len(table), 4), np.nan)
   for kind, rows in (('piece', is_whole), ('window', ~is_whole)):
     labels[rows] = np.concatenate(fusions[kind].apply(estimates[rows]), axis=1)
   table[list(LABELS)] = labels
-  numbers = [*SECONDS, *ESTIMATES, *LABELS]
-  table[numbers] = table[numbers].round(DECIMALS).astype(np.float32)
+  round_columns(*LABELS)
   table['window'] = table['window'].astype(np.int32)
   return table[list(COLUMNS)]
 

@@ -10,11 +10,9 @@ split in every run, and no two examples of one piece fall into different splits.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import glob
 import hashlib
-import multiprocessing
 import os
 import pathlib
 import zipfile
@@ -23,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 import tqdm
 
-from va_magenta import files
+from va_magenta import files, processes
 
 _BLOCK_SIZE = 256  # Pieces a file of converted examples.
 
@@ -131,16 +129,12 @@ class _Worker:
 
   @classmethod
   def start(cls, config_name: str, max_per_piece: int, seed: int):
-    os.environ['CUDA_VISIBLE_DEVICES'] = ''
     cls.config_name, cls.max_per_piece = config_name, max_per_piece
     cls.seed, cls.converter = seed, None
 
   @classmethod
   def convert(cls, piece: tuple[str, str | bytes]) -> np.ndarray | str:
     """Tokens of a piece, or in one word why there are none."""
-    import warnings
-
-    warnings.simplefilter('ignore')
     if cls.converter is None:
       from va_magenta.va_to_music import configs
       cls.config = configs.from_magenta(cls.config_name)
@@ -225,33 +219,32 @@ def convert(
   todo = [i for i in range(len(blocks)) if not _block(folder, i).exists()]
   if todo:
     left_out = collections.Counter()
-    pool = concurrent.futures.ProcessPoolExecutor(
-        num_workers or os.cpu_count(), multiprocessing.get_context('spawn'),
-        _Worker.start, (config_name, max_per_piece, seed))
-    try:
-      with pool, tqdm.tqdm(
-          total=len(pieces), desc='converting', unit='piece',
-          initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress:
-        for i in todo:
-          tokens, piece = [], []
-          for j, result in enumerate(
-              pool.map(_Worker.convert, blocks[i], chunksize=4)):
-            progress.update()
-            if isinstance(result, str):
-              left_out[result] += 1
-              continue
-            tokens.append(result)
-            piece.append(np.full(len(result), i * _BLOCK_SIZE + j, np.int32))
-          with files.writing(_block(folder, i)) as path:
-            np.savez_compressed(
-                path,
-                tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
-                piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
-    except concurrent.futures.BrokenExecutor as error:
-      raise OSError(
-          'a process that converted examples was killed, which is what a '
-          f'system short of memory does; what is in {folder} is whole: run it '
-          'again, with more memory') from error
+    with (
+        processes.told_if_killed(
+            'converted examples', f'what is in {folder} is whole; run it again'
+        ),
+        processes.Pool(
+            num_workers, _Worker.start, config_name, max_per_piece, seed
+        ) as pool,
+        tqdm.tqdm(
+            total=len(pieces), desc='converting', unit='piece',
+            initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress,
+    ):
+      for i in todo:
+        tokens, piece = [], []
+        for j, result in enumerate(
+            pool.map(_Worker.convert, blocks[i], chunksize=4)):
+          progress.update()
+          if isinstance(result, str):
+            left_out[result] += 1
+            continue
+          tokens.append(result)
+          piece.append(np.full(len(result), i * _BLOCK_SIZE + j, np.int32))
+        with files.writing(_block(folder, i)) as path:
+          np.savez_compressed(
+              path,
+              tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
+              piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
     for reason, count in left_out.most_common():
       print(f'left out: {count} pieces: {reason}')
 

@@ -1,0 +1,455 @@
+"""Fits `fusion` to people's ratings of EIMG; measures it there and on EMOPIA.
+
+Each clip of EIMG is read by a student that saw no clip of its group, since the
+student that ships has learned them all by heart. What is heard comes from
+tables that `va_magenta_label --audio` made: the teacher has seen none of them.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from va_magenta import files
+from va_magenta.evaluation import metrics
+from va_magenta.music_to_va import (
+  fusion,
+  labelling,
+  ratings,
+  symbolic,
+  symbolic_training,
+)
+from va_magenta.va import Scale
+
+# What a label is made of.
+NOTES, SOUND, BOTH = SOURCES = 'notes alone', 'sound alone', 'both (shipped)'
+KIND_NAMES = {'piece': 'whole clips', 'window': '2-bar windows'}
+
+
+# Data.
+
+
+@dataclasses.dataclass(frozen=True)
+class Rated:
+  """Rated clips, or windows of them, n rows.
+
+  Attributes:
+    estimates: float64 [n, 4], columns as in `fusion.ESTIMATES`.
+    ratings: float64 [n, 2], in [-1, 1]; a window has its clip's.
+    groups: int [n]; rows of one group share material.
+  """
+
+  estimates: np.ndarray
+  ratings: np.ndarray
+  groups: np.ndarray
+
+  def __getitem__(self, rows) -> 'Rated':
+    return Rated(self.estimates[rows], self.ratings[rows], self.groups[rows])
+
+
+def read(
+    paths: Sequence[pathlib.Path], student, heard
+) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Estimates of files that are not fused.
+
+  Args:
+    paths: of MIDI files.
+    student: reads them; a `symbolic.SymbolicVA`, or what regresses as one.
+    heard: pandas.DataFrame, a table of `labelling` of the same files; its audio
+      columns are taken, and nothing else.
+
+  Returns:
+    Of each file `window`, int [rows], and estimates, float64 [rows, 4]; NaN
+    where it was not heard.
+  """
+  sound = {
+      key: points for key, points in zip(
+          zip(heard['md5'], heard['window'], strict=True),
+          heard[list(labelling.AUDIO)].to_numpy(np.float64), strict=True)}
+  nothing = np.full(2, np.nan)
+  found = []
+  for path in paths:
+    columns, _ = labelling.estimate(str(path), student, labelling.Settings())
+    md5 = labelling.file_md5(path)
+    points = np.stack([columns[name] for name in fusion.ESTIMATES], axis=1)
+    points[:, 2:] = [
+        sound.get((md5, window), nothing) for window in columns['window']]
+    found.append((columns['window'], points))
+  return found
+
+
+def read_eimg(
+    folder: pathlib.Path, heard, num_folds: int, seed: int,
+    report: Callable[[str], None]) -> dict[str, Rated]:
+  """EIMG's clips, read by students that saw no clip of their group.
+
+  Args:
+    folder: EIMG, with labels.csv and midi/.
+    heard: the table that `va_magenta_label --audio` made of midi/.
+    num_folds: each has a student of its own.
+    seed: of the folds and the students.
+    report: is told of progress.
+
+  Returns:
+    For each of `fusion.KINDS`.
+  """
+  from sklearn import model_selection
+
+  rows = ratings.read_table(
+      folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
+  rated = Scale.EIMG.to_plane(np.array(
+      [[float(row[axis]) for axis in fusion.AXES] for row in rows]))
+  groups = np.array([int(row['group']) for row in rows])
+  data = symbolic_training.read_eimg(folder, seed, report)
+  parts = {kind: [] for kind in fusion.KINDS}
+  for fold, (_, test) in enumerate(model_selection.GroupKFold(
+      num_folds, shuffle=True, random_state=seed).split(
+          groups, groups=groups)):
+    student = symbolic_training.Student.fit(
+        data[~np.isin(data.groups, groups[test])], seed)
+    found = read(
+        [folder / 'midi' / rows[i]['file'] for i in test], student, heard)
+    for i, (window, estimates) in zip(test, found, strict=True):
+      is_whole = window == labelling.WHOLE_PIECE
+      for kind, of_kind in (('piece', is_whole), ('window', ~is_whole)):
+        num = np.count_nonzero(of_kind)
+        parts[kind].append((
+            estimates[of_kind], np.tile(rated[i], (num, 1)),
+            np.full(num, groups[i])))
+    report(f'student {fold + 1} of {num_folds}')
+  return {
+      kind: Rated(*map(np.concatenate, zip(*of_kind, strict=True)))
+      for kind, of_kind in parts.items()}
+
+
+# Measuring.
+
+
+@dataclasses.dataclass
+class HeldOut:
+  """Labels of rows by fusions that saw no row of their group.
+
+  Attributes:
+    data: the rows.
+    fold: int [n], in which a row was held out.
+    labels: float64 [n, 2] for each of `SOURCES`; NaN where it was not heard.
+    std: float64 [n, 2], of the labels from both.
+  """
+
+  data: Rated
+  fold: np.ndarray
+  labels: dict[str, np.ndarray]
+  std: np.ndarray
+
+  def figures(self, source: str) -> dict[str, np.ndarray]:
+    """Metrics of rows that were heard, [folds] each."""
+    heard = ~np.isnan(self.labels[SOUND]).any(axis=1)
+    folds = []
+    for fold in np.unique(self.fold):
+      rows = heard & (self.fold == fold)
+      folds.append(metrics.evaluate(
+          self.data.ratings[rows], self.labels[source][rows]))
+    return {
+        f'{axis}/{metric}': np.array([f[f'{axis}/{metric}'] for f in folds])
+        for axis in fusion.AXES for metric in ('pearson_r', 'r2', 'ccc')}
+
+  def within_std(self) -> np.ndarray:
+    """Share of ratings within one std of the label.
+
+    Returns:
+      float64 [4, 2]: of all rows and of the third of the smallest, of the
+      middle and of the largest std; of valence and of arousal. Of a Gaussian it
+      would be .683 each.
+    """
+    is_within = np.abs(self.data.ratings - self.labels[BOTH]) <= self.std
+    shares = []
+    for axis in range(2):
+      thirds = np.array_split(np.argsort(self.std[:, axis], kind='stable'), 3)
+      shares.append([is_within[:, axis].mean(), *(
+          is_within[third, axis].mean() for third in thirds)])
+    return np.array(shares).T
+
+  def gain(self) -> np.ndarray:
+    """How much likelier ratings are than if the std were the same for all.
+
+    Returns:
+      float64 [folds, 2], of valence and arousal, in nats a rating; the one std
+      for all is that of the other folds.
+    """
+    squares = (self.data.ratings - self.labels[BOTH])**2
+    gains = []
+    for fold in np.unique(self.fold):
+      rows = self.fold == fold
+      variance, constant = self.std[rows]**2, squares[~rows].mean(axis=0)
+      gains.append(np.mean(
+          np.log(constant) - np.log(variance)
+          + squares[rows] * (1 / constant - 1 / variance), axis=0) / 2)
+    return np.array(gains)
+
+
+def hold_out(data: Rated, num_folds: int) -> HeldOut:
+  """Labels each row by a fusion fitted to the other groups."""
+  from sklearn import model_selection
+
+  result = HeldOut(
+      data, np.zeros(len(data.groups), int),
+      {source: np.full_like(data.ratings, np.nan) for source in SOURCES},
+      np.zeros_like(data.ratings))
+  deaf = without_sound(data.estimates)
+  for fold, (train, test) in enumerate(model_selection.GroupKFold(
+      num_folds).split(data.groups, groups=data.groups)):
+    found = fit(data[train], num_folds)
+    result.fold[test] = fold
+    result.labels[NOTES][test], _ = found.apply(deaf[test])
+    result.labels[SOUND][test] = from_sound(data[train])(
+        data.estimates[test, 2:]).clip(-1, 1)
+    result.labels[BOTH][test], result.std[test] = found.apply(
+        data.estimates[test])
+  return result
+
+
+def without_sound(estimates: np.ndarray) -> np.ndarray:
+  """Estimates [n, 4] as if nothing had been heard."""
+  estimates = estimates.copy()
+  estimates[:, 2:] = np.nan
+  return estimates
+
+
+def from_sound(data: Rated) -> fusion.Line:
+  """What makes labels from what is heard alone, to compare with."""
+  heard = ~np.isnan(data.estimates[:, 2:]).any(axis=1)
+  return fusion.Line.fit(data.estimates[heard, 2:], data.ratings[heard])
+
+
+def fit(data: Rated, num_folds: int) -> fusion.Fusion:
+  """As `fusion.fit`."""
+  return fusion.fit(data.estimates, data.ratings, data.groups, num_folds)
+
+
+def measure_emopia(
+    folder: pathlib.Path, heard, found: fusion.Fusion, sound: fusion.Line,
+    report: Callable[[str], None]) -> str:
+  """How well labels of EMOPIA's clips tell the halves of its axes.
+
+  Args:
+    folder: EMOPIA, with label.csv and midi/.
+    heard: the table that `va_magenta_label --audio` made of midi/, or of a part
+      of it.
+    found: the fusion of whole pieces, to which the student that ships lends its
+      estimates; neither has seen EMOPIA.
+    sound: as `from_sound` gives.
+    report: is told of progress.
+
+  Returns:
+    Markdown: areas under the curve, with their standard deviations over
+    resampled clips.
+  """
+  rows = [
+      row for row in ratings.read_table(folder / 'label.csv', ('ID', '4Q'))
+      if (folder / 'midi' / f'{row["ID"]}.mid').exists()]
+  if not rows:
+    raise ValueError(f'{folder}: no clip of label.csv is in midi/')
+  report(f'{len(rows)} EMOPIA clips')
+  paths = [folder / 'midi' / f'{row["ID"]}.mid' for row in rows]
+  estimates = np.stack([
+      points[0] for _, points in read(paths, symbolic.load(), heard)])
+  quadrants = np.array([int(row['4Q']) for row in rows])
+  was_heard = ~np.isnan(estimates).any(axis=1)
+  if not was_heard.any():
+    raise ValueError(f'{folder}: of its clips none was heard')
+  deaf = found.apply(without_sound(estimates))[0]
+  columns = {f'{NOTES}, {len(rows)} clips': (deaf, np.full(len(rows), True))}
+  num = np.bincount(quadrants[was_heard], minlength=5)[1:].tolist()
+  for source, labels in (
+      (NOTES, deaf), (SOUND, sound(estimates[:, 2:])),
+      (BOTH, found.apply(estimates)[0])):
+    columns[f'{source}, {sum(num)} that were heard'] = labels, was_heard
+  is_high = np.stack([np.isin(quadrants, (1, 4)), quadrants <= 2], axis=1)
+  table = _table({
+      name: {
+          f'{axis} AUC': ratings.bootstrap(
+              ratings.auc, is_high[rows, i], labels[rows, i])
+          for i, axis in enumerate(fusion.AXES)}
+      for name, (labels, rows) in columns.items()})
+  return f'{table}\n\nHeard were, of quadrants 1 to 4, {num}.'
+
+
+# The job.
+
+
+def _table(columns: dict[str, dict[str, str]]) -> str:
+  """Markdown: a row a metric, a column a set of figures."""
+  lines = [
+      '| | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|']
+  lines += [
+      f'| {name} | ' + ' | '.join(c[name] for c in columns.values()) + ' |'
+      for name in next(iter(columns.values()))]
+  return '\n'.join(lines)
+
+
+def _weights(found: fusion.Fusion) -> str:
+  names = ('1', *(name.replace('_', ' ') for name in fusion.ESTIMATES))
+  return _table({
+      f'{axis} from {source}': dict(zip(names, (
+          *(f'{w:.2f}' for w in (line.bias[i], *line.weights[:, i])),
+          *('' for _ in names)), strict=False))
+      for source, line in (('notes', found.symbolic), ('both', found.both))
+      for i, axis in enumerate(fusion.AXES)})
+
+
+def _spread(found: fusion.Fusion) -> str:
+  places = {
+      'the middle': (0, 0), 'valence ±.6': (.6, 0), 'arousal ±.6': (0, .6),
+      'both ±.6': (.6, .6)}
+  stds = found.both_spread(np.array(list(places.values()), float))
+  return _table({
+      axis: dict(zip(places, (f'{std:.3f}' for std in stds[:, i]), strict=True))
+      for i, axis in enumerate(fusion.AXES)})
+
+
+def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
+  figures = {source: held_out.figures(source) for source in SOURCES}
+  agreement = _table({
+      source: {name: ratings.plus_minus(v) for name, v in values.items()}
+      for source, values in figures.items()})
+  added = {
+      axis: ratings.plus_minus(
+          figures[BOTH][f'{axis}/pearson_r']
+          - figures[NOTES][f'{axis}/pearson_r']) for axis in fusion.AXES}
+  within, gain = held_out.within_std(), held_out.gain()
+  calibration = _table({
+      axis: dict(zip(
+          ('all', 'surest third', 'middle third', 'least sure third'),
+          (f'{share:.3f}' for share in within[:, i]), strict=True))
+      for i, axis in enumerate(fusion.AXES)})
+  return f'''## {KIND_NAMES[kind].capitalize()} of EIMG
+
+{len(held_out.data.groups)} {KIND_NAMES[kind]}.
+
+{agreement}
+
+What sound adds to r: valence {added['valence']}, arousal {added['arousal']}.
+
+Share of ratings within one std of the label (of a Gaussian: 0.683):
+
+{calibration}
+
+Log likelihood, in nats a rating, over that of one std for all: valence \
+{ratings.plus_minus(gain[:, 0])}, arousal {ratings.plus_minus(gain[:, 1])}.
+
+Weights, which multiply what stands on the left:
+
+{_weights(found)}
+
+Standard deviation of people's ratings about the label from both, by where it \
+lies:
+
+{_spread(found)}
+'''
+
+
+def _card(
+    fusions: dict[str, fusion.Fusion], held_out: dict[str, HeldOut],
+    emopia: str, num_clips: int, num_folds: int, seed: int) -> str:
+  sections = '\n'.join(
+      _section(kind, fusions[kind], held_out[kind]) for kind in fusion.KINDS)
+  return f'''# How notes and sound become one label
+
+Valence and arousal as weighted sums of what `symbolic_va` reads in the notes \
+and `audio_va` hears in them as a synthesiser plays them, and how far people's \
+ratings lie from that; `va_magenta.music_to_va.fusion.load()` reads it, and \
+`va_magenta_label` applies it. Pieces and 2-bar windows have weights of their \
+own.
+
+- Training data: EIMG ({num_clips} MIDI clips of about 15 s, piano, each rated \
+by six people; IEEE TMM 2023; no licence stated, research use). No clip is in \
+this folder.
+- Outside test: EMOPIA (Hung et al. 2021, CC BY-NC-SA 4.0), not trained on.
+- `audio_va`, which it weighs, is for research only (DEAM, openSMILE).
+
+Made by
+
+    va_magenta_label --midi_dir=EIMG/midi --output=eimg.parquet --audio
+    va_magenta_label --midi_dir=EMOPIA/midi --output=emopia.parquet --audio \\
+      --max_audio_seconds=30
+    va_magenta_train_midi --model=fusion --eimg_dir=EIMG \\
+      --eimg_labels=eimg.parquet --emopia_dir=EMOPIA \\
+      --emopia_labels=emopia.parquet --run_dir=checkpoints/fusion_va \\
+      --seed={seed} --num_folds={num_folds}
+
+Of the tables only the audio columns are used: each clip of EIMG was read by a \
+student that saw no clip of its group (clips that share material; {num_folds} \
+folds). Figures are of clips whose group the weights, and what they say of \
+their spread, have not seen either: mean ± standard deviation over \
+{num_folds} folds, in [-1, 1]. A window has the rating of its whole clip, for \
+want of another.
+
+{sections}
+![Held-out labels against ratings](held_out.png)
+
+## EMOPIA, not trained on
+
+The student that ships, and the weights for whole pieces. ± is the standard \
+deviation over 200 bootstrap resamples of clips.
+
+{emopia}
+
+## Limits
+
+- All rated clips are solo piano. For bands the weights are extrapolated: no \
+ratings of multi-track MIDI are at hand.
+- People rated clips of some 15 s. How a piece moves from window to window was \
+not rated.
+- The spread is that of the mean of six people, and of our error, together.
+'''
+
+
+def _plot(held_out: dict[str, HeldOut], path: pathlib.Path):
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(9, 4.6), layout='constrained')
+  piece = held_out['piece']
+  for i, axis in enumerate(fusion.AXES):
+    panel = figure.add_subplot(1, 2, i + 1)
+    rated, label = piece.data.ratings[:, i], piece.labels[BOTH][:, i]
+    panel.plot((-1, 1), (-1, 1), color='#8d90a5', linewidth=.8)
+    panel.scatter(rated, label, s=6, alpha=.4, linewidths=0)
+    panel.set(
+        title=f'{axis}: r {metrics.pearson_r(rated, label):.3f}', xlim=(-1, 1),
+        ylim=(-1, 1), aspect='equal', xlabel='rated by people',
+        ylabel='label, held out')
+  with files.writing(path) as temporary:
+    figure.savefig(temporary, dpi=100)
+
+
+def run(
+    *, eimg_dir: pathlib.Path, eimg_labels: pathlib.Path,
+    emopia_dir: pathlib.Path, emopia_labels: pathlib.Path,
+    run_dir: pathlib.Path, seed: int, num_folds: int,
+    report: Callable[[str], None]):
+  """Fits, measures and writes `fusion.json`, its card and plot to `run_dir`."""
+  heard = {path: _read_heard(path) for path in (eimg_labels, emopia_labels)}
+  data = read_eimg(eimg_dir, heard[eimg_labels], num_folds, seed, report)
+  fusions = {kind: fit(rows, num_folds) for kind, rows in data.items()}
+  held_out = {kind: hold_out(rows, num_folds) for kind, rows in data.items()}
+  emopia = measure_emopia(
+      emopia_dir, heard[emopia_labels], fusions['piece'],
+      from_sound(data['piece']), report)
+  run_dir.mkdir(parents=True, exist_ok=True)
+  fusion.save(run_dir / 'fusion.json', fusions)
+  _plot(held_out, run_dir / 'held_out.png')
+  card = _card(
+      fusions, held_out, emopia, len(data['piece'].groups), num_folds, seed)
+  with files.writing(run_dir / 'README.md') as temporary:
+    temporary.write_text(card)
+  report(f'wrote {run_dir}')
+
+
+def _read_heard(path: pathlib.Path):
+  table = labelling.read(path)
+  if table['audio_valence'].isna().all():
+    raise ValueError(
+        f'{path}: nothing was heard; va_magenta_label makes such a table with '
+        '--audio')
+  return table

@@ -1,0 +1,105 @@
+r"""Builds the dataset lakh_va of a folder of MIDI files: labels, then TFDS.
+
+  va_magenta_build_lakh_va --midi_dir=lmd_full --data_dir=~/tensorflow_datasets
+
+Every piece is read by the student, and pieces of two parts and more are heard
+by the audio teacher too (--noaudio spares that: most of the time goes there).
+The table of labels is written to --labels, by default labels.parquet in
+--midi_dir; then the configs asked for are prepared in --data_dir, for
+
+  tfds.load('lakh_va/2bar-melody', data_dir=...)
+
+Run it again after an interruption: it goes on where it stood, and does nothing
+twice. Run it again with more files, a better student or other weights, and it
+does what is new: pieces are not heard again, and a config is only prepared
+again if its labels have changed. What is left out, and why, is printed.
+"""
+
+import pathlib
+import shutil
+import sys
+
+from absl import flags
+
+from va_magenta import command
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.')
+flags.DEFINE_string(
+    'labels', None, 'Table of labels (Parquet), read if it is there, and '
+    'written; by default labels.parquet in --midi_dir.')
+flags.DEFINE_list(
+    'configs', 'full,2bar-melody', 'Configs of lakh_va to prepare.')
+flags.DEFINE_string(
+    'data_dir', None, "Folder of TFDS's datasets; by default its own.")
+flags.DEFINE_boolean('audio', True, 'Listen to pieces of two parts and more.')
+flags.DEFINE_integer(
+    'num_workers', None, 'Processes that label; all cores if not given.',
+    lower_bound=1)
+
+
+def main(argv):
+  """Builds as the flags say."""
+  if len(argv) > 1:
+    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
+  if not FLAGS.midi_dir:
+    raise ValueError('--midi_dir must be given')
+  from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as lakh_va
+  from va_magenta.music_to_va import fusion, labelling
+
+  names = [config.name for config in lakh_va.Builder.BUILDER_CONFIGS]
+  unknown = [name for name in FLAGS.configs if name not in names]
+  if unknown:
+    raise ValueError(
+        f'lakh_va has no config {unknown[0]!r}: it has {", ".join(names)}')
+  midi_dir = pathlib.Path(FLAGS.midi_dir).expanduser()
+  labels = pathlib.Path(
+      FLAGS.labels or midi_dir / lakh_va.LABELS.name).expanduser()
+  report = labelling.label(
+      midi_dir, labels, fusion.load(), settings=labelling.LAKH_VA,
+      make_hear=labelling.teacher if FLAGS.audio else None,
+      known=labelling.read(labels) if labels.exists() else None,
+      num_workers=FLAGS.num_workers)
+  for path, reason in sorted(report.unlabelled.items()):
+    print(command.error_line(f'{path}: {reason}'), file=sys.stderr)
+  for line in report.lines():
+    print(line)
+  print(f'wrote {labels}')
+  for name in FLAGS.configs:
+    print(f'prepared {_prepare(name, midi_dir, labels)}')
+
+
+def _prepare(
+    config: str, midi_dir: pathlib.Path, labels: pathlib.Path) -> str:
+  """Prepares a config unless it stands with these labels; says where."""
+  import tensorflow_datasets as tfds
+
+  from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as lakh_va
+  from va_magenta.music_to_va import labelling
+
+  def make_builder():
+    return lakh_va.Builder(
+        labels=labels, config=config, data_dir=FLAGS.data_dir)
+
+  builder = make_builder()
+  if builder.is_prepared() and (
+      builder.info.metadata.get('labels_md5') != labelling.file_md5(labels)):
+    shutil.rmtree(builder.data_dir)
+    builder = make_builder()
+  # Of a run that was killed outright.
+  for left in pathlib.Path(builder.data_dir).parent.glob('incomplete.*'):
+    shutil.rmtree(left)
+  builder.download_and_prepare(
+      download_config=tfds.download.DownloadConfig(manual_dir=midi_dir))
+  return builder.data_dir
+
+
+def console_entry_point():
+  """The command `va_magenta_build_lakh_va`."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()
