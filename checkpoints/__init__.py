@@ -75,6 +75,13 @@ TABLE = {
         Checkpoint(
             'audio_va', 'Estimates the VA of sound.',
             licence='research only: DEAM is CC BY-NC'),
+        Checkpoint(
+            'critic_va',
+            'Estimates the VA of what a melody decoder emits, differentiably.'),
+        Checkpoint(
+            'fusion_va', 'Weighs what notes say and what is heard.',
+            licence='research only: DEAM is CC BY-NC'),
+        Checkpoint('performance_va', 'Draws how a melody of a VA is played.'),
     )
 }
 ALIASES = {'cat-mel_2bar': 'cat-mel_2bar_small'}

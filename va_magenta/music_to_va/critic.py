@@ -1,0 +1,213 @@
+"""What a decoder emits -> VA, differentiable: the student's twin for training.
+
+  model = critic.load()
+  va = model(x)  # [batch, steps, depth] -> [batch, 2]: (valence, arousal)
+
+`x` is one-hot or of probabilities. Only the melody is read, which is the first
+90 of each step in all of MusicVAE's configs (0 goes on, 1 ends a note, 2..89
+begin one of MIDI pitch 21..108), of any number of steps (sixteenths). VA is
+that of the notes alone, as if played at one tempo and loudness on a piano.
+
+It is a small network that has learned what boosted trees say, which have
+learned from people; `va_magenta_train_midi --model=critic` makes it, and the
+card in `checkpoints/critic_va` says how well it does. What it reads is written
+down rather than left to be found: of a step, the token, the note before it and
+its age; of all steps, how often and how long each pitch and pitch class sounds,
+and how well that fits keys. All is `keras.ops`.
+"""
+
+import json
+import os
+import pathlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from va_magenta import checkpoints, files
+from va_magenta.music_to_va.ratings import AXES
+
+MELODY_DEPTH = 90
+FIRST_PITCH = 2  # The token of the lowest pitch.
+_NOTE_UNITS = 24
+_STEP_UNITS = 48
+_KEY_UNITS = 32
+_REGISTER_UNITS = 32
+_HIDDEN_UNITS = (96, 48)
+# log(0) where a token is impossible; a note then leaks into the next by this.
+_EPSILON = 1e-4
+
+
+def _carried(keep):
+  """How much of what began at step j is there at step t, [batch, t, j].
+
+  The closed form of state_t = start_t + keep_t * state_{t-1}, for any state.
+
+  Args:
+    keep: how likely a state outlasts a step, in [0, 1], [batch, steps].
+  """
+  total = ops.cumsum(ops.log(keep + _EPSILON), axis=1)
+  steps = ops.arange(ops.shape(keep)[1])
+  is_past = steps[:, None] >= steps
+  # Not the exponential of what is to come, which may overflow.
+  return ops.exp(ops.where(
+      is_past, total[:, :, None] - total[:, None, :], -1e9))
+
+
+def _rotations():
+  """Row r are the 12 pitch classes, counted from r; int [12, 12]."""
+  return (np.arange(12)[:, None] + np.arange(12)) % 12
+
+
+def _fixed_projection():
+  """From tokens to pitch classes, whether a note starts, and whether to hold.
+
+  Only how pitch classes lie to one another counts, so any is the first.
+  """
+  tokens = np.arange(MELODY_DEPTH)
+  is_note = tokens >= FIRST_PITCH
+  return np.concatenate([
+      np.eye(12)[tokens % 12] * is_note[:, None],
+      np.stack([is_note, tokens == 0], axis=1),
+  ], axis=1).astype(np.float32)
+
+
+def _at_step_before(x):
+  return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
+
+
+class Critic(keras.Model):
+  """Estimates VA from what a melody decoder emits.
+
+  Attributes:
+    mean: what `regress` says of a corpus on average, (valence, arousal).
+    slope: what stretches the corpus to the spread of people's ratings.
+  """
+
+  def __init__(self, mean=(0.0, 0.0), slope=(1.0, 1.0), **kwargs):
+    super().__init__(**kwargs)
+    self.mean = np.asarray(mean, np.float32)
+    self.slope = np.asarray(slope, np.float32)
+    dense = keras.layers.Dense
+    self.note = self.add_weight(
+        shape=(MELODY_DEPTH - FIRST_PITCH, _NOTE_UNITS), name='note')
+    self.step = dense(_STEP_UNITS, 'silu')
+    self.around = keras.layers.Conv1D(
+        _STEP_UNITS, 5, padding='same', activation='silu')
+    self.key = dense(_KEY_UNITS, 'silu')
+    self.register = dense(_REGISTER_UNITS, 'silu')
+    self.hidden = [dense(units, 'silu') for units in _HIDDEN_UNITS]
+    self.out = dense(2)
+    self(np.zeros((1, 16, MELODY_DEPTH), np.float32))  # Makes the weights.
+
+  def regress(self, x):
+    """Expected rating of the melody, the estimate of least squared error.
+
+    Args:
+      x: float [batch, steps, depth >= 90], of which the first 90 are one-hot or
+        probabilities of melody tokens.
+
+    Returns:
+      float [batch, 2], valence and arousal, not clipped.
+    """
+    x = ops.convert_to_tensor(x)[..., :MELODY_DEPTH]
+    # One product, as taking tokens apart is what would take the time.
+    note, classes, onset, hold = ops.split(ops.matmul(x, ops.concatenate([
+        ops.pad(self.note, ((FIRST_PITCH, 0), (0, 0))), _fixed_projection(),
+    ], axis=-1)), np.cumsum([_NOTE_UNITS, 12, 1]).tolist(), axis=-1)
+    last = _carried(ops.relu(1 - onset)[..., 0])
+    sounding = _carried(hold[..., 0])
+
+    before = _at_step_before(ops.concatenate([
+        ops.matmul(last, ops.concatenate([note, onset], axis=-1)),
+        ops.matmul(sounding, onset),
+        ops.log(1 + ops.sum(last, axis=-1, keepdims=True)),
+    ], axis=-1))
+    step = self.step(ops.concatenate([note, onset, hold, before], axis=-1))
+    around = self.around(step)
+
+    num_notes = ops.sum(onset, axis=1) + 1e-2
+
+    def over_notes(values):
+      return ops.sum(values * onset, axis=1) / num_notes
+
+    # How long what starts at a step sounds.
+    length = ops.sum(sounding, axis=1)[..., None]
+    heard = ops.sum(classes * length, axis=1)
+    struck = ops.sum(classes, axis=1)
+    shares = ops.concatenate([
+        ops.take(x / (ops.sum(x, axis=-1, keepdims=True) + 1e-2),
+                 _rotations(), axis=1) for x in (heard, struck)], axis=-1)
+    key = self.key(shares)
+
+    count = ops.sum(x, axis=1)[:, FIRST_PITCH:]
+    register = self.register(ops.concatenate(
+        [count / num_notes, 1 - ops.exp(-2 * count)], axis=-1))
+
+    phase = ops.one_hot(ops.arange(ops.shape(x)[1]) % 16, 16)
+    num_steps = ops.cast(ops.shape(x)[1], x.dtype)
+    summary = ops.concatenate([
+        over_notes(step), over_notes(around), ops.mean(around, axis=1),
+        ops.max(key, axis=1), ops.mean(key, axis=1), register,
+        ops.matmul(onset[..., 0], phase) / num_notes,
+        num_notes / num_steps,
+        ops.sum(heard, axis=-1, keepdims=True) / num_steps,
+        ops.log(num_notes),
+    ], axis=-1)
+    for layer in self.hidden:
+      summary = layer(summary)
+    return self.out(summary)
+
+  def call(self, x):
+    """VA: `regress` stretched over the plane. Shapes are the same."""
+    return (self.regress(x) - self.mean) * self.slope
+
+
+def load(folder: str | os.PathLike | None = None) -> Critic:
+  """The critic that `va_magenta_train_midi --model=critic` wrote, frozen.
+
+  Args:
+    folder: holds config.json and weights.npz; by default the shipped one.
+
+  Raises:
+    FileNotFoundError: if a file is missing.
+    ValueError: if the files are damaged or were made for another critic.
+  """
+  folder = pathlib.Path(folder or checkpoints.path('critic_va'))
+  try:
+    calibration = json.loads(
+        (folder / 'config.json').read_text())['calibration']
+    model = Critic(*(
+        [float(calibration[axis][name]) for axis in AXES]
+        for name in ('mean', 'slope')))
+    with np.load(folder / 'weights.npz', allow_pickle=False) as arrays:
+      model.set_weights([arrays[str(i)] for i in range(len(arrays.files))])
+  except FileNotFoundError:
+    raise
+  except Exception as error:  # zip, json, numpy and Keras each have their own.
+    reason = str(error).splitlines()[0] if str(error) else ''
+    raise ValueError(
+        f'{folder}: damaged, or of another critic ({type(error).__name__}: '
+        f'{reason}); va_magenta_train_midi --model=critic writes it anew'
+    ) from error
+  model.trainable = False
+  return model
+
+
+def save(model: Critic, folder: str | os.PathLike):
+  """Writes what `load` reads; each file is whole or not there.
+
+  Args:
+    model: weights are written as float16, which moves no estimate by .01.
+    folder: exists.
+  """
+  folder = pathlib.Path(folder)
+  with files.writing(folder / 'weights.npz') as temporary:
+    np.savez_compressed(temporary, **{
+        str(i): keras.ops.convert_to_numpy(weight).astype(np.float16)
+        for i, weight in enumerate(model.weights)})
+  with files.writing(folder / 'config.json') as temporary:
+    temporary.write_text(json.dumps({'calibration': {
+        axis: {'mean': mean, 'slope': slope} for axis, mean, slope in zip(
+            AXES, model.mean.tolist(), model.slope.tolist(), strict=True)
+    }}, indent=1) + '\n')
