@@ -68,6 +68,21 @@ def test_a_picture_becomes_music_and_figures(run, tmp_path, check_one_line):
   assert run('--image=meadow.jpg', '--candidates=16', '--overwrite')[0] == 0
 
 
+def test_a_path_becomes_music(run, tmp_path):
+  code, out, err = run(
+      '--va_path=-0.5,-0.5:0.5,0.6', '--candidates=4', '--seed=0', '--bars=4',
+      '--performance=plain')
+  assert (code, err) == (0, '')
+  lines = out.splitlines()
+  assert lines[0] == (
+      'target: valence -0.50, arousal -0.50; valence +0.50, arousal +0.60')
+  name = 'valence-0.50_arousal-0.50_to_valence+0.50_arousal+0.60'
+  record = json.loads(
+      (tmp_path / 'va_magenta_output' / f'{name}.json').read_text())
+  assert len(record['va_path']) == 2
+  assert lines[1].endswith(f"distance {record['outputs'][0]['distance']:.2f}")
+
+
 def _bad_picture(kind, path):
   noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
   Image.fromarray(noise).save(path, format='JPEG')
@@ -134,10 +149,11 @@ def test_odd_pictures_are_pictures(run, tmp_path, monkeypatch, kind):
 
 
 def _some_pieces(target, settings):
-  from va_magenta.va_to_music import melody
+  from va_magenta.va_to_music import melody, performance
 
   sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
-  return [generation.Piece(sequence, target, 120.0, 80)] * settings.num_outputs
+  return [generation.Piece(
+      sequence, target[0], 0.0, [performance.PLAIN])] * settings.num_outputs
 
 
 @pytest.mark.parametrize(('args', 'complaint'), [
@@ -163,6 +179,14 @@ def _some_pieces(target, settings):
     (['--valence=0', '--arousal=0', '--temperature=nan'], 'temperature'),
     (['--valence=0', '--arousal=0', '--tempo_qpm=0'], 'tempo_qpm'),
     (['--valence=0', '--arousal=0', '--program=128'], 'program'),
+    (['--valence=0', '--arousal=0', '--guidance=-1'], 'guidance'),
+    (['--valence=0', '--arousal=0', '--mode=find'], 'flag --mode=find'),
+    (['--valence=0', '--arousal=0', '--performance=x'], '--performance=x'),
+    (['--valence=0', '--arousal=0', '--input=a.mid', '--bars=2'],
+     'give either input or bars'),
+    (['--va_path=0,0:1', '--bars=2'], "got '0,0:1'"),
+    (['--va_path=0,0:1,2'], 'arousal must be a number in [-1, 1]'),
+    (['--va_path=0,0:1,1', '--valence=0'], 'either a picture'),
     (['--valence=0', '--arousal=0', '--output_dir=/proc/music'],
      'cannot write to the folder /proc/music'),
     (['--valence=0', '--arousal=0', '--output_dir=/dev/null'],
@@ -191,7 +215,8 @@ def test_help_takes_less_than_a_second():
   for flag in (
       'image', 'valence', 'arousal', 'checkpoint', 'output_dir', 'num_outputs',
       'candidates', 'temperature', 'seed', 'bars', 'tempo_qpm', 'program',
-      'audio', 'overwrite'):
+      'audio', 'overwrite', 'guidance', 'mode', 'performance', 'va_path',
+      'input'):
     assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
   assert min(seconds) < 1
 

@@ -1,16 +1,26 @@
-"""Picture, or a point of the plane -> music that people would place there.
+"""Pictures, or points of the plane -> music that people would place there.
 
   import va_magenta
   [sequence] = va_magenta.generate('picture.jpg')
   va_magenta.generate_and_save(valence=0.6, arousal=-0.4, output_dir='music')
 
-Control is by selection: many pieces are drawn from MusicVAE's prior, each with
-a tempo and a loudness of its own, which carry most of arousal; their VA is
-estimated from the notes, and the nearest are kept.
+Three things bring music near its target:
+
+- The notes: a MusicVAE that was trained to be asked for a VA is asked for it;
+  `guidance` says how clearly. One that was not draws what it likes.
+- The performance: tempo, loudness, articulation, register and instrument are
+  drawn as is usual for the VA (`va_to_music.performance`).
+- Selection: many pieces are made so, their VA is estimated from the notes, and
+  the nearest are kept.
+
+Seeds are shared: the latent vectors, and all other randomness, are drawn before
+the target is looked at, so that only the target differs where the seed is the
+same.
 """
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -26,21 +36,16 @@ from va_magenta import checkpoints, files
 from va_magenta.va import VA
 
 OUTPUT_DIR = 'va_magenta_output'
-# Where candidates are drawn from. Tempo is uniform in its logarithm, as it is
-# heard.
-TEMPO_RANGE_QPM = (50.0, 180.0)
-VELOCITY_RANGE = (40, 110)
+PERFORMANCES = LEARNED, PLAIN = 'learned', 'plain'
+MODES = SAMPLE, SEARCH = 'sample', 'search'
 # What `tempo_qpm` may be: a MIDI file cannot say much more.
 TEMPO_LIMITS_QPM = (10.0, 400.0)
 MAX_CANDIDATES = 10_000
 MAX_BARS = 128
 # A piece of fewer notes says nothing about how it feels.
 MIN_NOTES = 3
-# Phrases A A' B A'', again and again: the share of the way that each goes from
-# the piece's theme towards a fresh point of the latent space. The theme comes
-# back slightly changed.
-_THEME_RETURNS = 0.1
-_FORM = (0.0, 0.2, 0.6, 0.2)
+# Along a path, unless `bars` says otherwise.
+_PHRASES_A_POINT = 2
 _PHRASES_A_BATCH = 512
 _MELODY_DEPTHS = (90,)
 
@@ -52,14 +57,16 @@ class Piece:
   Attributes:
     sequence: the music, a `note_seq.NoteSequence`.
     va: where the estimate places it.
-    tempo_qpm: quarter notes a minute.
-    velocity: MIDI velocity of its notes.
+    distance: of that from the target; along a path, the mean of the phrases'
+      distances from theirs.
+    performances: how it is played, `performance.Performance`: one, or along a
+      path one a phrase.
   """
 
   sequence: object
   va: VA
-  tempo_qpm: float
-  velocity: int
+  distance: float
+  performances: list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Saved:
   """What `generate_and_save` made.
 
   Attributes:
-    target: the VA asked for; with a picture, the picture's.
+    path: the VA asked for; several points if it moves. With pictures, theirs.
     pieces: nearest first.
     midi_paths: a file each piece.
     wav_paths: a file each piece, or none.
@@ -75,12 +82,19 @@ class Saved:
     png_path: the VA plane.
   """
 
-  target: VA
+  path: list[VA]
   pieces: list[Piece]
   midi_paths: list[pathlib.Path]
   wav_paths: list[pathlib.Path]
   json_path: pathlib.Path
   png_path: pathlib.Path
+
+  @property
+  def target(self) -> VA:
+    """The VA asked for; of a path its middle."""
+    from va_magenta.va_to_music import form
+
+    return form.along(self.path, 3)[1]
 
   @property
   def paths(self) -> list[pathlib.Path]:
@@ -95,32 +109,47 @@ class Settings:
   Attributes:
     checkpoint: name or path of a MusicVAE of melodies (see `checkpoints`).
     num_outputs: pieces to keep, 1..candidates.
-    candidates: pieces to draw.
-    temperature: of the draws; 0 takes the likeliest note every time.
+    candidates: pieces to make.
+    temperature: of all draws; 0 takes the likeliest every time.
+    guidance: how clearly notes and performance say the target: 1 as in the
+      music that was learned from, more exaggerates, 0 knows nothing of it.
+    mode: 'sample'; or 'search', which looks for the latent vectors from which
+      the notes come nearest, as the critic hears them.
+    performance: 'learned'; or 'plain': nothing but notes differs, all are
+      played on the piano, at 120 quarters a minute, equally loud.
     seed: the same seed gives the same notes; drawn if None.
     bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
-      one phrase if None.
-    tempo_qpm: quarter notes a minute; each candidate draws its own if None.
-    program: General MIDI program, 0..127.
+      one phrase if None, or two for each point of a path.
+    tempo_qpm: quarter notes a minute; as is usual for the target if None.
+    program: General MIDI program, 0..127; likewise.
+    input: a MIDI file with a melody, to be played again as the target asks.
+    student: folder of the estimator that selects (see `symbolic.load`); the
+      shipped one if None.
 
   Raises:
-    ValueError: if a number is out of range.
+    ValueError: if a number is out of range, or a name is not known.
   """
 
   checkpoint: str | os.PathLike = 'cat-mel_2bar'
   num_outputs: int = 1
   candidates: int = 64
   temperature: float = 0.5
+  guidance: float = 1.0
+  mode: str = SAMPLE
+  performance: str = LEARNED
   seed: int | None = None
   bars: int | None = None
   tempo_qpm: float | None = None
-  program: int = 0
+  program: int | None = None
+  input: str | os.PathLike | None = None
+  student: str | os.PathLike | None = None
 
   def __post_init__(self):
     for name, low, high in (
         ('candidates', 1, MAX_CANDIDATES),
         ('num_outputs', 1, self.candidates),
         ('temperature', 0, 100),
+        ('guidance', 0, 100),
         ('seed', 0, 2**63 - 1),
         ('bars', 1, MAX_BARS),
         ('tempo_qpm', *TEMPO_LIMITS_QPM),
@@ -129,24 +158,34 @@ class Settings:
       # NaN fails this too.
       if value is not None and not low <= value <= high:
         raise ValueError(f'{name} must lie in {low:,}..{high:,}, got {value}')
+    for name, known in (('mode', MODES), ('performance', PERFORMANCES)):
+      if getattr(self, name) not in known:
+        raise ValueError(
+            f'{name} must be {" or ".join(known)}, got {getattr(self, name)!r}')
+    if self.input is not None and self.bars is not None:
+      raise ValueError(
+          'the input is as long as it is: give either input or bars')
     if self.seed is None:
       object.__setattr__(self, 'seed', secrets.randbelow(2**32))
 
 
 def generate(
-    image: str | os.PathLike | np.ndarray | None = None,
+    image: str | os.PathLike | np.ndarray | Sequence | None = None,
     *,
     valence: float | None = None,
     arousal: float | None = None,
+    va_path: Sequence[tuple[float, float]] | None = None,
     **settings,
 ) -> list:
   """Makes music that feels like a picture, or like a point of the VA plane.
 
   Args:
-    image: a picture file, or uint8 RGB [height, width, 3].
+    image: a picture file, or uint8 RGB [height, width, 3]; or several, which
+      the music shall feel like in turn.
     valence: instead of `image`, with `arousal`: from unpleasant (-1) to
       pleasant (1).
     arousal: from calm (-1) to excited (1).
+    va_path: instead, (valence, arousal) of several points, likewise in turn.
     **settings: see `Settings`.
 
   Returns:
@@ -157,17 +196,18 @@ def generate(
     ValueError, OSError: if an argument or a file is not what it should be.
   """
   settings = Settings(**settings)
-  _check_sources(image, valence, arousal)
+  source = _Source(image, valence, arousal, va_path)
   _locate(settings.checkpoint)
-  target, _ = _target(image, valence, arousal)
-  return [piece.sequence for piece in compose(target, settings)]
+  return [
+      piece.sequence for piece in compose(source.locate()[0], settings)]
 
 
 def generate_and_save(
-    image: str | os.PathLike | np.ndarray | None = None,
+    image: str | os.PathLike | np.ndarray | Sequence | None = None,
     *,
     valence: float | None = None,
     arousal: float | None = None,
+    va_path: Sequence[tuple[float, float]] | None = None,
     output_dir: str | os.PathLike = OUTPUT_DIR,
     audio: bool = False,
     overwrite: bool = False,
@@ -176,14 +216,15 @@ def generate_and_save(
   """As `generate`, and writes the music and its figures.
 
   With NAME the picture's, or the coordinates, it writes NAME-1.mid and so on,
-  NAME.json (image VA, target, each piece's estimated VA and distance, settings,
-  versions) and NAME.png (the plane). All files appear together, at the end; of
-  a run that fails, none.
+  NAME.json (image VA, target, each piece's estimated VA, distance and
+  performance, settings, versions) and NAME.png (the plane). All files appear
+  together, at the end; of a run that fails, none.
 
   Args:
     image: see `generate`.
     valence: see `generate`.
     arousal: see `generate`.
+    va_path: see `generate`.
     output_dir: where to; it is made if it does not exist.
     audio: whether to write NAME-1.wav and so on too.
     overwrite: whether files of these names may be replaced.
@@ -194,10 +235,12 @@ def generate_and_save(
     ValueError, OSError: if an argument or a file is not what it should be.
   """
   settings = Settings(**settings)
-  _check_sources(image, valence, arousal)
+  source = _Source(image, valence, arousal, va_path)
   _locate(settings.checkpoint)
   output_dir = pathlib.Path(output_dir)
-  name = _name(image, valence, arousal)
+  name = source.name
+  if settings.input is not None:
+    name = f'{pathlib.Path(settings.input).stem}_as_{name}'
   numbers = range(1, settings.num_outputs + 1)
   saved = {
       'midi_paths': [output_dir / f'{name}-{i}.mid' for i in numbers],
@@ -206,70 +249,77 @@ def generate_and_save(
       'png_path': output_dir / f'{name}.png',
   }
   # All that can go wrong with the output does so before the work.
-  paths = Saved(target=None, pieces=[], **saved).paths
+  paths = Saved(path=[], pieces=[], **saved).paths
   if audio:
     from va_magenta.music_to_va import synthesis
     synthesis.import_fluidsynth()
   with _made_writable(output_dir):
     _check_free(paths, overwrite)
-    target, picture = _target(image, valence, arousal)
-    pieces = compose(target, settings)
-    saved = Saved(target=target, pieces=pieces, **saved)
-    record = _record(saved, settings, image)
+    path, pictures = source.locate()
+    pieces = compose(path, settings)
+    saved = Saved(path=path, pieces=pieces, **saved)
+    record = _record(saved, settings, source)
     _check_free(paths, overwrite)
-    _write(saved, record, picture)
+    _write(saved, record, pictures[0] if len(pictures) == 1 else None)
   return saved
 
 
-def compose(target: VA, settings: Settings) -> list[Piece]:
-  """Draws candidates and keeps those nearest to the target.
+def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
+  """Makes candidates and keeps those nearest to the target.
+
+  Args:
+    target: what is asked for; several points are led to in turn.
+    settings: how.
 
   Returns:
     `settings.num_outputs` different pieces, nearest first.
 
   Raises:
-    ValueError, OSError: if the checkpoint is not one of melodies, or too few
-      different candidates have notes.
+    ValueError, OSError: if the checkpoint is not one of melodies, a file is not
+      what it should be, or too few different candidates have notes.
   """
-  model = _load_melody_model(settings.checkpoint)
+  path = [target] if isinstance(target, VA) else list(target)
+  model = load_melody_model(settings.checkpoint)
   # Keras is there by now, and with it what note_seq takes long to import.
-  from va_magenta.music_to_va import symbolic
-  from va_magenta.va_to_music import melody
+  from va_magenta.va_to_music import form, performance
 
-  phrase_bars = model.config.max_seq_len // melody.STEPS_PER_BAR
-  bars = settings.bars or phrase_bars
-  if bars % phrase_bars:
-    raise ValueError(
-        f'bars must be a multiple of {phrase_bars} for {settings.checkpoint}, '
-        f'got {bars}')
+  # All randomness is drawn in the same order, whatever the target is.
   rng = np.random.default_rng(settings.seed)
-  z = draw_chains(
-      rng, settings.candidates, bars // phrase_bars, model.config.z_size)
-  low, high = np.log(TEMPO_RANGE_QPM)
-  tempos = np.exp(rng.uniform(low, high, settings.candidates))
-  if settings.tempo_qpm is not None:
-    tempos[:] = settings.tempo_qpm
-  velocities = rng.integers(
-      VELOCITY_RANGE[0], VELOCITY_RANGE[1] + 1, settings.candidates)
-  tokens = _decode(model, z, settings.temperature, rng)
-
+  z = _latents(model, path, settings, rng)
+  phrases = form.along(path, z.shape[1])
+  tokens = form.join(_decode(model, z, phrases, settings, rng))
+  targets = phrases if len(path) > 1 else path
+  if settings.performance == PLAIN:
+    played = [[performance.PLAIN] * len(targets)] * len(tokens)
+  else:
+    played = _performance_model().draw(
+        [targets] * len(tokens), tokens, rng, temperature=settings.temperature,
+        guidance=settings.guidance)
+  given = {
+      name: getattr(settings, name) for name in ('tempo_qpm', 'program')
+      if getattr(settings, name) is not None}
+  played = [[dataclasses.replace(p, **given) for p in row] for row in played]
   candidates = [
-      melody.tokens_to_sequence(
-          row, tempo_qpm=float(tempo), velocity=int(velocity),
-          program=settings.program)
-      for row, tempo, velocity in zip(tokens, tempos, velocities, strict=True)
-  ]
-  vas = symbolic.load().estimate_va(candidates)
+      performance.play(row, performances)
+      for row, performances in zip(tokens, played, strict=True)]
+  student = _student(settings.student)
+  vas = student.estimate_va(candidates)
+  if len(targets) == 1:
+    distances = [path[0].distance(va) for va in vas]
+  else:
+    distances = [
+        _mean_distance(row, performances, targets, student)
+        for row, performances in zip(tokens, played, strict=True)]
+
   kept, heard = [], set()
-  for i in sorted(range(len(vas)), key=lambda i: target.distance(vas[i])):
-    # The same melody at another tempo is no other piece.
-    notes = tuple(
-        (note.pitch, round(note.start_time * tempos[i] / 15))
-        for note in candidates[i].notes)
-    if len(notes) >= MIN_NOTES and notes not in heard:
+  for i in np.argsort(distances, kind='stable'):
+    # The same melody at another tempo, or in another key, is no other piece.
+    pitches = [note.pitch for note in candidates[i].notes]
+    onsets = np.flatnonzero(tokens[i] > 1)
+    notes = (*onsets, *np.diff(pitches))
+    if len(pitches) >= MIN_NOTES and notes not in heard:
       heard.add(notes)
-      kept.append(Piece(
-          candidates[i], vas[i], float(tempos[i]), int(velocities[i])))
+      kept.append(Piece(candidates[i], vas[i], distances[i], played[i]))
     if len(kept) == settings.num_outputs:
       return kept
   raise ValueError(
@@ -278,50 +328,145 @@ def compose(target: VA, settings: Settings) -> list[Piece]:
       'for more candidates or a higher temperature')
 
 
-def draw_chains(
-    rng: np.random.Generator, num_pieces: int, num_phrases: int, z_size: int,
-) -> np.ndarray:
-  """Latent vectors of phrases that belong together: A A' B A'', and so on.
+def _mean_distance(tokens, performances, targets, student) -> float:
+  """Of a piece's phrases from their targets."""
+  from va_magenta.va_to_music import performance
 
-  Each phrase is a spherical step (White 2016, "Sampling Generative Networks")
-  from its piece's theme, small for A', larger for B. A step between two draws
-  of the prior ends where draws of the prior are, so the model knows the place.
+  phrases = [
+      performance.play(phrase, [played]) for phrase, played in zip(
+          np.split(tokens, len(targets)), performances, strict=True)]
+  return float(np.mean([
+      target.distance(va) for target, va in zip(
+          targets, student.estimate_va(phrases), strict=True)]))
+
+
+def _latents(model, path, settings: Settings, rng) -> np.ndarray:
+  """Latent vectors of candidates [pieces, phrases, versions, z_size]."""
+  from va_magenta.va_to_music import form, melody
+
+  size = model.config.z_size
+  if settings.input is not None:
+    mu, sigma = _encode_input(model, settings)
+    # The first candidate is the melody itself, the others lie about it, within
+    # what the encoder takes for the same.
+    noise = rng.standard_normal((settings.candidates, *mu.shape), np.float32)
+    noise[0] = 0
+    return (mu + settings.temperature * sigma * noise)[:, :, None]
+  phrase_bars = model.config.max_seq_len // melody.STEPS_PER_BAR
+  bars = settings.bars or phrase_bars * (
+      _PHRASES_A_POINT * len(path) if len(path) > 1 else 1)
+  if bars % phrase_bars:
+    raise ValueError(
+        f'bars must be a multiple of {phrase_bars} for {settings.checkpoint}, '
+        f'got {bars}')
+  if bars // phrase_bars < len(path):
+    raise ValueError(
+        f'{len(path)} points are to be led to, each in a phrase of '
+        f'{phrase_bars} bars: bars must be {phrase_bars * len(path)} or more, '
+        f'got {bars}')
+  return form.draw(rng, settings.candidates, bars // phrase_bars, size)
+
+
+def _encode_input(model, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+  """mu and sigma [phrases, z_size] of the melody in `settings.input`."""
+  from va_magenta.va_to_music import melody
+
+  tokens = _read_melody(settings.input)
+  steps = model.config.max_seq_len
+  tokens = np.pad(tokens, (0, -len(tokens) % steps)).reshape(-1, steps)
+  if len(tokens) * steps > MAX_BARS * melody.STEPS_PER_BAR:
+    raise ValueError(
+        f'{settings.input} has more than {MAX_BARS} bars: give a part of it')
+  controls = None
+  if model.config.control_depth:
+    # What the melody is now, as the encoder was told of what it learned from;
+    # the decoder is told what it shall be.
+    x = np.eye(model.config.depth, dtype=np.float32)[tokens]
+    controls = np.clip(_critic()(x), -1, 1)
+  return model.encode(tokens[..., None], controls)
+
+
+def _read_melody(path: str | os.PathLike) -> np.ndarray:
+  """Tokens int [steps >= 1] of a MIDI file.
+
+  Raises:
+    FileNotFoundError: if there is none.
+    ValueError: if it is not MIDI or not a melody; see `melody`.
+  """
+  import note_seq
+
+  from va_magenta.va_to_music import melody
+
+  content = pathlib.Path(path).read_bytes()
+  try:
+    sequence = note_seq.midi_to_note_sequence(content)
+  except Exception as error:  # Parsers of hostile files raise what they like.
+    raise ValueError(
+        f'{path} is not a readable MIDI file ({error}); a Standard MIDI File '
+        '(.mid) is needed') from error
+  try:
+    return melody.sequence_to_tokens(sequence)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+
+
+def _decode(
+    model, z: np.ndarray, phrases: Sequence[VA], settings: Settings, rng
+) -> np.ndarray:
+  """Tokens of candidates.
+
+  Args:
+    model: a MusicVae of melodies.
+    z: [pieces, phrases, versions, z_size].
+    phrases: where each shall lie.
+    settings: `mode`, `temperature` and `guidance`.
+    rng: the randomness.
 
   Returns:
-    float32 [num_pieces, num_phrases, z_size]; the first phrases are draws of
-    N(0, I).
+    int [pieces, phrases, versions, steps].
   """
-  theme = rng.standard_normal((num_pieces, z_size), np.float32)
-  chains = []
-  for i in range(num_phrases):
-    share = _FORM[i % len(_FORM)]
-    if i and not share:
-      share = _THEME_RETURNS
-    fresh = rng.standard_normal((num_pieces, z_size), np.float32)
-    chains.append(_slerp(theme, fresh, share))
-  return np.stack(chains, axis=1)
+  flat = z.reshape(-1, z.shape[-1])
+  points = np.array([(va.valence, va.arousal) for va in phrases], np.float32)
+  points = np.broadcast_to(
+      points[:, None], (*z.shape[:3], 2)).reshape(-1, 2)
+  tokens = []
+  for i in range(0, len(flat), _PHRASES_A_BATCH):
+    batch = slice(i, i + _PHRASES_A_BATCH)
+    options = {
+        'temperature': settings.temperature, 'seed': int(rng.integers(2**32))}
+    if model.config.control_depth:
+      options |= {'controls': points[batch], 'guidance': settings.guidance}
+    if settings.mode == SEARCH:
+      from va_magenta.va_to_music import search
+      tokens.append(search.search(
+          model, _critic(), flat[batch], points[batch], **options))
+    else:
+      tokens.append(model.sample(flat[batch], **options).argmax(-1))
+  return np.concatenate(tokens).reshape(*z.shape[:3], -1)
 
 
-def _slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
-  """The point a share of the way along the arc, for rows of [n, size]."""
-  norms = np.linalg.norm(start, axis=1) * np.linalg.norm(end, axis=1)
-  angle = np.arccos(np.clip(np.sum(start * end, axis=1) / norms, -1, 1))
-  angle = angle[:, None]
-  return (np.sin((1 - share) * angle) * start
-          + np.sin(share * angle) * end) / np.sin(angle)
+# What is loaded stays: thousands of pieces may be composed in a process.
 
 
-def _decode(model, z: np.ndarray, temperature: float, rng) -> np.ndarray:
-  """Tokens int [pieces, steps] of chains [pieces, phrases, z_size]."""
-  phrases = z.reshape(-1, z.shape[-1])
-  tokens = [
-      model.sample(
-          phrases[i:i + _PHRASES_A_BATCH], temperature=temperature,
-          seed=int(rng.integers(2**32))).argmax(-1)
-      for i in range(0, len(phrases), _PHRASES_A_BATCH)
-  ]
-  # Joined as tokens, so that a note may sound on over the seam.
-  return np.concatenate(tokens).reshape(len(z), -1)
+@functools.cache
+def _student(folder):
+  from va_magenta.music_to_va import symbolic
+
+  return symbolic.load(folder)
+
+
+@functools.cache
+def _performance_model():
+  from va_magenta.va_to_music import performance
+
+  return performance.load()
+
+
+@functools.cache
+def _critic():
+  from va_magenta.music_to_va import critic
+
+  return critic.load()
 
 
 def start_keras():
@@ -364,9 +509,16 @@ def _locate(checkpoint: str | os.PathLike):
   return path / 'weights.npz', config
 
 
-def _load_melody_model(checkpoint: str | os.PathLike):
+def load_melody_model(checkpoint: str | os.PathLike):
   """The MusicVAE of a checkpoint, if it is one of melodies."""
   path, config = _locate(checkpoint)
+  changed = path.stat().st_mtime_ns if path.is_file() else None
+  return _loaded(checkpoint, path, config, changed)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(checkpoint, path, config, changed):
+  del changed  # Only so that what was trained on is loaded anew.
   start_keras()
   from va_magenta.va_to_music import magenta_weights, music_vae
 
@@ -405,36 +557,72 @@ def _refuse(checkpoint, config_name: str | None):
       f'is made by one of melodies: {names}')
 
 
-def _check_sources(image, valence, arousal):
-  """Raises ValueError unless there is one picture or one point."""
-  if (image is None) == (valence is None and arousal is None):
-    raise ValueError('give either a picture, or both valence and arousal')
-  if image is None:
-    if valence is None or arousal is None:
-      raise ValueError('valence and arousal belong together: give both')
-    VA(valence, arousal)
+class _Source:
+  """What the music shall feel like: pictures, or points."""
 
+  def __init__(self, image, valence, arousal, va_path):
+    """Checks that there is one of the three, and that points lie on the plane.
 
-def _target(image, valence, arousal) -> tuple[VA, np.ndarray | None]:
-  """The point asked for; and the picture uint8 RGB, if there is one."""
-  if image is None:
-    return VA(valence, arousal), None
-  picture = image
-  if not isinstance(picture, np.ndarray):
+    Raises:
+      ValueError: if not.
+    """
+    point = valence is not None or arousal is not None
+    if (image is not None) + point + (va_path is not None) != 1:
+      raise ValueError(
+          'give either a picture, or both valence and arousal, or a va_path')
+    self.images = []
+    if image is not None:
+      is_one = isinstance(image, (str, os.PathLike, np.ndarray))
+      self.images = [image] if is_one else list(image)
+      if not self.images:
+        raise ValueError('give a picture: the list of pictures is empty')
+      self.points = []
+    elif point:
+      if valence is None or arousal is None:
+        raise ValueError('valence and arousal belong together: give both')
+      self.points = [VA(valence, arousal)]
+    else:
+      try:
+        self.points = [VA(*point) for point in va_path]
+      except TypeError as error:
+        raise ValueError(
+            f'va_path must be pairs of valence and arousal, got {va_path!r}'
+        ) from error
+      if not self.points:
+        raise ValueError('va_path must have a point at least')
+
+  def locate(self) -> tuple[list[VA], list[np.ndarray]]:
+    """The points asked for; and the pictures, uint8 RGB, if there are any."""
+    if not self.images:
+      return self.points, []
     from va_magenta.image_to_va import images
-    picture = images.load_image(image)  # Fails before Keras is imported.
-  start_keras()
-  from va_magenta.image_to_va import model
-  return model.estimate_va(picture), picture
 
+    # Fails before Keras is imported.
+    pictures = [
+        image if isinstance(image, np.ndarray) else images.load_image(image)
+        for image in self.images]
+    start_keras()
+    from va_magenta.image_to_va import model
+    return [model.estimate_va(picture) for picture in pictures], pictures
 
-def _name(image, valence, arousal) -> str:
-  """What the files are called."""
-  if image is None:
-    return f'valence{valence:+.2f}_arousal{arousal:+.2f}'
-  if isinstance(image, np.ndarray):
-    return 'picture'
-  return pathlib.Path(image).stem
+  @property
+  def name(self) -> str:
+    """What the files are called: after the first, and the last."""
+    names = [
+        'picture' if isinstance(image, np.ndarray) else pathlib.Path(image).stem
+        for image in self.images
+    ] or [
+        f'valence{va.valence:+.2f}_arousal{va.arousal:+.2f}'
+        for va in self.points]
+    return names[0] if len(names) == 1 else f'{names[0]}_to_{names[-1]}'
+
+  @property
+  def image_paths(self) -> str | list[str | None] | None:
+    """For the record; None for what was no file."""
+    paths = [
+        None if isinstance(image, np.ndarray) else os.fspath(image)
+        for image in self.images]
+    return paths if len(paths) > 1 else next(iter(paths), None)
 
 
 @contextlib.contextmanager
@@ -466,33 +654,37 @@ def _check_free(paths: Sequence[pathlib.Path], overwrite: bool):
           f'{path} exists: allow overwrite, or give another output_dir')
 
 
-def _record(saved: Saved, settings: Settings, image) -> dict:
+def _record(saved: Saved, settings: Settings, source: _Source) -> dict:
   """What NAME.json says."""
   from importlib import metadata
 
   import va_magenta
 
-  is_path = image is not None and not isinstance(image, np.ndarray)
   target = dataclasses.asdict(saved.target)
+  path = [dataclasses.asdict(va) for va in saved.path]
+  if len(path) == 1:
+    path = None
   return {
-      'image': os.fspath(image) if is_path else None,
-      'image_va': None if image is None else target,
+      'image': source.image_paths,
+      'image_va': (path or target) if source.images else None,
       'target': target,
+      'va_path': path,
       'outputs': [
           {
               'midi': midi_path.name,
               'wav': midi_path.with_suffix('.wav').name
                      if saved.wav_paths else None,
               'estimated_va': dataclasses.asdict(piece.va),
-              'distance': piece.va.distance(saved.target),
-              'tempo_qpm': piece.tempo_qpm,
-              'velocity': piece.velocity,
+              'distance': piece.distance,
+              'performances': [
+                  dataclasses.asdict(p) for p in piece.performances],
           }
           for piece, midi_path in zip(
               saved.pieces, saved.midi_paths, strict=True)
       ],
-      **dataclasses.asdict(settings) | {
-          'checkpoint': os.fspath(settings.checkpoint)},
+      **{
+          name: os.fspath(value) if isinstance(value, os.PathLike) else value
+          for name, value in dataclasses.asdict(settings).items()},
       'versions': {'va_magenta': va_magenta.__version__} | {
           name: metadata.version(name)
           for name in ('tensorflow', 'keras', 'numpy')},

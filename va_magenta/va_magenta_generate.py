@@ -4,9 +4,23 @@
   va_magenta_generate --valence=0.6 --arousal=-0.4 --num_outputs=3 --bars=8
   va_magenta_generate --image=picture.jpg --program=11 --audio --overwrite
 
+Says the target more clearly; looks for the notes that say it best; lets nothing
+but the notes say it:
+
+  va_magenta_generate --valence=-0.5 --arousal=0.7 --guidance=2
+  va_magenta_generate --valence=-0.5 --arousal=0.7 --mode=search
+  va_magenta_generate --valence=-0.5 --arousal=0.7 --performance=plain
+
+Leads from mood to mood, by points or pictures; and plays a melody of yours as
+another mood asks:
+
+  va_magenta_generate --va_path=-0.5,-0.5:0.2,0.1:0.6,0.7 --bars=16
+  va_magenta_generate --image=rain.jpg --image=meadow.jpg
+  va_magenta_generate --input=melody.mid --valence=-0.6 --arousal=-0.5
+
 It writes NAME-1.mid and so on, NAME.json (where the picture and each piece lie
-on the plane, the seed, versions) and NAME.png (the plane), and prints their
-paths.
+on the plane, how it is played, the seed, versions) and NAME.png (the plane),
+and prints their paths.
 """
 
 from collections.abc import Sequence
@@ -15,13 +29,20 @@ from absl import flags
 
 from va_magenta import command
 
-_IMAGE = flags.DEFINE_string(
-    'image', None, 'Picture file that the music shall feel like.')
+_IMAGE = flags.DEFINE_multi_string(
+    'image', None, 'Picture file that the music shall feel like; may be given '
+    'again, and the music leads from one picture to the next.')
 _VALENCE = flags.DEFINE_float(
     'valence', None,
     'Instead of --image: from -1 (unpleasant) to 1 (pleasant).')
 _AROUSAL = flags.DEFINE_float(
     'arousal', None, 'Instead of --image: from -1 (calm) to 1 (excited).')
+_VA_PATH = flags.DEFINE_string(
+    'va_path', None, 'Instead of one point, several that the music leads to in '
+    'turn: valence,arousal:valence,arousal and so on.')
+_INPUT = flags.DEFINE_string(
+    'input', None, 'MIDI file with a melody, in 4/4, to be played again with '
+    'notes and performance that suit the target.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'cat-mel_2bar',
     "MusicVAE of melodies: cat-mel_2bar ships; Magenta's cat-mel_2bar_big and "
@@ -32,20 +53,32 @@ _OUTPUT_DIR = flags.DEFINE_string(
 _NUM_OUTPUTS = flags.DEFINE_integer(
     'num_outputs', 1, 'How many pieces to write.')
 _CANDIDATES = flags.DEFINE_integer(
-    'candidates', 64, 'How many pieces to draw; the nearest are written.')
+    'candidates', 64, 'How many pieces to make; the nearest are written.')
 _TEMPERATURE = flags.DEFINE_float(
     'temperature', 0.5, 'Of the draws; 0 takes the likeliest note every time.')
+_GUIDANCE = flags.DEFINE_float(
+    'guidance', 1.0, 'How clearly the target is said: 1 as in the music that '
+    'was learned from, 2 or 3 exaggerate, 0 ignores it.')
+_MODE = flags.DEFINE_enum(
+    'mode', 'sample', ['sample', 'search'], 'Whether to draw latent vectors, '
+    'or to search for those whose notes come nearest the target; slower.')
+_PERFORMANCE = flags.DEFINE_enum(
+    'performance', 'learned', ['learned', 'plain'], 'Whether tempo, loudness, '
+    'articulation, register and instrument suit the target, or nothing but '
+    'notes differs between pieces.')
 _SEED = flags.DEFINE_integer(
     'seed', None, 'The same seed gives the same notes; by default another one '
     'every time (the .json tells).')
 _BARS = flags.DEFINE_integer(
     'bars', None, "Length of a piece: a multiple of the model's phrase, which "
-    'is the default (2 bars; 16 for hierdec-mel_16bar).')
+    'is the default (2 bars; 16 for hierdec-mel_16bar); two phrases a point or '
+    'picture, if there are several.')
 _TEMPO_QPM = flags.DEFINE_float(
-    'tempo_qpm', None, 'Quarter notes a minute; by default each candidate '
-    'draws its own.')
+    'tempo_qpm', None, 'Quarter notes a minute; by default as suits the '
+    'target.')
 _PROGRAM = flags.DEFINE_integer(
-    'program', 0, 'General MIDI program, from 0; 0 is the grand piano.')
+    'program', None, 'General MIDI program, from 0; 0 is the grand piano; by '
+    'default as suits the target.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, 'Also write .wav, rendered by FluidSynth.')
 _OVERWRITE = flags.DEFINE_boolean(
@@ -60,9 +93,10 @@ def main(argv: Sequence[str]):
   from va_magenta import generation
 
   saved = generation.generate_and_save(
-      _IMAGE.value,
+      _one_or_all(_IMAGE.value),
       valence=_VALENCE.value,
       arousal=_AROUSAL.value,
+      va_path=_VA_PATH.value and _points(_VA_PATH.value),
       output_dir=_OUTPUT_DIR.value,
       audio=_AUDIO.value,
       overwrite=_OVERWRITE.value,
@@ -70,17 +104,38 @@ def main(argv: Sequence[str]):
       num_outputs=_NUM_OUTPUTS.value,
       candidates=_CANDIDATES.value,
       temperature=_TEMPERATURE.value,
+      guidance=_GUIDANCE.value,
+      mode=_MODE.value,
+      performance=_PERFORMANCE.value,
       seed=_SEED.value,
       bars=_BARS.value,
       tempo_qpm=_TEMPO_QPM.value,
-      program=_PROGRAM.value)
-  print(f'target: {_coordinates(saved.target)}')
+      program=_PROGRAM.value,
+      input=_INPUT.value)
+  print('target: ' + '; '.join(map(_coordinates, saved.path)))
   for piece, path in zip(saved.pieces, saved.midi_paths, strict=True):
     print(
         f'{path}: {_coordinates(piece.va)}, '
-        f'distance {piece.va.distance(saved.target):.2f}')
+        f'distance {piece.distance:.2f}')
   for path in saved.paths[len(saved.pieces):]:
     print(path)
+
+
+def _one_or_all(values):
+  return values[0] if values and len(values) == 1 else values
+
+
+def _points(text: str) -> list[tuple[float, float]]:
+  try:
+    points = [
+        tuple(map(float, point.split(','))) for point in text.split(':')]
+  except ValueError:
+    points = []
+  if not points or any(len(point) != 2 for point in points):
+    raise ValueError(
+        '--va_path must be valence,arousal:valence,arousal and so on, got '
+        f'{text!r}')
+  return points
 
 
 def _coordinates(va) -> str:

@@ -18,7 +18,8 @@ The critic, the student's differentiable twin for what a decoder emits, from
 2-bar melodies of any MIDI files:
 
   va_magenta_train_midi --model=critic --eimg_dir=DATA/eimg \
-    --examples_path=lmd_full --cache_dir=EXAMPLES --run_dir=checkpoints/critic_va
+    --examples_path=lmd_full --cache_dir=EXAMPLES \
+    --run_dir=checkpoints/critic_va
 
 Each writes to --run_dir what the package loads, with a card (README.md) and
 plots.

@@ -295,8 +295,12 @@ def test_the_control_is_dropped_for_a_share_of_examples(
   model.critic = stand_in_critic().__call__
   told = np.array(model(batch)['mu'])
   seen = np.array(model(batch, training=True)['mu'])
-  dropped = np.isclose(seen, neutral, atol=1e-5).all(1)
-  assert (np.isclose(seen, told, atol=1e-5).all(1) == ~dropped).all()
+  # To some, by chance, the critic gives a VA that is neutral.
+  differs = ~np.isclose(told, neutral, atol=1e-5).all(1)
+  assert differs.mean() > 0.9
+  dropped = np.isclose(seen, neutral, atol=1e-5).all(1)[differs]
+  assert (
+      np.isclose(seen, told, atol=1e-5).all(1)[differs] == ~dropped).all()
   assert dropped.mean() == pytest.approx(share, abs=0.1)
 
 

@@ -97,6 +97,7 @@ class Lstm(keras.layers.Layer):
         self.add_weight(shape=(4 * n,), initializer='zeros', name=f'bias_{i}')
         for i, n in enumerate(units)
     ]
+    self.built = True
 
   def project(self, x, layer=0):
     """What inputs `[..., input_depth]` add to a layer's gates, and the bias."""
@@ -273,6 +274,7 @@ class BidirectionalEncoder(keras.layers.Layer):
         config.z_size, 'softplus', kernel_initializer=small, name='sigma')
     self.mu.build((None, depth))
     self.sigma.build((None, depth))
+    self.built = True
 
   def call(self, x):
     """The posterior of sequences float `[batch, steps, depth]`.
@@ -304,6 +306,7 @@ class CategoricalDecoder(keras.layers.Layer):
     self.initial_state = InitialState(z_size, units, name='initial_state')
     self.output_projection = keras.layers.Dense(depth, name='output_projection')
     self.output_projection.build((None, units[-1]))
+    self.built = True
 
   def _project_embedding(self, z):
     """What z `[..., z_size]` adds to the gates, with the bias."""
@@ -420,6 +423,7 @@ class InitialState(keras.layers.Layer):
         2 * sum(units), 'tanh', name='dense',
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
     self.dense.build((None, embedding_depth))
+    self.built = True
 
   def call(self, z):
     """(c, h) of each layer from `[batch, embedding_depth]`."""
@@ -448,6 +452,7 @@ class Decoder(keras.layers.Layer):
             name=f'core_{i}')
         for i, depth in enumerate(config.output_depths)
     ]
+    self.built = True
 
   @property
   def num_segments(self) -> int:

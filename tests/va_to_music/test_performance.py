@@ -1,0 +1,246 @@
+"""How melodies are played: the distributions, and notes as they are played."""
+
+import json
+
+import numpy as np
+import pytest
+
+from va_magenta.va import VA
+from va_magenta.va_to_music import melody, performance
+
+TOKENS = np.zeros(32, int)
+TOKENS[[0, 4, 8, 16, 20]] = [41, 43, 45, 46, 48]
+TOKENS[12] = 1  # A rest from the third quarter of the first bar on.
+
+
+@pytest.fixture(scope='module')
+def model():
+  random = np.random.default_rng(0)
+  factors = random.normal(size=(2, 5, 5)) * 0.05 + np.eye(5) * 0.15
+  covariance = factors[0] @ factors[0].T
+  return performance.PerformanceModel(
+      {
+          'weights': np.array([
+              [0.3, 4.6, 72, 2.5, 72], [0.1, 0.2, 1, 0, 4], [0.3, 0.4, 22, 0, 1]
+          ]),
+          'covariance': covariance,
+          'marginal_mean': [0.3, 4.6, 72, 2.5, 72],
+          'marginal_covariance': covariance + factors[1] @ factors[1].T,
+      },
+      {
+          'programs': [0, 40, 73],
+          'weights': [[0.5, 0, 0], [0, 1, -1], [0, -1, 2]],
+          'marginal': [0.5, 0.25, 0.25],
+      })
+
+
+def test_plain_is_as_written():
+  sequence = performance.play(TOKENS, [performance.PLAIN])
+  assert sequence == melody.tokens_to_sequence(TOKENS, tempo_qpm=120)
+
+
+def test_everything_of_a_performance_is_heard():
+  plain = melody.tokens_to_sequence(TOKENS, tempo_qpm=120)
+  played = performance.play(TOKENS, [performance.Performance(
+      tempo_qpm=60, velocity=33, articulation=0.5, shift=-7, program=40)])
+  assert [tempo.qpm for tempo in played.tempos] == [60]
+  assert {n.velocity for n in played.notes} == {33}
+  assert {n.program for n in played.notes} == {40}
+  for a, b in zip(plain.notes, played.notes, strict=True):
+    assert b.pitch == a.pitch - 7
+    assert b.start_time == pytest.approx(2 * a.start_time)
+  onsets = [n.start_time for n in played.notes] + [8]
+  lengths = [n.end_time - n.start_time for n in played.notes]
+  np.testing.assert_allclose(lengths, 0.5 * np.diff(onsets))
+  assert played.total_time == played.notes[-1].end_time
+
+
+def test_rests_stay():
+  played = performance.play(
+      TOKENS, [performance.Performance(articulation=0.9)])
+  # The third note is written for half the time to the fourth.
+  assert played.notes[2].end_time == 1.5
+  assert played.notes[3].start_time == 2
+
+
+def test_no_notes():
+  sequence = performance.play(np.zeros(32, int), [performance.PLAIN])
+  assert not sequence.notes
+  assert sequence.total_time == 0
+
+
+def test_tempo_and_loudness_glide_along_a_path():
+  tokens = np.tile([40, 0, 0, 0], 32)  # Eight bars of quarters.
+  played = performance.play(tokens, [
+      performance.Performance(tempo_qpm=60, velocity=40, shift=2),
+      performance.Performance(tempo_qpm=120, velocity=100, shift=9)])
+  steps = np.diff([n.start_time for n in played.notes])
+  assert steps[0] == pytest.approx(1)
+  assert steps[-1] == pytest.approx(0.5)
+  assert (np.diff(steps) <= 1e-9).all()
+  # No step from one quarter to the next is large.
+  assert (steps[1:] / steps[:-1]).min() > 0.93
+  velocities = [n.velocity for n in played.notes]
+  assert velocities[0] == 40
+  assert velocities[-1] == 100
+  assert max(np.diff(velocities)) <= 4
+  # The key is one.
+  assert {n.pitch for n in played.notes} == {59 + 2}
+  # What is written says when.
+  for tempo in played.tempos:
+    assert np.abs(
+        [n.start_time - tempo.time for n in played.notes]).min() < 1e-9
+  assert len(played.tempos) > 8
+
+
+def test_mean_and_covariance_are_those_of_the_drawn(model):
+  n = 4000
+  tokens = np.tile(TOKENS, (n, 1))
+  va = VA(0.5, 0.25)
+  played = [row[0] for row in model.draw(
+      [[va]] * n, tokens, np.random.default_rng(0))]
+  drawn = np.array([
+      [np.log(p.tempo_qpm), p.velocity,
+       np.log(p.articulation / (1 - p.articulation))] for p in played])
+  mean, covariance = model.distribution(
+      np.array([va.valence, va.arousal]), np.log(performance.density(TOKENS)))
+  assert mean.shape == (4,)
+  np.testing.assert_allclose(drawn[:, [0, 2]].mean(0), mean[[0, 2]], atol=0.03)
+  assert drawn[:, 1].mean() == pytest.approx(mean[1], abs=0.1)
+  np.testing.assert_allclose(
+      np.cov(drawn[:, [0, 2]].T), covariance[np.ix_([0, 2], [0, 2])], atol=0.02)
+  # Pitch: what it is shifted to.
+  register = np.mean([41, 43, 45, 46, 48]) + 19 + np.mean(
+      [p.shift for p in played])
+  assert register == pytest.approx(mean[3], abs=0.1)
+
+
+def test_the_density_at_hand_is_conditioned_on(model):
+  """Against the textbook's formula, by sampling the joint distribution."""
+  va = np.array([0.2, -0.3])
+  joint = np.random.default_rng(1).multivariate_normal(
+      np.array([1, *va]) @ model.weights, model.covariance, 400_000)
+  near = joint[np.abs(joint[:, 0] - 0.5) < 0.02]
+  mean, covariance = model.distribution(va, np.array(0.5))
+  np.testing.assert_allclose(near[:, 1:].mean(0), mean, atol=0.02)
+  np.testing.assert_allclose(np.cov(near[:, 1:].T), covariance, atol=0.02)
+
+
+def test_guidance_goes_from_nothing_to_more_than_was_learned(model):
+  va = np.array([0.3, 0.8])
+  means = [model.distribution(va, guidance=w)[0][0] for w in (0, 1, 2, 4)]
+  assert means[0] == pytest.approx(4.6)
+  assert means[1] == pytest.approx(4.6 + 0.3 * 0.2 + 0.8 * 0.4)
+  assert np.all(np.diff(means) > 0)
+  # 0 is the marginal distribution, whatever the VA.
+  np.testing.assert_allclose(
+      model.distribution(va, guidance=0)[1], model.marginal_covariance[1:, 1:])
+  shares = model.program_probabilities(va, guidance=0)
+  np.testing.assert_allclose(shares, model.program_marginal)
+  clearly = model.program_probabilities(va, guidance=3)
+  assert clearly[2] > model.program_probabilities(va)[2] > shares[2]
+  assert clearly.sum() == pytest.approx(1)
+
+
+def test_temperature_0_takes_the_likeliest(model):
+  tokens = np.tile(TOKENS, (20, 1))
+  played = model.draw(
+      [[VA(0, 1)]] * 20, tokens, np.random.default_rng(0), temperature=0)
+  assert len({row[0] for row in played}) == 1
+  assert played[0][0].program == 73
+  freely = model.draw([[VA(0, 1)]] * 20, tokens, np.random.default_rng(0))
+  assert len({row[0] for row in freely}) == 20
+  assert len({row[0].program for row in freely}) > 1
+
+
+def test_the_same_noise_for_every_target(model):
+  tokens = np.tile(TOKENS, (50, 1))
+
+  def tempos(va):
+    return np.log([row[0].tempo_qpm for row in model.draw(
+        [[va]] * 50, tokens, np.random.default_rng(3), temperature=0.2)])
+
+  gap = tempos(VA(0, 0.5)) - tempos(VA(0, -0.5))
+  assert gap.mean() > 0.1
+  assert gap.std() < 1e-9
+
+
+def test_melodies_stay_within_the_range_of_pitches(model):
+  low, high = np.full(32, 2), np.full(32, 89)
+  wide = np.tile([2, 89], 16)
+  [[down], [up], [middle]] = model.draw(
+      [[VA(0, 0)]] * 3, np.stack([low, high, wide]), np.random.default_rng(0),
+      temperature=0)
+  assert 60 < 21 + down.shift < 90
+  assert 60 < 108 + up.shift < 90
+  assert middle.shift == (36 - 21 + 96 - 108) // 2
+  [[empty]] = model.draw(
+      [[VA(0, 0)]], np.zeros((1, 32), int), np.random.default_rng(0))
+  assert empty.shift == 0
+
+
+def test_shipped_model_plays_as_is_known_of_music():
+  """Excited is faster and louder, pleasant is higher.
+
+  Gabrielsson and Lindstrom, "The role of structure in the musical expression of
+  emotions", 2010.
+  """
+  model = performance.load()
+  tokens = np.tile(TOKENS, (1, 1))
+  random = np.random.default_rng
+
+  def mean(va):
+    [[played]] = model.draw([[va]], tokens, random(0), temperature=0)
+    return played
+
+  calm, excited = mean(VA(0, -0.6)), mean(VA(0, 0.6))
+  assert excited.tempo_qpm > 1.3 * calm.tempo_qpm
+  assert excited.velocity > calm.velocity + 15
+  assert excited.articulation < calm.articulation
+  assert mean(VA(0.6, 0)).shift > mean(VA(-0.6, 0)).shift + 2
+  # Of many notes, each is slower, but more come a second.
+  dense = model.draw(
+      [[VA(0, 0)]], np.full((1, 32), 40), random(0), temperature=0)[0][0]
+  plain = mean(VA(0, 0))
+  ratio = performance.density(np.full(32, 40)) / performance.density(TOKENS)
+  assert plain.tempo_qpm / ratio < dense.tempo_qpm < plain.tempo_qpm
+  # No corner of the plane, and no clarity, is out of bounds.
+  for va in (VA(-1, -1), VA(-1, 1), VA(1, -1), VA(1, 1)):
+    for guidance in (1, 5):
+      [[p]] = model.draw(
+          [[va]], tokens, random(0), guidance=guidance)
+      for value, (low, high) in (
+          (p.tempo_qpm, performance.TEMPO_RANGE_QPM),
+          (p.velocity, performance.VELOCITY_RANGE),
+          (p.articulation, performance.ARTICULATION_RANGE)):
+        assert low <= value <= high
+
+
+def test_saved_model_is_loaded(tmp_path, model):
+  performance.save(
+      tmp_path, {name: getattr(model, name) for name in (
+          'weights', 'covariance', 'marginal_mean', 'marginal_covariance')},
+      {'programs': model.programs, 'weights': model.program_weights,
+       'marginal': model.program_marginal}, {'clips': 3})
+  loaded = performance.load(tmp_path)
+  np.testing.assert_allclose(loaded.covariance, model.covariance, rtol=1e-5)
+  assert loaded.programs.tolist() == [0, 40, 73]
+  assert json.loads((tmp_path / 'config.json').read_text())['data'] == {
+      'clips': 3}
+
+
+@pytest.mark.parametrize('damage', [
+    lambda text: text[:100], lambda text: '[]', lambda text: '{}',
+    lambda text: text.replace('"programs": [\n   0,', '"programs": [')])
+def test_damaged_model_is_one_line(tmp_path, damage):
+  from va_magenta import checkpoints
+
+  text = (checkpoints.path('performance_va') / 'config.json').read_text()
+  changed = damage(text)
+  assert changed != text
+  (tmp_path / 'config.json').write_text(changed)
+  with pytest.raises(ValueError, match='config.json: is not a model') as error:
+    performance.load(tmp_path)
+  assert '\n' not in str(error.value)
+  with pytest.raises(FileNotFoundError):
+    performance.load(tmp_path / 'nowhere')

@@ -1,0 +1,188 @@
+"""Fitting performances: from MIDI files of known make to a model and a card."""
+
+import csv
+import json
+
+import note_seq
+import numpy as np
+import pytest
+
+from va_magenta.music_to_va import symbolic_features
+from va_magenta.va_to_music import performance, performance_training
+
+
+def _write(path, parts, qpm):
+  """Parts: (program, pitches, velocities, quarters to the next note, share)."""
+  sequence = note_seq.NoteSequence()
+  sequence.tempos.add(qpm=qpm)
+  for i, (program, pitches, velocities, quarters, share) in enumerate(parts):
+    step = 60 / qpm * quarters
+    for j, (pitch, velocity) in enumerate(
+        zip(pitches, velocities, strict=True)):
+      sequence.notes.add(
+          pitch=int(pitch), velocity=int(velocity), program=program,
+          instrument=i, start_time=j * step, end_time=(j + share) * step)
+  sequence.total_time = max(n.end_time for n in sequence.notes)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  note_seq.sequence_proto_to_midi_file(sequence, str(path))
+
+
+def test_describe_measures_the_top_line(tmp_path):
+  top = (0, [72, 74, 76, 77, 79], [80, 90, 100, 90, 80], 0.5, 0.6)
+  bass = (0, [40, 41, 40], [20, 20, 20], 1, 1)
+  _write(tmp_path / 'a.mid', [top, bass], 90)
+  notes = symbolic_features.from_midi(tmp_path / 'a.mid')
+  described = performance_training.describe(
+      symbolic_features.skyline(notes), notes)
+  np.testing.assert_allclose(described, [
+      np.log(2), np.log(90), 88, np.log(0.6 / 0.4), np.mean(top[1])],
+      atol=0.02)
+
+
+def test_melodies_of_a_piece(tmp_path):
+  up = [60 + i % 12 for i in range(20)]
+  loud = [90] * 20
+  flute, strings = (73, up, loud, 1, 0.9), (48, up, loud, 1, 1.9)
+  bass, low = (33, up, loud, 1, 0.9), (42, [40] * 20, loud, 1, 0.9)
+  short = (65, up[:5], loud[:5], 1, 0.9)
+  _write(tmp_path / 'a.mid', [flute, strings, bass, low, short], 100)
+  _write(tmp_path / 'b.mid', [(0, up, loud, 1, 0.9)] * 2, 100)
+  read = symbolic_features.from_midi
+  assert performance_training.melody_programs(read(tmp_path / 'a.mid')) == [73]
+  assert performance_training.melody_programs(read(tmp_path / 'b.mid')) == []
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+  """Clips that are fast and loud, and flutes, where arousal is high."""
+  folder = tmp_path_factory.mktemp('data')
+  random = np.random.default_rng(0)
+  rows, labels = [], {}
+  for i in range(120):
+    valence, arousal = random.uniform(1, 9, 2)
+    qpm = 60 * 2 ** ((arousal - 1) / 8 + random.normal() * 0.1)
+    pitches = random.integers(60, 72, 16) + valence
+    velocities = 40 + 6 * arousal + random.normal(size=16) * 3
+    if i % 10 == 0:
+      velocities = np.full(16, 80)
+    _write(folder / 'eimg' / 'midi' / f'{i}.mid',
+           [(0, pitches, velocities, random.choice([0.5, 1]),
+             random.uniform(0.6, 0.9))], qpm)
+    rows.append({'file': f'{i}.mid', 'valence': valence, 'arousal': arousal,
+                 'group': i % 40})
+  for i in range(80):
+    md5 = f'{i % 16:x}{i:031d}'
+    arousal = random.uniform(-0.3, 0.3)
+    chance = 1 / (1 + np.exp(-10 * arousal))
+    program = 65 if i % 4 == 0 else 73 if random.random() < chance else 40
+    melody = (program,
+              random.integers(60, 72, 20), [90] * 20, 1, 0.9)
+    _write(folder / 'lakh' / md5[0] / f'{md5}.mid',
+           [melody, (33, [40] * 20, [90] * 20, 1, 0.9)], 100)
+    labels[md5] = (random.uniform(-0.2, 0.2), arousal)
+  labels['0' * 32] = (0.0, 0.0)  # Is not there.
+  with open(folder / 'eimg' / 'labels.csv', 'w', newline='') as file:
+    writer = csv.DictWriter(file, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+  return folder, labels
+
+
+def _run(data, run_dir, groups=range(40)):
+  folder, labels = data
+  performance_training.run(
+      eimg_dir=folder / 'eimg', groups=groups, lakh_dir=folder / 'lakh',
+      labels=labels, read_notes=symbolic_features.from_midi,
+      skyline=symbolic_features.skyline, run_dir=run_dir, seed=0,
+      command='the command', report=lambda line: None)
+
+
+def test_job_finds_what_was_put_in(data, tmp_path):
+  _run(data, tmp_path, range(30))
+  assert {p.name for p in tmp_path.iterdir()} == {
+      'config.json', 'README.md', 'means.png'}
+  model = performance.load(tmp_path)
+  # An octave of tempo from -1 to 1; 6 of velocity a rating of 1/4.
+  tempo, velocity, pitch = model.weights[2, 1], *model.weights[1:, [2, 4]][
+      [1, 0], [0, 1]]
+  assert tempo == pytest.approx(np.log(2) / 2, abs=0.1)
+  assert velocity == pytest.approx(24, abs=1)
+  assert pitch == pytest.approx(4, abs=1)
+  flute = model.programs.tolist().index(73)
+  excited, calm = (
+      model.program_probabilities(np.array([0, a])) for a in (0.5, -0.5))
+  assert excited[flute] > calm[flute] + 0.2
+  config = json.loads((tmp_path / 'config.json').read_text())
+  # Those of the other groups were not read, nor those without dynamics.
+  assert set(config['data']['eimg_groups']) < set(range(30))
+  assert config['data']['clips'] == 3 * 30 - 9
+  card = (tmp_path / 'README.md').read_text()
+  assert 'the command' in card
+  assert '81\n  clips' in card
+  assert 'nan' not in card
+
+
+def test_held_out_likelihood_tells_what_helps(data):
+  folder, labels = data
+  rated = performance_training.read_eimg(
+      folder / 'eimg', range(40), symbolic_features.from_midi,
+      symbolic_features.skyline, lambda line: None)
+  found = performance_training.normal_held_out(rated, 0)
+  assert found['VA'].mean() > found['nothing'].mean() + 1
+  shuffled = performance_training.Rated(
+      rated.values, np.random.default_rng(0).permutation(rated.va),
+      rated.groups)
+  found = performance_training.normal_held_out(shuffled, 0)
+  assert found['VA'].mean() < found['nothing'].mean()
+
+
+def test_bad_data_is_one_line(data, tmp_path):
+  folder, labels = data
+  with pytest.raises(ValueError, match='no clip of 1 groups'):
+    _run(data, tmp_path / 'out', [99])
+  with pytest.raises(ValueError, match='no labelled file has a melody'):
+    _run((folder, {'f' * 32: (0.0, 0.0), 'e' * 32: (0.1, 0.1)}),
+         tmp_path / 'out')
+  (tmp_path / 'eimg').mkdir()
+  with pytest.raises(FileNotFoundError):
+    performance_training.read_eimg(
+        tmp_path / 'eimg', [0], None, None, print)
+  (tmp_path / 'eimg' / 'labels.csv').write_text('file,valence\na,1\n')
+  with pytest.raises(ValueError, match=r"lacks the columns \['arousal', 'gr"):
+    performance_training.read_eimg(tmp_path / 'eimg', [0], None, None, print)
+  assert not (tmp_path / 'out').exists()
+
+
+def test_command_takes_the_groups_of_the_generators_student(
+    data, tmp_path, run_command, check_one_line):
+  import pandas as pd
+
+  from va_magenta.music_to_va import labelling
+
+  folder, labels = data
+  table = pd.DataFrame({
+      name: np.float32(0) for name in labelling.COLUMNS
+  } | {'md5': list(labels), 'window': labelling.WHOLE_PIECE})
+  table[['valence', 'arousal']] = list(labels.values())
+  labelling.write(tmp_path / 'labels.parquet', table)
+  (tmp_path / 'student').mkdir()
+  config = tmp_path / 'student' / 'config.json'
+
+  def run():
+    return run_command(
+        'va_magenta_train_performance', f'--eimg_dir={folder / "eimg"}',
+        f'--lakh_dir={folder / "lakh"}', f'--run_dir={tmp_path / "run"}',
+        f'--labels={tmp_path / "labels.parquet"}',
+        f'--student={tmp_path / "student"}')
+
+  check_one_line(run(), 'config.json')
+  config.write_text('{}')
+  check_one_line(run(), 'does not list the groups of EIMG')
+  config.write_text(json.dumps({'groups': list(range(20))}))
+  code, out, err = run()
+  assert (code, err) == (0, '')
+  assert out.splitlines()[0].startswith('54 EIMG clips; 6 without dynamics')
+  assert set(json.loads((tmp_path / 'run' / 'config.json').read_text())[
+      'data']['eimg_groups']) < set(range(20))
+  check_one_line(
+      run_command('va_magenta_train_performance', '--eimg_dir=x'), 'lakh_dir')

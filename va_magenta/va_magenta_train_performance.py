@@ -1,0 +1,81 @@
+r"""Trains what plays a melody: tempo, loudness, articulation, register, sound.
+
+  va_magenta_train_performance --eimg_dir=DATA/eimg --lakh_dir=DATA/lmd_full \
+    --labels=labels.parquet --run_dir=checkpoints/performance_va
+
+Learns from EIMG's rated MIDI clips (labels.csv, midi/), and which instruments
+play from the melodies of MIDI files in Lakh's layout, with the labels that
+va_magenta_label made of them. Of EIMG only those groups are read that the
+student in --student learned from; by default that is the half which does not
+judge the generator. Writes to --run_dir what `performance.load` reads, with a
+card (README.md) and a plot of the means (means.png). About 3 minutes.
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from va_magenta import command
+
+_EIMG_DIR = flags.DEFINE_string(
+    'eimg_dir', None, 'Folder of EIMG: labels.csv and midi/.', required=True)
+_LAKH_DIR = flags.DEFINE_string(
+    'lakh_dir', None, 'Folder of MIDI files: 0/MD5.mid to f/MD5.mid.',
+    required=True)
+_LABELS = flags.DEFINE_string(
+    'labels', None, 'Their labels, a table by va_magenta_label.', required=True)
+_STUDENT = flags.DEFINE_string(
+    'student', None, "Folder of the student whose groups of EIMG are read; by "
+    "default the shipped generator's.")
+_RUN_DIR = flags.DEFINE_string(
+    'run_dir', None, 'Where to write the model and its card.', required=True)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the folds.')
+
+
+def main(argv: Sequence[str]):
+  """Runs the command."""
+  if argv[1:]:
+    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
+  import json
+  import pathlib
+
+  from va_magenta import checkpoints
+  from va_magenta.music_to_va import labelling, symbolic_features
+  from va_magenta.va_to_music import performance_training
+
+  student = pathlib.Path(
+      _STUDENT.value or checkpoints.path('symbolic_va') / 'generator')
+  path = student / 'config.json'
+  try:
+    groups = json.loads(path.read_text())['groups']
+  except (ValueError, KeyError, TypeError) as error:
+    raise ValueError(
+        f'{path} does not list the groups of EIMG that a student learned from; '
+        'va_magenta_train_midi --model=student writes one that does') from error
+  table = labelling.read(_LABELS.value)
+  table = table[table['window'] == labelling.WHOLE_PIECE].dropna(
+      subset=['valence', 'arousal'])
+  performance_training.run(
+      eimg_dir=pathlib.Path(_EIMG_DIR.value),
+      groups=groups,
+      lakh_dir=pathlib.Path(_LAKH_DIR.value),
+      labels=dict(zip(
+          table['md5'], table[['valence', 'arousal']].to_numpy(float),
+          strict=True)),
+      read_notes=symbolic_features.from_midi,
+      skyline=symbolic_features.skyline,
+      run_dir=pathlib.Path(_RUN_DIR.value),
+      seed=_SEED.value,
+      command='va_magenta_train_performance --eimg_dir=EIMG --lakh_dir=LAKH '
+              '\\\n      --labels=LABELS --run_dir=checkpoints/performance_va '
+              f'--seed={_SEED.value}',
+      report=print)
+
+
+def console_entry_point():
+  """Entry point of the installed command."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()

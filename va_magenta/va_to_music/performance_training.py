@@ -1,0 +1,482 @@
+"""Fits `performance` to music with known VA, and measures it held out.
+
+The three translators never import each other, so what reads notes comes in from
+outside: `read_notes` and `skyline` of `music_to_va.symbolic_features`.
+"""
+
+import collections
+import csv
+import dataclasses
+import pathlib
+from collections.abc import Callable, Collection, Mapping
+
+import numpy as np
+
+from va_magenta import files
+from va_magenta.va import Scale
+from va_magenta.va_to_music import performance
+
+NUM_FOLDS = 10
+# What notation programs write where a score says nothing of loudness.
+_UNMARKED_VELOCITY = 80
+_MIN_NOTES = 4
+# A part is a melody if it has so many notes, at most this share of them struck
+# while another sounds (but for a twentieth of a second), and lies so high; and
+# its program is neither a bass nor, from 112 on, percussion or a sound effect.
+_MIN_PART_NOTES = 16
+_MAX_OVERLAPS = 0.1
+_OVERLAP_SECONDS = 0.05
+_MIN_PITCH = 55
+_BASSES = range(32, 40)
+_FIRST_EFFECT = 112
+# Rarer programs would be guesses.
+_MIN_PROGRAM_SHARE = 0.004
+_REGULARIZATIONS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+@dataclasses.dataclass
+class Rated:
+  """Something of pieces, with their VA.
+
+  Attributes:
+    values: [n, ...].
+    va: float [n, 2].
+    groups: int [n]; what shares material, or is of one piece, has one number.
+  """
+
+  values: np.ndarray
+  va: np.ndarray
+  groups: np.ndarray
+
+
+def describe(melody: np.ndarray, notes: np.ndarray) -> list[float]:
+  """`performance.VARIABLES` of a piece.
+
+  Args:
+    melody: its top line, as `symbolic_features.skyline` gives it.
+    notes: all of its notes, by start and then pitch.
+
+  Returns:
+    Notes a quarter and tempo from the first note's start to the last's;
+    articulation as the mean share of the time to the next note for which a note
+    sounds, as far as the melody's notes are the top when they start.
+  """
+  full_ends = {
+      (note['start_seconds'], note['pitch']): note['end_seconds']
+      for note in notes}
+  starts = melody['start_seconds']
+  lengths = np.array([
+      full_ends[start, pitch] - start
+      for start, pitch in zip(starts, melody['pitch'], strict=True)])
+  sounding = np.minimum(lengths[:-1] / np.diff(starts), 1).mean().clip(
+      *performance.ARTICULATION_RANGE)
+  quarters = np.ptp(melody['start_beats'])
+  return [
+      np.log((len(melody) - 1) / quarters),
+      np.log(60 * quarters / np.ptp(starts)),
+      melody['velocity'].mean(),
+      np.log(sounding / (1 - sounding)),
+      melody['pitch'].mean(),
+  ]
+
+
+def read_eimg(
+    folder: pathlib.Path, groups: Collection[int], read_notes: Callable,
+    skyline: Callable, report: Callable[[str], None]) -> Rated:
+  """`describe` of EIMG's clips (IEEE TMM 2023) whose loudness is marked.
+
+  Args:
+    folder: labels.csv and midi/.
+    groups: the clips of these are read.
+    read_notes: path of a MIDI file -> notes.
+    skyline: notes -> the top line.
+    report: told what was read.
+
+  Raises:
+    FileNotFoundError: if a file is missing.
+    ValueError: if the table lacks a column, or no clip is left.
+  """
+  path = folder / 'labels.csv'
+  with open(path, newline='') as file:
+    rows = list(csv.DictReader(file))
+  missing = {'file', 'valence', 'arousal', 'group'}.difference(*rows[:1])
+  if missing:
+    raise ValueError(f'{path}: lacks the columns {sorted(missing)}')
+  groups = set(groups)
+  values, va, of_group, num_unmarked = [], [], [], 0
+  for row in rows:
+    if int(row['group']) not in groups:
+      continue
+    notes = read_notes(folder / 'midi' / row['file'])
+    melody = skyline(notes)
+    if (melody['velocity'] == _UNMARKED_VELOCITY).all():
+      num_unmarked += 1
+    elif len(melody) >= _MIN_NOTES:
+      values.append(describe(melody, notes))
+      va.append((float(row['valence']), float(row['arousal'])))
+      of_group.append(int(row['group']))
+  if not values:
+    raise ValueError(f'{path}: no clip of {len(groups)} groups can be used')
+  report(f'{len(values)} EIMG clips; {num_unmarked} without dynamics left out')
+  return Rated(
+      np.array(values), Scale.EIMG.to_plane(np.array(va)), np.array(of_group))
+
+
+def melody_programs(notes: np.ndarray) -> list[int]:
+  """General MIDI programs of the parts of a piece that are melodies.
+
+  Empty if the piece has one program only: many a piano score says so of all its
+  parts because nobody chose.
+  """
+  notes = notes[~notes['is_drum']]
+  if len(np.unique(notes['program'])) < 2:
+    return []
+  programs = []
+  for part in np.unique(notes['part']):
+    own = notes[notes['part'] == part]
+    program = int(own['program'][0])
+    if (len(own) < _MIN_PART_NOTES or program in _BASSES
+        or program >= _FIRST_EFFECT or own['pitch'].mean() < _MIN_PITCH):
+      continue
+    overlaps = own['start_seconds'][1:] < (
+        own['end_seconds'][:-1] - _OVERLAP_SECONDS)
+    if overlaps.mean() <= _MAX_OVERLAPS:
+      programs.append(program)
+  return programs
+
+
+def read_lakh(
+    folder: pathlib.Path, labels: Mapping[str, tuple[float, float]],
+    read_notes: Callable, report: Callable[[str], None]) -> Rated:
+  """Programs of the melodies in MIDI files with labels.
+
+  Args:
+    folder: of files MD5.mid in folders named by the first digit, as Lakh's.
+    labels: (valence, arousal) by md5.
+    read_notes: path of a MIDI file -> notes.
+    report: told what was read.
+
+  Raises:
+    ValueError: if there is no such melody.
+  """
+  programs, va, groups = [], [], []
+  for i, (md5, label) in enumerate(sorted(labels.items())):
+    try:
+      found = melody_programs(read_notes(folder / md5[0] / f'{md5}.mid'))
+    except (ValueError, FileNotFoundError):
+      continue  # Some files of the web are broken, and some may not be there.
+    programs += found
+    va += [label] * len(found)
+    groups += [i] * len(found)
+  if not programs:
+    raise ValueError(f'{folder}: no labelled file has a melody')
+  report(f'{len(programs)} melodies of {len(set(groups))} MIDI files')
+  return Rated(np.array(programs), np.array(va), np.array(groups))
+
+
+def fit_normal(data: Rated) -> dict[str, np.ndarray]:
+  """What `performance.PerformanceModel` takes as `normal`."""
+  x = _design(data.va, 1)
+  weights, residuals = _regress(x, data.values)
+  return {
+      'weights': weights,
+      'covariance': residuals.T @ residuals / (len(x) - x.shape[1]),
+      'marginal_mean': data.values.mean(0),
+      'marginal_covariance': np.cov(data.values.T),
+  }
+
+
+def _design(va: np.ndarray, degree: int) -> np.ndarray:
+  """Monomials of valence and arousal up to a degree, 0 to 2."""
+  v, a = va.T
+  columns = [np.ones(len(va)), v, a, v * v, v * a, a * a]
+  return np.stack(columns[:(1, 3, 6)[degree]], axis=1)
+
+
+def _regress(x, y):
+  weights = np.linalg.lstsq(x, y, rcond=None)[0]
+  return weights, y - x @ weights
+
+
+def normal_held_out(data: Rated, seed: int) -> dict[str, np.ndarray]:
+  """Log-likelihood of held-out groups, in nats a piece.
+
+  Returns:
+    By what the mean depends on, [NUM_FOLDS].
+  """
+  from scipy import stats
+
+  result = {}
+  for name, degree in (('nothing', 0), ('VA', 1), ('VA, quadratic', 2)):
+    x = _design(data.va, degree)
+    result[name] = []
+    for train, test in _folds(data.groups, seed):
+      weights, residuals = _regress(x[train], data.values[train])
+      covariance = residuals.T @ residuals / (len(train) - x.shape[1])
+      result[name].append(stats.multivariate_normal(
+          cov=covariance).logpdf(data.values[test] - x[test] @ weights).mean())
+  return {name: np.array(values) for name, values in result.items()}
+
+
+def _folds(groups, seed):
+  from sklearn import model_selection
+
+  return list(model_selection.GroupKFold(
+      NUM_FOLDS, shuffle=True, random_state=seed).split(groups, groups=groups))
+
+
+def frequent(data: Rated) -> Rated:
+  """Without the melodies of rare programs."""
+  counts = collections.Counter(data.values.tolist())
+  keep = np.array([
+      counts[p] >= _MIN_PROGRAM_SHARE * len(data.values)
+      for p in data.values.tolist()])
+  return Rated(data.values[keep], data.va[keep], data.groups[keep])
+
+
+def fit_instruments(
+    data: Rated, regularization: float) -> dict[str, np.ndarray]:
+  """What `performance.PerformanceModel` takes as `instruments`.
+
+  Multinomial logistic regression; each program's first weight is free, those of
+  valence and arousal are drawn to 0, all the more the fewer melodies there are.
+
+  Args:
+    data: of frequent programs.
+    regularization: inverse of the penalty's weight, as in scikit-learn.
+  """
+  from sklearn import linear_model
+
+  model = linear_model.LogisticRegression(
+      C=regularization, max_iter=500).fit(data.va, data.values)
+  return {
+      'programs': model.classes_,
+      'weights': np.concatenate([model.intercept_[None], model.coef_.T]),
+      'marginal': np.mean(
+          data.values[:, None] == model.classes_, axis=0),
+  }
+
+
+def instruments_held_out(
+    data: Rated, regularization: float | None, seed: int) -> np.ndarray:
+  """Log-likelihood of held-out pieces, in nats a melody, [NUM_FOLDS].
+
+  Args:
+    data: of frequent programs.
+    regularization: as above; None leaves VA out.
+    seed: of the folds.
+  """
+  folds = []
+  for train, test in _folds(data.groups, seed):
+    fitted = fit_instruments(
+        Rated(*(a[train] for a in (data.values, data.va, data.groups))),
+        regularization or _REGULARIZATIONS[0])
+    known = np.isin(data.values[test], fitted['programs'])
+    test = test[known]
+    column = np.searchsorted(fitted['programs'], data.values[test])
+    if regularization is None:
+      folds.append(np.log(fitted['marginal'][column]).mean())
+    else:
+      logits = _design(data.va[test], 1) @ fitted['weights']
+      shares = performance.log_softmax(logits)
+      folds.append(shares[np.arange(len(test)), column].mean())
+  return np.array(folds)
+
+
+def _plus_minus(values: np.ndarray, digits: int = 2) -> str:
+  return f'{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}'
+
+
+def _card(
+    normal: dict, rated: Rated, held_out: dict, instruments: dict,
+    melodies: Rated, regularization: float, instruments_held_out: dict,
+    command: str) -> str:
+  model = performance.PerformanceModel(normal, instruments)
+  rows = []
+  units = {
+      'log_density': ('notes a quarter', lambda x: np.exp(x), '.2f'),
+      'log_tempo': ('tempo, quarters a minute', lambda x: np.exp(x), '.0f'),
+      'velocity': ('velocity', lambda x: x, '.0f'),
+      'logit_articulation': (
+          'sounding share', lambda x: 1 / (1 + np.exp(-x)), '.2f'),
+      'pitch': ('mean pitch', lambda x: x, '.1f'),
+  }
+  corners = [(-.6, .6), (.6, .6), (-.6, -.6), (.6, -.6)]
+  for i, (name, (label, back, digits)) in enumerate(units.items()):
+    at = [back(np.array([1, *c]) @ normal['weights'][:, i]) for c in corners]
+    explained = 1 - normal['covariance'][i, i] / (
+        normal['marginal_covariance'][i, i])
+    deviation = np.sqrt(normal['covariance'][i, i])
+    rows.append(
+        f'| {label} | ' + ' | '.join(f'{x:{digits}}' for x in at)
+        + f' | {deviation:.2f} ({name}) | {explained:.2f} |')
+  mean_rows = '\n'.join(rows)
+  import pretty_midi
+
+  likely = []
+  for c in corners:
+    p = model.program_probabilities(np.array(c))
+    ratio = p / model.program_marginal
+    top = np.argsort(-ratio * (p > .01))[:6]
+    likely.append(
+        f'- ({c[0]:+.1f}, {c[1]:+.1f}): ' + ', '.join(
+            f'{pretty_midi.program_to_instrument_name(int(model.programs[j]))} '
+            f'{ratio[j]:.1f} x' for j in top))
+  normal_figures = '\n'.join(
+      f'| {name} | {_plus_minus(values)} |'
+      for name, values in held_out.items())
+  gain = _plus_minus(held_out['VA'] - held_out['nothing'])
+  instrument_figures = '\n'.join(
+      f'| {name} | {_plus_minus(values, 3)} |'
+      for name, values in instruments_held_out.items())
+  instrument_gain = _plus_minus(
+      instruments_held_out['VA'] - instruments_held_out['nothing'], 3)
+  slope = normal['covariance'][0, 1] / normal['covariance'][0, 0]
+  return f'''# How music of a valence and arousal is played
+
+Tempo, loudness, articulation, register and instrument of a melody, drawn from
+distributions given VA. `va_magenta.va_to_music.performance.load()` reads it.
+
+- Tempo, loudness, articulation, register: the top lines of {len(rated.values)}
+  clips of EIMG (piano, rated by six people each; IEEE TMM 2023; no licence
+  stated, research use), of the half of its groups that the generator may learn
+  from: what judges the generator was fitted to the other half. Clips whose
+  notes all have velocity {_UNMARKED_VELOCITY}, as notation programs write when
+  a score has no dynamics, are left out.
+- Instruments: {len(melodies.values)} melodies of
+  {len(np.unique(melodies.groups))} MIDI files of several instruments, in Lakh's
+  layout (mostly copyrighted works; nothing of them is here), with labels by
+  `va_magenta_label`, stretched to the spread of EIMG's ratings. A label is an
+  estimate from notes: no person has rated these instruments.
+
+Made by
+
+    {command}
+
+## Tempo, loudness, articulation, register
+
+A normal distribution whose mean is linear in VA. Means at four points of the
+plane (valence, arousal); deviation about them; share of variance that VA
+explains:
+
+| | {' | '.join(f'({v:+.1f}, {a:+.1f})' for v, a in corners)} | deviation | R2 |
+|---|---|---|---|---|---|---|
+{mean_rows}
+
+How many notes come a second is what counts for arousal, so notes a quarter are
+part of the distribution, and the tempo of a melody is drawn given how many it
+has: for twice as many it is {1 - 2**slope:.0%} slower (in music of the same
+VA), not half as fast.
+
+Log-likelihood of groups held out ({NUM_FOLDS} folds), nats a clip, mean ±
+standard deviation over folds:
+
+| the mean depends on | log-likelihood |
+|---|---|
+{normal_figures}
+
+With VA it is higher by {gain}. The quadratic gains next to nothing and turns
+back in the plane's corners, where nothing was rated: the linear one ships.
+
+## Instruments
+
+Logits of {len(model.programs)} General MIDI programs, those that play
+{_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA; regularization
+{regularization:g}. Log-likelihood of pieces held out, nats a melody:
+
+| the logits depend on | log-likelihood |
+|---|---|
+{instrument_figures}
+
+With VA it is higher by {instrument_gain}. Instruments that become likelier, of
+those with a share of 1 % or more, and by how much:
+
+{chr(10).join(likely)}
+'''
+
+
+def _plot(normal: dict, rated: Rated, path: pathlib.Path):
+  """Means over the plane, and where the clips lie."""
+  import matplotlib
+
+  matplotlib.use('Agg')
+  from matplotlib import pyplot as plt
+
+  axis = np.linspace(-1, 1, 41)
+  plane = np.stack(np.meshgrid(axis, axis), -1)
+  mean = np.concatenate(
+      [np.ones((*plane.shape[:2], 1)), plane], -1) @ normal['weights']
+  panels = (
+      ('notes a quarter', np.exp(mean[..., 0])),
+      ('tempo, quarters a minute', np.exp(mean[..., 1])),
+      ('velocity', mean[..., 2]),
+      ('sounding share', 1 / (1 + np.exp(-mean[..., 3]))),
+      ('mean pitch', mean[..., 4]))
+  figure, axes = plt.subplots(
+      1, len(panels), figsize=(18, 3.6), layout='constrained', sharey=True)
+  for panel, (title, values) in zip(axes, panels, strict=True):
+    panel.scatter(*rated.va.T, s=2, c='0.7', zorder=0)
+    lines = panel.contour(axis, axis, values, 9, cmap='viridis')
+    panel.clabel(lines, fontsize=8)
+    panel.set(title=title, xlabel='valence', aspect='equal')
+  axes[0].set_ylabel('arousal')
+  with files.writing(path) as temporary:
+    figure.savefig(temporary, dpi=90)
+  plt.close(figure)
+
+
+def run(
+    *, eimg_dir: pathlib.Path, groups: Collection[int],
+    lakh_dir: pathlib.Path, labels: Mapping[str, tuple[float, float]],
+    read_notes: Callable, skyline: Callable, run_dir: pathlib.Path, seed: int,
+    command: str, report: Callable[[str], None]):
+  """Fits, measures and writes the model with its card to `run_dir`.
+
+  Args:
+    eimg_dir: EIMG's labels.csv and midi/.
+    groups: EIMG's groups that may be learned from.
+    lakh_dir: MIDI files, see `read_lakh`.
+    labels: theirs: (valence, arousal) by md5, as expected, not stretched.
+    read_notes: path of a MIDI file -> notes, as `symbolic_features.from_midi`.
+    skyline: notes -> the top line.
+    run_dir: is made.
+    seed: of the folds.
+    command: that made it, for the card.
+    report: told what is done.
+
+  Raises:
+    FileNotFoundError: if a file is missing.
+    ValueError: if the data cannot be used.
+  """
+  rated = read_eimg(eimg_dir, groups, read_notes, skyline, report)
+  points = np.array(list(labels.values()))
+  spread = rated.va.std(0) / points.std(0)
+  labels = {
+      md5: tuple(rated.va.mean(0) + (point - points.mean(0)) * spread)
+      for md5, point in zip(labels, points, strict=True)}
+  melodies = frequent(read_lakh(lakh_dir, labels, read_notes, report))
+  held_out = normal_held_out(rated, seed)
+  for name, values in held_out.items():
+    report(f'log-likelihood given {name}: {_plus_minus(values)}')
+  by_regularization = {
+      c: instruments_held_out(melodies, c, seed) for c in _REGULARIZATIONS}
+  regularization = max(
+      by_regularization, key=lambda c: by_regularization[c].mean())
+  instruments_figures = {
+      'nothing': instruments_held_out(melodies, None, seed),
+      'VA': by_regularization[regularization]}
+  for name, values in instruments_figures.items():
+    report(f'log-likelihood of the instrument given {name}: '
+           f'{_plus_minus(values, 3)}')
+  normal = fit_normal(rated)
+  instruments = fit_instruments(melodies, regularization)
+  run_dir.mkdir(parents=True, exist_ok=True)
+  performance.save(run_dir, normal, instruments, {
+      'eimg_groups': sorted(map(int, np.unique(rated.groups))),
+      'clips': len(rated.values), 'melodies': len(melodies.values)})
+  _plot(normal, rated, run_dir / 'means.png')
+  with files.writing(run_dir / 'README.md') as temporary:
+    temporary.write_text(_card(
+        normal, rated, held_out, instruments, melodies, regularization,
+        instruments_figures, command))
+  report(f'wrote {run_dir}')
