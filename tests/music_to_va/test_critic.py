@@ -142,6 +142,26 @@ def test_sure_probabilities_are_read_as_the_tokens(model):
     assert np.corrcoef(soft[:, axis], hard[:, axis])[0, 1] > .9
 
 
+@pytest.mark.parametrize('token', [0, 1])
+def test_the_gradient_of_sure_tokens_tells_what_another_would_change(
+    model, token):
+  """As a straight-through estimator asks: of one-hots, not of mixtures."""
+  tokens = tonal_melodies(200)
+  step = np.random.default_rng(0).integers(32, size=len(tokens))
+  other = tokens.copy()
+  other[np.arange(len(tokens)), step] = token
+  x, swapped = tf.constant(one_hot(tokens)), one_hot(other)
+  is_other = (tokens != other).any(axis=1)
+  assert is_other.sum() > 50
+  for axis in range(2):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      total = tf.reduce_sum(model(x)[:, axis])
+    expected = np.sum(tape.gradient(total, x) * (swapped - x), axis=(1, 2))
+    change = (model(swapped) - model(x)).numpy()[:, axis]
+    assert np.corrcoef(expected[is_other], change[is_other])[0, 1] > .5
+
+
 @pytest.mark.parametrize('axis', [0, 1])
 def test_the_judge_follows_the_gradient(model, axis):
   """The judge was fitted to people's ratings that taught nothing here."""

@@ -134,9 +134,9 @@ def rated_clips(folder):
 
 def test_the_job_writes_what_load_reads(tmp_path, monkeypatch):
   for name, value in (
-      ('NUM_PAIRS', {2: 30, 16: 4}), ('NUM_TEST', {2: 10, 16: 4}),
+      ('NUM_PAIRS', {2: 30}), ('NUM_TEST', {2: 10, 4: 4}),
       ('NUM_CLIMBS', 4), ('NUM_CLIMBED', 4), ('STEPS_PER_BATCH', 512),
-      ('ROUNDS', (.5, .5))):
+      ('ROUNDS', (.5, .5)), ('NUM_DRAWS', 3), ('TIMED_BATCH', 2)):
     monkeypatch.setattr(critic_training, name, value)
   for name, value in (
       ('NUM_TREES', 5), ('NUM_COSINES', 50), ('_COMMON', {

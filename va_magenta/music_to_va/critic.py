@@ -8,12 +8,12 @@
 begin one of MIDI pitch 21..108), of any number of steps (sixteenths). VA is
 that of the notes alone, as if played at one tempo and loudness on a piano.
 
-It is a small network that has learned what boosted trees say, which have
-learned from people; `va_magenta_train_midi --model=critic` makes it, and the
-card in `checkpoints/critic_va` says how well it does. What it reads is written
-down rather than left to be found: of a step, the token, the note before it and
-its age; of all steps, how often and how long each pitch and pitch class sounds,
-and how well that fits keys. All is `keras.ops`.
+It is a small network that has learned what a student of melodies says, which
+has learned from people; `va_magenta_train_midi --model=critic` makes it, and
+the card in `checkpoints/critic_va` says how well it does. What it reads is
+written down rather than left to be found: of a step, the token, the note before
+it and its age; of all steps, how often and how long each pitch and pitch class
+sounds, and how well that fits keys. All is `keras.ops`.
 """
 
 import json
@@ -60,7 +60,7 @@ def _rotations():
 
 
 def _fixed_projection():
-  """From tokens to pitch classes, whether a note starts, and whether to hold.
+  """From tokens to pitch classes, whether a note starts, and to hold or rest.
 
   Only how pitch classes lie to one another counts, so any is the first.
   """
@@ -68,7 +68,7 @@ def _fixed_projection():
   is_note = tokens >= FIRST_PITCH
   return np.concatenate([
       np.eye(12)[tokens % 12] * is_note[:, None],
-      np.stack([is_note, tokens == 0], axis=1),
+      np.stack([is_note, tokens == 0, ~is_note], axis=1),
   ], axis=1).astype(np.float32)
 
 
@@ -111,11 +111,14 @@ class Critic(keras.Model):
       float [batch, 2], valence and arousal, not clipped.
     """
     x = ops.convert_to_tensor(x)[..., :MELODY_DEPTH]
-    # One product, as taking tokens apart is what would take the time.
-    note, classes, onset, hold = ops.split(ops.matmul(x, ops.concatenate([
+    projection = ops.concatenate([
         ops.pad(self.note, ((FIRST_PITCH, 0), (0, 0))), _fixed_projection(),
-    ], axis=-1)), np.cumsum([_NOTE_UNITS, 12, 1]).tolist(), axis=-1)
-    last = _carried(ops.relu(1 - onset)[..., 0])
+    ], axis=-1)
+    # One product, as taking tokens apart is what would take the time.
+    note, classes, onset, hold, no_onset = ops.split(
+        ops.matmul(x, projection),
+        np.cumsum([_NOTE_UNITS, 12, 1, 1]).tolist(), axis=-1)
+    last = _carried(no_onset[..., 0])
     sounding = _carried(hold[..., 0])
 
     before = _at_step_before(ops.concatenate([

@@ -41,6 +41,8 @@ LOWEST_PITCH = 21  # MIDI pitch of FIRST_PITCH.
 TEMPO_QPM = 120
 VELOCITY = 80
 
+TIMED_BATCH = 128
+NUM_DRAWS = 200  # Of groups, for the spread of a figure.
 NUM_CLIMBS = 100  # Melodies that are moved along the gradient.
 CERTAINTY = .9  # Of a token that is there, before it is moved.
 
@@ -519,6 +521,7 @@ def train(
   frequency = frequency_of(pairs[WINDOW_BARS].tokens)
   bars = list(pairs)
   shares = np.array([SHARES[num_bars] for num_bars in bars])
+  losses = []
   for step in tqdm.trange(
       1, num_steps + 1, desc='training', unit='step', mininterval=2,
       leave=False):
@@ -526,10 +529,9 @@ def train(
     x, va = batch_of(
         pairs[num_bars], STEPS_PER_BATCH // (num_bars * STEPS_PER_BAR),
         frequency, rng)
-    loss = model.train_on_batch(x, (va - scale[0]) / scale[1])
+    losses.append(model.train_on_batch(x, (va - scale[0]) / scale[1]))
     if step % 500 == 0 or step == num_steps:
-      report(f'step {step} of {num_steps}: loss {loss:.3f}')
-      model.reset_metrics()  # The loss is the mean since then.
+      report(f'step {step} of {num_steps}: loss {np.mean(losses[-500:]):.3f}')
 
 
 def add_climbs(
@@ -663,14 +665,13 @@ def _agreement(labels: np.ndarray, estimates: np.ndarray) -> dict[str, float]:
 
 def spread_over(
     groups: np.ndarray, measure: Callable[[np.ndarray], dict[str, float]],
-    seed: int, num_draws: int = 200) -> dict[str, str]:
+    seed: int) -> dict[str, str]:
   """Figures of all rows, and their deviation over draws of whole groups.
 
   Args:
     groups: int [n].
     measure: figures by name, of rows of the n.
     seed: of the draws (bootstrap).
-    num_draws: how many.
   """
   rng = np.random.default_rng(seed)
   names = np.unique(groups)
@@ -678,7 +679,7 @@ def spread_over(
   drawn = [
       measure(np.concatenate([
           rows[i] for i in rng.integers(len(rows), size=len(rows))]))
-      for _ in range(num_draws)]
+      for _ in range(NUM_DRAWS)]
   return {
       name: f'{value:.3f} ± {np.std([d[name] for d in drawn], ddof=1):.3f}'
       for name, value in measure(np.arange(len(groups))).items()}
@@ -750,13 +751,13 @@ def climbs(
   return _table(rows)
 
 
-def milliseconds(model, num_steps: int, batch_size: int = 128) -> float:
+def milliseconds(model, num_steps: int) -> float:
   """Processor time of an estimate and its gradient, for a batch."""
   import tensorflow as tf
 
   rng = np.random.default_rng(0)
   x = tf.constant(
-      one_hot(rng.integers(NUM_TOKENS, size=(batch_size, num_steps))))
+      one_hot(rng.integers(NUM_TOKENS, size=(TIMED_BATCH, num_steps))))
 
   @tf.function
   def gradient(x):
@@ -812,8 +813,8 @@ Made by
   (copyrighted works, Nottingham, POP909 and others; none is in this folder).
   Labelled by the teacher, transposed by up to {transpose} semitones, each with
   a partner made of it by chance (notes moved, left out, added, another scale,
-  another rhythm, or nothing of it kept). Pairs: {num_pairs}. Longer melodies
-  are windows of one piece in a row.
+  another rhythm, or nothing of it kept). Longer melodies are windows of one
+  piece in a row. Pairs: {num_pairs}.
 - Training went in {num_rounds} rounds. Between them melodies were led along the
   gradient of the critic as it was then, and labelled: {num_climbed} of the
   pairs of 2 bars. So it is right where an optimiser would lead it.
@@ -859,8 +860,8 @@ that moved the asked way, by the teacher and by the student
 
 ## Speed
 
-An estimate and its gradient for a batch of 128, processor time where this was
-made: {speed} ms for 2 bars, {speed_long} ms for 16 bars.
+An estimate and its gradient for a batch of {batch}, processor time where this
+was made: {speed} ms for 2 bars, {speed_long} ms for 16 bars.
 '''
 
 
@@ -1001,6 +1002,7 @@ def run(
         spread=_spread(model, tests),
         transpose=_TRANSPOSE, num_climbs=len(windows.tokens[:NUM_CLIMBS]),
         rated_spread=_numbers(rated.ratings[rated.is_whole].std(axis=0)),
+        batch=TIMED_BATCH,
         speed=f'{milliseconds(model, 32):.0f}',
         speed_long=f'{milliseconds(model, 256):.0f}')
   _plot(run_dir / 'held_out.png', {
