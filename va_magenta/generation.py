@@ -706,7 +706,7 @@ def _write(saved: Saved, record: dict, picture: np.ndarray | None):
         writing(saved.png_path), target=saved.target, picture=picture,
         pieces=[piece.va for piece in saved.pieces])
     for piece, path in zip(saved.pieces, saved.midi_paths, strict=True):
-      writing(path).write_bytes(_midi_bytes(piece.sequence))
+      writing(path).write_bytes(midi_bytes(piece.sequence))
     if saved.wav_paths:
       from va_magenta.music_to_va import synthesis
       for piece, path in zip(saved.pieces, saved.wav_paths, strict=True):
@@ -714,7 +714,7 @@ def _write(saved: Saved, record: dict, picture: np.ndarray | None):
             writing(path), *synthesis.synthesize(piece.sequence))
 
 
-def _midi_bytes(sequence) -> bytes:
+def midi_bytes(sequence) -> bytes:
   """A Standard MIDI File; note_seq's own writer hides errors of the disk."""
   import note_seq
 

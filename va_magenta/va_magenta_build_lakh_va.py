@@ -19,7 +19,7 @@ import pathlib
 import shutil
 import sys
 
-from absl import flags
+from absl import flags, logging
 
 from va_magenta import command
 
@@ -46,6 +46,8 @@ def main(argv):
     raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   if not FLAGS.midi_dir:
     raise ValueError('--midi_dir must be given')
+  if logging.get_verbosity() == logging.INFO:  # TFDS tells of every file.
+    logging.set_verbosity(logging.WARNING)
   from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as lakh_va
   from va_magenta.music_to_va import fusion, labelling
 

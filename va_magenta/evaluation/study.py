@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import io
 import itertools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tqdm
 
-from va_magenta import checkpoints, files
+from va_magenta import checkpoints, files, generation
 from va_magenta.evaluation import (
   control,
   judges,
@@ -291,8 +290,6 @@ def _quality(music, real) -> dict:
 
 def _reconstruction(compared, real, seed: int) -> dict:
   """How well each checkpoint gives back held-out melodies."""
-  from va_magenta import generation
-
   found, seen = {}, set()
   for system in compared:
     if isinstance(system, systems.Template):
@@ -499,7 +496,7 @@ def _grid_files(output_dir, name, pieces, targets, judged, audio) -> list[dict]:
     path = output_dir / cell['midi']
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.writing(path) as temporary:
-      temporary.write_bytes(_midi_bytes(piece))
+      temporary.write_bytes(generation.midi_bytes(piece))
     if audio:
       from va_magenta.music_to_va import synthesis
       cell['wav'] = f'wav/{folder}/{stem}.wav'
@@ -509,11 +506,3 @@ def _grid_files(output_dir, name, pieces, targets, judged, audio) -> list[dict]:
         synthesis.write_wav(temporary, *synthesis.synthesize(piece))
     grid.append(cell)
   return grid
-
-
-def _midi_bytes(sequence) -> bytes:
-  import note_seq
-
-  midi = io.BytesIO()
-  note_seq.note_sequence_to_pretty_midi(sequence).write(midi)
-  return midi.getvalue()
