@@ -13,6 +13,7 @@ from va_magenta.music_to_va import (
   fusion,
   fusion_training,
   labelling,
+  ratings,
   symbolic,
   symbolic_training,
 )
@@ -149,7 +150,7 @@ def corpora(tmp_path_factory, notes_alone):
     # read does not count.
     table = labelling.read(output)
     table[list(fusion.ESTIMATES)] = np.nan
-    for axis in fusion.AXES:
+    for axis in ratings.AXES:
       table[f'audio_{axis}'] = (
           table['md5'].map(arousal) + random.normal(size=len(table)) * .1)
     labelling.write(output, table)

@@ -16,6 +16,7 @@ from va_magenta.music_to_va.ratings import (
   auc,
   bootstrap,
   calibration_of,
+  plot_held_out,
   plus_minus,
   read_table,
 )
@@ -697,23 +698,6 @@ valence for {valence} of {num}.
 '''
 
 
-def _plot(held_out: HeldOut, path: pathlib.Path):
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(9, 4.6), layout='constrained')
-  for i, axis in enumerate(audio.AXES):
-    panel = figure.add_subplot(1, 2, i + 1)
-    rated, estimated = held_out.ratings[:, i], held_out.estimates[SHIPPED][:, i]
-    panel.plot((-1, 1), (-1, 1), color='#8d90a5', linewidth=.8)
-    panel.scatter(rated, estimated, s=6, alpha=.4, linewidths=0)
-    panel.set(
-        title=f'{axis}: R2 {metrics.r2(rated, estimated):.3f}', xlim=(-1, 1),
-        ylim=(-1, 1), aspect='equal', xlabel='rated by people',
-        ylabel='estimated, held out')
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, dpi=100)
-
-
 def run(
     *, deam_dir: pathlib.Path, lmd_dir: pathlib.Path, emopia_dir: pathlib.Path,
     eimg_dir: pathlib.Path, tnn_dir: pathlib.Path | None,
@@ -780,7 +764,13 @@ def run(
               audio.AXES, trees.boosters, ridge.chosen, strict=True)))
   run_dir.mkdir(parents=True, exist_ok=True)
   audio.save(run_dir, *weights)
-  _plot(held_out, run_dir / 'held_out.png')
+  estimates = held_out.estimates[SHIPPED]
+  plot_held_out(
+      run_dir / 'held_out.png', held_out.ratings, estimates, [
+          f'{axis}: R2 {metrics.r2(rated, estimated):.3f}'
+          for axis, rated, estimated in zip(
+              audio.AXES, held_out.ratings.T, estimates.T, strict=True)],
+      'estimated')
   with files.writing(run_dir / 'README.md') as temporary:
     temporary.write_text(card)
   report(f'wrote {run_dir}')

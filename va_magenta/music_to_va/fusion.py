@@ -29,7 +29,6 @@ import numpy as np
 
 from va_magenta import checkpoints, files
 
-AXES = ('valence', 'arousal')
 # Columns of what `fit` and `Fusion.apply` take.
 ESTIMATES = (
     'symbolic_valence', 'symbolic_arousal', 'audio_valence', 'audio_arousal')

@@ -99,7 +99,7 @@ def read_eimg(
   rows = ratings.read_table(
       folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
   rated = Scale.EIMG.to_plane(np.array(
-      [[float(row[axis]) for axis in fusion.AXES] for row in rows]))
+      [[float(row[axis]) for axis in ratings.AXES] for row in rows]))
   groups = np.array([int(row['group']) for row in rows])
   data = symbolic_training.read_eimg(folder, seed, report)
   parts = {kind: [] for kind in fusion.KINDS}
@@ -152,7 +152,7 @@ class HeldOut:
           self.data.ratings[rows], self.labels[source][rows]))
     return {
         f'{axis}/{metric}': np.array([f[f'{axis}/{metric}'] for f in folds])
-        for axis in fusion.AXES for metric in ('pearson_r', 'r2', 'ccc')}
+        for axis in ratings.AXES for metric in ('pearson_r', 'r2', 'ccc')}
 
   def within_std(self) -> np.ndarray:
     """Share of ratings within one std of the label.
@@ -270,7 +270,7 @@ def measure_emopia(
       name: {
           f'{axis} AUC': ratings.bootstrap(
               ratings.auc, is_high[rows, i], labels[rows, i])
-          for i, axis in enumerate(fusion.AXES)}
+          for i, axis in enumerate(ratings.AXES)}
       for name, (labels, rows) in columns.items()})
   return f'{table}\n\nHeard were, of quadrants 1 to 4, {num}.'
 
@@ -295,7 +295,7 @@ def _weights(found: fusion.Fusion) -> str:
           *(f'{w:.2f}' for w in (line.bias[i], *line.weights[:, i])),
           *('' for _ in names)), strict=False))
       for source, line in (('notes', found.symbolic), ('both', found.both))
-      for i, axis in enumerate(fusion.AXES)})
+      for i, axis in enumerate(ratings.AXES)})
 
 
 def _spread(found: fusion.Fusion) -> str:
@@ -305,7 +305,7 @@ def _spread(found: fusion.Fusion) -> str:
   stds = found.both_spread(np.array(list(places.values()), float))
   return _table({
       axis: dict(zip(places, (f'{std:.3f}' for std in stds[:, i]), strict=True))
-      for i, axis in enumerate(fusion.AXES)})
+      for i, axis in enumerate(ratings.AXES)})
 
 
 def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
@@ -316,13 +316,13 @@ def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
   added = {
       axis: ratings.plus_minus(
           figures[BOTH][f'{axis}/pearson_r']
-          - figures[NOTES][f'{axis}/pearson_r']) for axis in fusion.AXES}
+          - figures[NOTES][f'{axis}/pearson_r']) for axis in ratings.AXES}
   within, gain = held_out.within_std(), held_out.gain()
   calibration = _table({
       axis: dict(zip(
           ('all', 'surest third', 'middle third', 'least sure third'),
           (f'{share:.3f}' for share in within[:, i]), strict=True))
-      for i, axis in enumerate(fusion.AXES)})
+      for i, axis in enumerate(ratings.AXES)})
   return f'''## {KIND_NAMES[kind].capitalize()} of EIMG
 
 {len(held_out.data.groups)} {KIND_NAMES[kind]}.
@@ -405,24 +405,6 @@ not rated.
 '''
 
 
-def _plot(held_out: dict[str, HeldOut], path: pathlib.Path):
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(9, 4.6), layout='constrained')
-  piece = held_out['piece']
-  for i, axis in enumerate(fusion.AXES):
-    panel = figure.add_subplot(1, 2, i + 1)
-    rated, label = piece.data.ratings[:, i], piece.labels[BOTH][:, i]
-    panel.plot((-1, 1), (-1, 1), color='#8d90a5', linewidth=.8)
-    panel.scatter(rated, label, s=6, alpha=.4, linewidths=0)
-    panel.set(
-        title=f'{axis}: r {metrics.pearson_r(rated, label):.3f}', xlim=(-1, 1),
-        ylim=(-1, 1), aspect='equal', xlabel='rated by people',
-        ylabel='label, held out')
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, dpi=100)
-
-
 def run(
     *, eimg_dir: pathlib.Path, eimg_labels: pathlib.Path,
     emopia_dir: pathlib.Path, emopia_labels: pathlib.Path,
@@ -438,7 +420,13 @@ def run(
       from_sound(data['piece']), report)
   run_dir.mkdir(parents=True, exist_ok=True)
   fusion.save(run_dir / 'fusion.json', fusions)
-  _plot(held_out, run_dir / 'held_out.png')
+  rated = held_out['piece'].data.ratings
+  labels = held_out['piece'].labels[BOTH]
+  ratings.plot_held_out(
+      run_dir / 'held_out.png', rated, labels, [
+          f'{axis}: r {metrics.pearson_r(x, y):.3f}' for axis, x, y in zip(
+              ratings.AXES, rated.T, labels.T, strict=True)],
+      'label')
   card = _card(
       fusions, held_out, emopia, len(data['piece'].groups), num_folds, seed)
   with files.writing(run_dir / 'README.md') as temporary:

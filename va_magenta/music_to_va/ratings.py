@@ -6,9 +6,12 @@ the jobs that fit estimators to ratings share beside.
 
 import csv
 import os
+import pathlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from va_magenta import files
 
 AXES = ('valence', 'arousal')
 
@@ -86,3 +89,29 @@ def bootstrap(figure: Callable[..., float], *columns: np.ndarray) -> str:
 def plus_minus(values: np.ndarray) -> str:
   """Mean and standard deviation over folds, as cards show them."""
   return f'{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}'
+
+
+def plot_held_out(
+    path: pathlib.Path, ratings: np.ndarray, estimates: np.ndarray,
+    titles: Sequence[str], name: str):
+  """Draws estimates of what was held out against people's ratings.
+
+  Args:
+    path: PNG file to write.
+    ratings: float [n, 2], in [-1, 1].
+    estimates: likewise.
+    titles: of the two panels, valence and arousal.
+    name: what the estimates are called.
+  """
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(9, 4.6), layout='constrained')
+  for i, title in enumerate(titles):
+    panel = figure.add_subplot(1, 2, i + 1)
+    panel.plot((-1, 1), (-1, 1), color='#8d90a5', linewidth=.8)
+    panel.scatter(ratings[:, i], estimates[:, i], s=6, alpha=.4, linewidths=0)
+    panel.set(
+        title=title, xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
+        xlabel='rated by people', ylabel=f'{name}, held out')
+  with files.writing(path) as temporary:
+    figure.savefig(temporary, dpi=100)

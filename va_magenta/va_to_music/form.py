@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta.va import VA
+from va_magenta.va_to_music import melody
 
 # The share of the way that each phrase goes from the piece's theme towards a
 # fresh point of the latent space. The theme comes back slightly changed.
@@ -23,7 +24,6 @@ VERSIONS = 4
 # seams of what it plays by itself, 40 of 100 with one version, 81 of 100 with
 # four.
 LARGEST_SEAM = 7
-_FIRST_PITCH_TOKEN = 2
 _EMPTY = 1000  # What an empty phrase costs, in semitones of leaps.
 
 
@@ -92,7 +92,7 @@ def join(versions: np.ndarray) -> np.ndarray:
     int [pieces, phrases * steps]. Joined as tokens, a note may sound on over
     the seam.
   """
-  is_note = versions >= _FIRST_PITCH_TOKEN
+  is_note = versions >= melody.FIRST_PITCH_TOKEN
   is_empty = ~is_note.any(-1)
   first, last = (
       np.take_along_axis(versions, at[..., None], -1)[..., 0]

@@ -20,6 +20,7 @@ STEPS_PER_QUARTER = 4
 STEPS_PER_BAR = 16
 _encoding = note_seq.MelodyOneHotEncoding(MIN_PITCH, MAX_PITCH + 1)
 NUM_TOKENS = _encoding.num_classes  # 90.
+FIRST_PITCH_TOKEN = 2  # Of MIN_PITCH.
 VELOCITY = 80  # What Magenta's converter gives every note.
 
 

@@ -41,7 +41,6 @@ TEMPO_RANGE_QPM = (40.0, 220.0)
 VELOCITY_RANGE = (20, 120)
 ARTICULATION_RANGE = (0.3, 0.98)
 PITCH_RANGE = (36, 96)
-_FIRST_PITCH_TOKEN = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +72,7 @@ def density(tokens: np.ndarray) -> np.ndarray:
   A melody without notes counts as one of one note.
   """
   quarters = tokens.shape[-1] / melody.STEPS_PER_QUARTER
-  return np.maximum((tokens >= _FIRST_PITCH_TOKEN).sum(-1), 1) / quarters
+  return np.maximum((tokens >= melody.FIRST_PITCH_TOKEN).sum(-1), 1) / quarters
 
 
 class PerformanceModel:
@@ -212,8 +211,8 @@ def _shift(tokens: np.ndarray, register: float) -> int:
   intervals as they are; the key of a melody that stands alone is as good as any
   other.
   """
-  pitches = tokens[tokens >= _FIRST_PITCH_TOKEN].astype(int) + (
-      melody.MIN_PITCH - _FIRST_PITCH_TOKEN)
+  pitches = tokens[tokens >= melody.FIRST_PITCH_TOKEN].astype(int) + (
+      melody.MIN_PITCH - melody.FIRST_PITCH_TOKEN)
   if not len(pitches):
     return 0
   low, high = PITCH_RANGE[0] - pitches.min(), PITCH_RANGE[1] - pitches.max()
