@@ -46,7 +46,7 @@ PROGRAM = textwrap.dedent('''
       return flags.FLAGS.number
 
     if __name__ == '__main__':
-      command.run(main)
+      command.run(main, takes_arguments='--do=arguments' in sys.argv)
     ''').lstrip()
 
 
@@ -75,6 +75,8 @@ def _finish(process):
      '(--help lists the flags)'),
     (['--nonsense'], "Unknown command line flag 'nonsense' "
      '(--help lists the flags)'),
+    (['picture.jpg'],
+     "unexpected argument 'picture.jpg': flags begin with --"),
 ])
 def test_what_a_user_can_put_right_is_one_line(probe, args, line):
   assert _finish(probe(*args)) == (1, '', f'probe: error: {line}\n')
@@ -99,7 +101,7 @@ def test_exit_code_is_what_main_returns(probe):
   assert _finish(probe('--number=3'))[0] == 3
 
 
-def test_arguments_that_are_no_flags_reach_main(probe):
+def test_arguments_that_are_no_flags_reach_a_main_that_takes_them(probe):
   assert _finish(probe('--do=arguments', 'a', '--', '--help')) == (
       0, "['a', '--help']\n", '')
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 
-def run(main: Callable[[Sequence[str]], int | None]):
+def run(main: Callable[[Sequence[str]], int | None], *,
+        takes_arguments: bool = False):
   """Parses flags, runs `main(argv)` and exits with its return value (or 0).
 
   `--help` prints the docstring and the flags of main's module and exits with 0.
@@ -25,6 +26,7 @@ def run(main: Callable[[Sequence[str]], int | None]):
     main: called with the program's name and the arguments that are no flags. It
       imports TensorFlow itself, after the flags are parsed, so that `--help` is
       instant.
+    takes_arguments: whether there may be any that are no flags.
   """
   # TensorFlow's C++ log (where no GPU is, even its errors) would drown the one
   # line that matters, and so would pydub, which note_seq imports for nothing.
@@ -45,6 +47,9 @@ def run(main: Callable[[Sequence[str]], int | None]):
 
   def checked_main(argv: Sequence[str]) -> int | None:
     try:
+      if argv[1:] and not takes_arguments:
+        raise ValueError(
+            f'unexpected argument {argv[1]!r}: flags begin with --')
       return main(argv)
     except (ValueError, OSError, ImportError) as error:
       if logging.get_verbosity() >= logging.DEBUG:

@@ -42,8 +42,6 @@ flags.DEFINE_integer(
 
 def main(argv):
   """Builds as the flags say."""
-  if len(argv) > 1:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   if not FLAGS.midi_dir:
     raise ValueError('--midi_dir must be given')
   if logging.get_verbosity() == logging.INFO:  # TFDS tells of every file.

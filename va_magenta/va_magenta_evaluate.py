@@ -88,8 +88,6 @@ _AUDIO = flags.DEFINE_boolean(
 
 def main(argv: Sequence[str]):
   """Evaluates as the flags say."""
-  if argv[1:]:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   from va_magenta.evaluation import study
 
   study.run(

@@ -1,4 +1,4 @@
-r"""Writes a MusicVAE for Magenta: its own checkpoint, or magenta.js weights.
+r"""Writes a MusicVAE for others: Magenta, magenta.js, or this package's users.
 
 For Magenta's `TrainedModel` and its commands:
 
@@ -7,6 +7,10 @@ For Magenta's `TrainedModel` and its commands:
 For a web page, `new mm.MusicVAE('/my/folder')` of @magenta/music:
 
   va_magenta_export --checkpoint=/tmp/run --output_dir=/tmp/js --format=js
+
+To be handed on, with weights in float16, half the size of a run's:
+
+  va_magenta_export --checkpoint=/tmp/run --output_dir=/tmp/r --format=release
 
 A model that follows valence and arousal takes them as a control of depth 2:
 `c_input`, float [steps, 2], in `TrainedModel`, whose config's data converter
@@ -24,20 +28,19 @@ flags.DEFINE_string(
     'checkpoint', None, 'Folder of a run, or name of a checkpoint that ships.')
 flags.DEFINE_string('output_dir', None, 'Folder to write to.')
 flags.DEFINE_enum(
-    'format', 'magenta', ['magenta', 'js'],
-    'A TensorFlow checkpoint, or weights for magenta.js.')
+    'format', 'magenta', ['magenta', 'js', 'release'],
+    'A TensorFlow checkpoint; weights for magenta.js; or what '
+    '`--checkpoint` takes, in float16.')
 
 
 def main(argv):
   """Exports as the flags say."""
-  if len(argv) > 1:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   for name in ('checkpoint', 'output_dir'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
   import pathlib
 
-  from va_magenta import checkpoints
+  from va_magenta import checkpoints, files
   from va_magenta.va_to_music import magenta_weights, music_vae
 
   model = music_vae.load(checkpoints.resolve(FLAGS.checkpoint))
@@ -46,6 +49,11 @@ def main(argv):
   if FLAGS.format == 'js':
     magenta_weights.save_javascript(model, folder)
     print(f'wrote {folder}/config.json and weights_manifest.json')
+  elif FLAGS.format == 'release':
+    magenta_weights.save(model, folder / 'weights.npz', 'float16')
+    with files.writing(folder / 'config.json') as temporary:
+      model.config.save(temporary)
+    print(f'wrote {folder}/config.json and weights.npz')
   else:
     magenta_weights.save(model, folder / 'model.ckpt-0')
     print(f'wrote {folder}/model.ckpt-0')

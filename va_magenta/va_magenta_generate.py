@@ -144,7 +144,7 @@ def _coordinates(va) -> str:
 
 def console_entry_point():
   """The installed command."""
-  command.run(main)
+  command.run(main, takes_arguments=True)
 
 
 if __name__ == '__main__':

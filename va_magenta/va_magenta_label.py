@@ -66,8 +66,6 @@ flags.DEFINE_integer(
 
 def main(argv) -> int:
   """Labels as the flags say; 1 if any file could not be labelled."""
-  if len(argv) > 1:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   for name in ('midi_dir', 'output'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')

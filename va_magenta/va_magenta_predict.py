@@ -135,7 +135,7 @@ def _print_error(error: Exception):
 
 def console_entry_point():
   """The installed command."""
-  command.run(main)
+  command.run(main, takes_arguments=True)
 
 
 if __name__ == '__main__':

@@ -19,6 +19,18 @@ hears them. What its loss is made of are hyperparameters:
     --examples_path=my_midi_files/ --warm_start=cat-mel_2bar_small \
     --hparams=learning_rate=0.0003,batch_size=128,va_weight=20
 
+In va-hierdec configs the conductor may hear the VA of each bar too, with
+--hparams=conductor_control=True; Magenta cannot open what comes of it.
+
+On GPUs, --precision=mixed_bfloat16 is faster, and --strategy=mirrored takes all
+of one machine. --strategy=multi_worker takes several machines: the same command
+runs once for each GPU, with a run_dir that all see, and TF_CONFIG says which of
+all it is:
+
+  TF_CONFIG='{"cluster": {"worker": ["one:2222", "two:2222"]},
+    "task": {"type": "worker", "index": 0}}' va_magenta_train \
+    --strategy=multi_worker --cache_dir=/tmp/examples --config=... ...
+
 Started again with the same flags, a run goes on where it stood. `run_dir` is a
 checkpoint for `va_magenta_generate --checkpoint`; TensorBoard reads it too.
 """
@@ -58,8 +70,12 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
     'max_per_piece', 64, 'Examples taken of a piece, at most.', lower_bound=1)
 flags.DEFINE_enum(
-    'strategy', 'none', ['none', 'mirrored'],
-    'Whether batches are dealt out to all devices of this machine.')
+    'strategy', 'none', ['none', 'mirrored', 'multi_worker'],
+    'Whether batches are dealt out: to all devices of this machine, or to the '
+    'processes that TF_CONFIG names.')
+flags.DEFINE_enum(
+    'precision', 'float32', ['float32', 'mixed_bfloat16', 'mixed_float16'],
+    'Of the LSTMs in training; weights and losses are float32 in any case.')
 flags.DEFINE_integer(
     'gradient_accumulation_steps', 1,
     'Batches that make one change of the weights.', lower_bound=1)
@@ -70,14 +86,18 @@ flags.DEFINE_integer(
 
 def main(argv):
   """Trains as the flags say."""
-  if len(argv) > 1:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   for name in ('config', 'run_dir'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
   from va_magenta import checkpoints
   from va_magenta.va_to_music import configs, examples, training
 
+  if FLAGS.strategy == 'multi_worker' and not FLAGS.cache_dir:
+    raise ValueError(
+        '--strategy=multi_worker needs --cache_dir: only the chief writes to '
+        '--run_dir')
+  # Workers meet before TensorFlow is used for anything else.
+  strategy = training.Strategy(FLAGS.strategy)
   hparams = FLAGS.hparams
   if FLAGS.objective:
     hparams = ','.join(filter(None, [hparams, f'objective={FLAGS.objective}']))
@@ -96,11 +116,12 @@ def main(argv):
   figures = training.train(
       config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
       critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
-      seed=FLAGS.seed, strategy=FLAGS.strategy,
+      seed=FLAGS.seed, strategy=strategy, precision=FLAGS.precision,
       gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
   for name, value in figures.items():
     print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
-  print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')
+  if figures:
+    print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')
 
 
 def console_entry_point():

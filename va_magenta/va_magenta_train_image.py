@@ -18,7 +18,7 @@ A run that was stopped goes on where it was when it is started again.
 import os
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from va_magenta import command
 
@@ -55,8 +55,6 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of every split.')
 
 def main(argv):
   """Trains, and prints the figures of what ships."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected argument {argv[1]!r}')
   try:
     width, height = (int(side) for side in _IMAGE_SIZE.value)
   except ValueError:

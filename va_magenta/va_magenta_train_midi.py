@@ -70,8 +70,6 @@ flags.DEFINE_integer(
 
 def main(argv):
   """Trains as the flags say."""
-  if len(argv) > 1:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   for name in ('model', 'run_dir', *_TAKES.get(FLAGS.model, ())):
     if FLAGS[name].value is None:
       raise ValueError(f'--{name} must be given')

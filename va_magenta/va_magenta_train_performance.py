@@ -34,8 +34,6 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Of the folds.')
 
 def main(argv: Sequence[str]):
   """Runs the command."""
-  if argv[1:]:
-    raise ValueError(f'unexpected argument {argv[1]!r}: flags begin with --')
   import json
   import pathlib
 

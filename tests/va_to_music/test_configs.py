@@ -39,8 +39,9 @@ def test_values_are_magentas(name):
   shared = ours.keys() & hparams.keys()
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
-      'control_depth', 'control_gain', 'control_dropout', 'objective',
-      'va_weight', 'va_share', 'va_temperature', 'independence_weight'}
+      'control_depth', 'conductor_control', 'control_gain', 'control_dropout',
+      'objective', 'va_weight', 'va_share', 'va_temperature',
+      'independence_weight'}
   for key in shared:
     theirs = hparams[key]
     assert ours[key] == (tuple(theirs) if isinstance(theirs, list) else theirs)
@@ -99,6 +100,8 @@ def test_conditioned_configs_extend_magentas(name):
     ('va_temperature=0', 'va_temperature must be above 0, got 0.0'),
     ('va_weight=1', 'set control_depth=2, got 0'),
     ('independence_weight=1', 'set control_depth=2, got 0'),
+    ('conductor_control=True',
+     'is for a hierarchy with a control: cat-mel_2bar_small has level_lengths'),
     ('max_seq_len=16', 'max_seq_len of cat-mel_2bar_small cannot be changed'),
     # Magenta's encoder has it and ours has not: better told than left out.
     ('residual_encoder=True', 'residual_encoder of cat-mel_2bar_small cannot'),
@@ -108,6 +111,17 @@ def test_bad_hyperparameters_are_one_line(hparams, complaint):
   with pytest.raises(ValueError) as info:
     configs.from_magenta('cat-mel_2bar_small', hparams)
   assert complaint in _one_line(info)
+
+
+def test_a_conductor_may_hear_the_control():
+  pytest.importorskip('va_magenta.magenta_compat')
+  name = 'va-hierdec-mel_16bar'
+  config = configs.from_magenta(name, 'conductor_control=True')
+  assert config == dataclasses.replace(
+      configs.from_magenta(name), conductor_control=True)
+  with pytest.raises(ValueError, match='and control_depth 0$'):
+    dataclasses.replace(
+        configs.from_magenta('hierdec-mel_16bar'), conductor_control=True)
 
 
 def test_rates_may_be_fractions_where_magenta_writes_whole_numbers():

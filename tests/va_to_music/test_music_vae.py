@@ -16,6 +16,7 @@ _HIERARCHY = Config(
     name='hierdec-trio_16bar', max_seq_len=6, output_depths=(5, 7),
     level_lengths=(2, 3), z_size=4, enc_rnn_size=(7, 6), dec_rnn_size=(10, 8),
     control_depth=2)
+_CONDUCTED = dataclasses.replace(_HIERARCHY, conductor_control=True)
 
 
 @pytest.fixture(scope='module')
@@ -26,8 +27,8 @@ def flat(random_music_vae):
 @pytest.fixture(scope='module', params=['flat', 'hierarchy'])
 def case(request, flat, random_music_vae):
   """(model, z, what `sample` and `encode` take besides)."""
-  model = (
-      flat if request.param == 'flat' else random_music_vae(_HIERARCHY))
+  model = flat if request.param == 'flat' else random_music_vae(
+      {'hierarchy': _HIERARCHY, 'conductor': _CONDUCTED}[request.param])
   random = np.random.default_rng(1)
   controls = random.uniform(-1, 1, (6, 2)).astype(np.float32)
   return (model, random.normal(size=(6, 4)).astype(np.float32),
@@ -125,7 +126,7 @@ def test_a_control_is_heard(case):
       changed[:, :-1], model.sample(z, seed=0, **more)[:, :-1])
 
 
-@pytest.mark.parametrize('case', ['hierarchy'], indirect=True)
+@pytest.mark.parametrize('case', ['hierarchy', 'conductor'], indirect=True)
 def test_guidance_moves_on_from_the_neutral_control(case):
   model, z, more = case
   asked, neutral = more['controls'], np.zeros_like(more['controls'])
@@ -144,6 +145,60 @@ def test_guidance_moves_on_from_the_neutral_control(case):
   np.testing.assert_array_equal(
       model.sample(z[:2], seed=0, controls=asked[:2], guidance=2.5),
       model.sample(z, seed=0, controls=asked, guidance=2.5)[:2])
+
+
+def test_a_conductor_hears_the_mean_of_each_segments_controls(
+    random_music_vae):
+  model = random_music_vae(_CONDUCTED)
+  for core in model.decoder.cores:
+    kernel = np.array(core.lstm.kernels[0])
+    kernel[core.depth + core.z_size:core.lstm.input_depths[0]] = 0
+    core.lstm.kernels[0].assign(kernel)
+  random = np.random.default_rng(3)
+  z = random.normal(size=(5, 4)).astype(np.float32)
+  controls = random.uniform(-1, 1, (5, 6, 2)).astype(np.float32)
+  x = model.sample(z, seed=0, controls=controls)
+
+  def logits(controls):
+    return np.array(model.decoder(x, z, controls))
+
+  # The second of two segments of three steps: no other hears of it.
+  late = controls.copy()
+  late[:, 3:] = -late[:, 3:]
+  changed = np.abs(logits(late) - logits(controls)).max((0, 2))
+  assert (changed[:3] == 0).all() and changed[3:].min() > 1e-3
+  reordered = controls[:, [2, 0, 1, 5, 3, 4]]
+  np.testing.assert_allclose(logits(reordered), logits(controls), atol=1e-5)
+
+
+def test_a_control_added_to_a_conductor_changes_nothing_at_first(
+    tmp_path, random_music_vae):
+  pretrained = random_music_vae(
+      dataclasses.replace(_HIERARCHY, control_depth=0))
+  magenta_weights.save(pretrained, tmp_path / 'weights.npz')
+  wider = random_music_vae(_CONDUCTED, seed=7)
+  magenta_weights.load(wider, tmp_path / 'weights.npz')
+  random = np.random.default_rng(3)
+  z, controls = random.normal(size=(5, 4)), random.uniform(-1, 1, (5, 6, 2))
+  x = pretrained.sample(z, seed=0)
+  np.testing.assert_array_equal(wider.sample(z, seed=0, controls=controls), x)
+  z, controls = z.astype(np.float32), controls.astype(np.float32)
+  np.testing.assert_allclose(
+      wider.decoder(x, z, controls), pretrained.decoder(x, z), atol=1e-6)
+  # Magenta's row of no input comes first.
+  saved, kernel = (
+      next(np.array(w) for w in m.decoder.conductor.weights if 'kernel' in
+           w.name) for m in (pretrained, wider))
+  np.testing.assert_array_equal(np.delete(kernel, [1, 2], axis=0), saved)
+  assert (kernel[1:3] == 0).all()
+
+
+def test_magenta_has_no_conductor_that_hears_a_control(tmp_path):
+  with pytest.raises(ValueError, match='cannot read hierdec-trio_16bar with '
+                     'conductor_control: its own conductor hears no control$'):
+    magenta_weights.save(
+        music_vae.MusicVae(_CONDUCTED), tmp_path / 'model.ckpt-0')
+  assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('guidance', [-1, float('nan'), float('inf')])
@@ -237,6 +292,42 @@ def test_gradient_of_an_lstm_layer_is_that_of_its_steps(reverse):
   for ours, theirs in zip(*gradients, strict=True):
     assert np.abs(theirs).max() > 0.1
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(('precision', 'tolerance'), [
+    ('mixed_bfloat16', 0.05), ('mixed_float16', 0.006)])
+def test_a_mixed_precision_is_near_float32_and_not_for_sampling(
+    precision, tolerance):
+  import tensorflow as tf
+
+  config = dataclasses.replace(
+      _CONDUCTED, output_depths=(12,), enc_rnn_size=(7,), dec_rnn_size=(8,))
+  model = music_vae.MusicVae(config)
+  mixed = music_vae.MusicVae(config, precision=precision)
+  random = np.random.default_rng(1)
+  for ours, theirs in zip(model.weights, mixed.weights, strict=True):
+    if ours.dtype == 'float32':
+      ours.assign(random.normal(size=ours.shape) * 0.3)
+    assert theirs.dtype == ours.dtype
+    theirs.assign(ours)
+  z = random.normal(size=(9, 4)).astype(np.float32)
+  controls = random.uniform(-1, 1, (9, 6, 2)).astype(np.float32)
+  x = model.sample(z, seed=0, controls=controls)
+  np.testing.assert_array_equal(mixed.sample(z, seed=0, controls=controls), x)
+
+  def outputs(model):
+    heard = music_vae.with_controls(x, controls)
+    weights = [w.value for w in model.trainable_weights]
+    with tf.GradientTape() as tape:
+      outputs = [*model.encoder(heard), model.decoder(x, z, controls)]
+      loss = sum(tf.reduce_sum(tf.square(y)) for y in outputs)
+    return outputs + tape.gradient(loss, weights)
+
+  differs = []
+  for ours, theirs in zip(outputs(model), outputs(mixed), strict=True):
+    assert theirs.dtype == 'float32'
+    differs.append(np.linalg.norm(theirs - ours) / np.linalg.norm(ours))
+  assert 0 < max(differs) < tolerance
 
 
 def test_scheduled_sampling_is_for_flat_decoders():

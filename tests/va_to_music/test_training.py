@@ -1,10 +1,13 @@
 """Training: exact resume, frozen parts, learning, what a run refuses."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -60,23 +63,30 @@ def finished(tmp_path_factory):
 
 
 # Plain: tests/test_train_command.py, with a kill.
-@pytest.mark.parametrize('config', [
-    dataclasses.replace(
+@pytest.mark.parametrize(('config', 'precision'), [
+    (dataclasses.replace(
         _CONFIG, sampling_schedule='inverse_sigmoid', sampling_rate=2.0),
-    dataclasses.replace(_VA_CONFIG, objective='wae_gan'),
-], ids=['scheduled sampling', 'va'])
+     'float32'),
+    (dataclasses.replace(_VA_CONFIG, objective='wae_gan'), 'float32'),
+    (_CONFIG, 'mixed_float16'),
+], ids=['scheduled sampling', 'va', 'mixed_float16'])
 def test_a_run_in_two_parts_equals_a_run_in_one(
-    tmp_path, stand_in_critic, config):
+    tmp_path, stand_in_critic, config, precision):
   corpus = _corpus()
   run = functools.partial(
-      training.train, config, corpus, seed=3,
+      training.train, config, corpus, seed=3, precision=precision,
       critic=stand_in_critic() if config.control_depth else None)
   one = run(tmp_path / 'one', num_steps=7)
   run(tmp_path / 'two', num_steps=4)
   two = run(tmp_path / 'two', num_steps=7)
   assert one == two
   for name, array in _weights(tmp_path / 'one').items():
+    assert array.dtype == np.float32
     np.testing.assert_array_equal(array, _weights(tmp_path / 'two')[name])
+  states = [dict(np.load(tmp_path / part / 'train' / 'state.npz'))
+            for part in ('one', 'two')]
+  for name, array in states[0].items():
+    np.testing.assert_array_equal(array, states[1][name])
 
 
 def test_another_seed_is_another_run(finished, tmp_path):
@@ -86,12 +96,14 @@ def test_another_seed_is_another_run(finished, tmp_path):
   assert any((array != other[name]).any() for name, array in first.items())
 
 
-def test_training_learns(tmp_path):
+@pytest.mark.parametrize('precision', training.PRECISIONS)
+def test_training_learns(tmp_path, precision):
   corpus = _corpus(12, held_out=False)
   config = dataclasses.replace(_CONFIG, transpose_range=(0, 0))
   model = MusicVae(config)
   before = _means(training.evaluate(model, corpus.split('train')))
-  training.train(config, corpus, tmp_path, num_steps=400)
+  training.train(
+      config, corpus, tmp_path, num_steps=400, precision=precision)
   magenta_weights.load(model, tmp_path / 'weights.npz')
   after = _means(training.evaluate(model, corpus.split('train')))
   assert after['losses/r_loss'] < 0.6 * before['losses/r_loss']
@@ -127,6 +139,7 @@ def test_a_frozen_part_stays_and_the_other_moves(
     ({'config': dataclasses.replace(_CONFIG, z_size=7)}, 'another z_size'),
     ({'seed': 1}, 'another seed'),
     ({'freeze': 'encoder'}, 'another freeze'),
+    ({'precision': 'mixed_bfloat16'}, 'another precision'),
     ({'warm_start': 'cat-mel_2bar'}, 'another warm_start'),
     ({'corpus': _corpus(30)}, 'another corpus'),
     ({'num_steps': 1}, 'has done 2 steps already: --num_steps'),
@@ -449,47 +462,181 @@ def test_gradients_of_several_steps_make_one_change(tmp_path):
   assert all((weights[0][n] != weights[2][n]).any() for n in weights[0])
 
 
-_MIRRORED = textwrap.dedent('''
-    import dataclasses, json, sys
+_DEALT_OUT = textwrap.dedent('''
+    import dataclasses, json, pathlib, sys
     import numpy as np
     import tensorflow as tf
-    cpu, = tf.config.list_physical_devices('CPU')
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    mirrored = tf.distribute.MirroredStrategy
-    tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1'])
-    import keras
+    name, config, run_dir = sys.argv[1:]
+    if name == 'mirrored':
+      cpu, = tf.config.list_physical_devices('CPU')
+      tf.config.set_logical_device_configuration(
+          cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+      mirrored = tf.distribute.MirroredStrategy
+      tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1'])
     from va_magenta.va_to_music import configs, examples, training
 
-    config, run_dir = sys.argv[1:]
+    strategy = training.Strategy(name)
+    import keras
     config = json.loads(config)
     config = configs.Config(**{
         k: tuple(v) if isinstance(v, list) else v for k, v in config.items()})
-    critic = keras.Sequential([
+    critic = config.control_depth and keras.Sequential([
         keras.Input((None, 90)), keras.layers.GlobalAveragePooling1D(),
         keras.layers.Dense(2, 'tanh')])
+    if critic:
+      with strategy.scope():
+        random = keras.random.SeedGenerator(7)
+      strategy.part_randomness(random)
+      drawn = strategy._mirrored.run(
+          lambda: keras.random.normal((2,), seed=random)).values
+      assert np.all(drawn[0] != drawn[1])
+    else:
+      # As replicas draw numbers of their own, none must matter.
+      keras.random.normal = lambda shape, **_: keras.ops.zeros(shape)
     tokens = np.random.default_rng(0).integers(0, 90, (12, 4, 1))
     corpus = examples.Examples(
         tokens.astype(np.int16), np.arange(12, dtype=np.int32),
         ['piece 0'] * 12)
-    training.train(config, corpus, run_dir, num_steps=2, critic=critic,
-                   strategy='mirrored', num_validation=0)
+    training.train(config, corpus, run_dir, num_steps=4, critic=critic,
+                   strategy=strategy, num_validation=0)
     ''')
 
 
-def test_batches_may_be_dealt_out_to_devices(tmp_path):
-  process = subprocess.run(
-      [sys.executable, '-W', 'ignore', '-c', _MIRRORED,
-       json.dumps(dataclasses.asdict(_VA_CONFIG)), str(tmp_path)],
-      env=os.environ | {'CUDA_VISIBLE_DEVICES': ''}, capture_output=True,
-      text=True, check=False)
-  assert process.returncode == 0, process.stderr
-  # Its state goes on without the strategy, after as many steps.
-  with np.load(tmp_path / 'train' / 'state.npz') as state:
-    assert 2 in [int(a) for a in state.values() if a.shape == ()]
-  assert all(np.isfinite(a).all() for a in _weights(tmp_path).values())
+def _deal_out(name, config, run_dir, **environment):
+  return subprocess.Popen(
+      [sys.executable, '-W', 'ignore', '-c', _DEALT_OUT, name,
+       json.dumps(dataclasses.asdict(config)), str(run_dir)],
+      env=os.environ | {'CUDA_VISIBLE_DEVICES': '', **environment},
+      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def test_an_unknown_strategy_is_refused(tmp_path):
-  with pytest.raises(ValueError, match="strategy 'all': none or mirrored"):
-    training.train(_CONFIG, _corpus(), tmp_path, num_steps=1, strategy='all')
+def _wait_for(*processes):
+  for process in processes:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+
+
+@pytest.fixture
+def one_device(tmp_path, monkeypatch):
+  """(folder of a run of four steps, folder of its first two)."""
+  import keras
+
+  monkeypatch.setattr(
+      keras.random, 'normal', lambda shape, **_: keras.ops.zeros(shape))
+  corpus = _corpus(12)
+  tokens = np.random.default_rng(0).integers(0, 90, (12, 4, 1))
+  corpus = dataclasses.replace(
+      corpus, tokens=tokens.astype(np.int16), names=['piece 0'] * 12)
+  whole, half = tmp_path / 'whole', tmp_path / 'half'
+  run = functools.partial(
+      training.train, _CONFIG, corpus, whole, num_validation=0)
+  run(num_steps=2)
+  shutil.copytree(whole, half)
+  run(num_steps=4)
+  return whole, half
+
+
+def _check_alike(run_dir, other):
+  """Checks that runs of several devices end alike, but for rounding."""
+  other = _weights(other)
+  for name, array in _weights(run_dir).items():
+    np.testing.assert_allclose(array, other[name], atol=1e-5, err_msg=name)
+
+
+def test_batches_may_be_dealt_out_to_devices(tmp_path, one_device):
+  whole, half = one_device
+  _wait_for(_deal_out('mirrored', _VA_CONFIG, tmp_path / 'va'),
+            _deal_out('mirrored', _CONFIG, half))
+  _check_alike(half, whole)
+  # The state goes on without the strategy, after as many steps.
+  with np.load(tmp_path / 'va' / 'train' / 'state.npz') as state:
+    assert state['step'] == 4
+  assert all(np.isfinite(a).all() for a in _weights(tmp_path / 'va').values())
+
+
+def test_batches_may_be_dealt_out_to_workers(one_device):
+  whole, half = one_device
+  with contextlib.ExitStack() as stack:
+    sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+    for one in sockets:
+      one.bind(('localhost', 0))
+    addresses = [f'localhost:{one.getsockname()[1]}' for one in sockets]
+  # Another name of the folder tells who writes there.
+  elsewhere = half.parent / 'elsewhere'
+  shutil.copytree(half, elsewhere)
+  before = {p: p.read_bytes() for p in elsewhere.rglob('*') if p.is_file()}
+  _wait_for(*(
+      _deal_out('multi_worker', _CONFIG, run_dir, TF_CONFIG=json.dumps({
+          'cluster': {'worker': addresses},
+          'task': {'type': 'worker', 'index': i}}))
+      for i, run_dir in enumerate((half, elsewhere))))
+  _check_alike(half, whole)
+  assert before == {
+      p: p.read_bytes() for p in elsewhere.rglob('*') if p.is_file()}
+
+
+def test_workers_draw_numbers_of_their_own():
+  import keras
+
+  strategy, drawn = training.Strategy(), []
+  for strategy.worker in range(2):
+    random = keras.random.SeedGenerator(7)
+    strategy.part_randomness(random)
+    drawn.append(np.array(keras.random.normal((2,), seed=random)))
+  assert (drawn[0] != drawn[1]).all()
+  np.testing.assert_array_equal(
+      drawn[0], keras.random.normal((2,), seed=keras.random.SeedGenerator(7)))
+
+
+def test_workers_share_a_batch():
+  tokens = _corpus().tokens
+  whole, *shares = (
+      training.Batches(tokens, _CONFIG, 0, 0, 3, share)[2][0]['tokens']
+      for share in (slice(None), slice(0, None, 2), slice(1, None, 2)))
+  assert [len(s) for s in shares] == [2, 2]
+  np.testing.assert_array_equal(np.stack(shares, axis=1).reshape(4, 4, 1),
+                                whole)
+
+
+@pytest.mark.parametrize('tf_config', [
+    None, '', '{}', '[]', 'null', '{"cluster": {"worker": ["a:1"]}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+    '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
+])
+def test_workers_are_told_by_tf_config(monkeypatch, tf_config):
+  monkeypatch.delenv('TF_CONFIG', raising=False)
+  if tf_config is not None:
+    monkeypatch.setenv('TF_CONFIG', tf_config)
+  with pytest.raises(ValueError, match='needs an environment variable TF_CONF'):
+    training.Strategy('multi_worker')
+
+
+def test_a_chief_is_the_first_of_all_workers(monkeypatch):
+  for task, place in (('chief', 0), 0), (('worker', 1), 2):
+    monkeypatch.setenv('TF_CONFIG', json.dumps({
+        'cluster': {'worker': ['a:1', 'b:1'], 'chief': ['c:1']},
+        'task': dict(zip(('type', 'index'), task, strict=True))}))
+    assert training._place_among_workers() == (place, 3)
+
+
+@pytest.mark.parametrize(('changes', 'complaint'), [
+    ({'num_workers': 3}, 'batch_size of 4 cannot be dealt out evenly to 3'),
+    ({'name': 'mirrored'}, 'cannot accumulate gradients of mirrored devices'),
+])
+def test_a_batch_that_cannot_be_dealt_out_is_refused(
+    tmp_path, changes, complaint):
+  strategy = training.Strategy()
+  vars(strategy).update(changes)
+  with pytest.raises(ValueError, match=complaint):
+    training.train(_CONFIG, _corpus(), tmp_path / 'run', num_steps=1,
+                   strategy=strategy, gradient_accumulation_steps=2)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_unknown_ways_to_train_are_refused(tmp_path):
+  with pytest.raises(ValueError, match="strategy 'all'; known are: none, mir"):
+    training.Strategy('all')
+  with pytest.raises(ValueError, match="precision 'half'; known are: float32"):
+    training.train(_CONFIG, _corpus(), tmp_path / 'run', num_steps=1,
+                   precision='half')
+  assert not (tmp_path / 'run').exists()

@@ -26,6 +26,21 @@ def test_distance_is_euclidean_and_has_a_gradient_everywhere(tf):
       tape.gradient(distance, va), [[0.6, -0.8], [0, 0]], atol=1e-5)
 
 
+def test_divergence_is_that_of_whole_sequences_from_a_fixed_reference(tf):
+  p, q = np.array([0.5, 0.25, 0.25]), np.array([0.25, 0.25, 0.5])
+  steps = 4
+  logits = tf.Variable(tf.tile(tf.math.log(p)[None, None] + 3.0, (2, steps, 1)))
+  reference = tf.Variable(tf.tile(tf.math.log(q)[None, None], (2, steps, 1)))
+  with tf.GradientTape(persistent=True) as tape:
+    divergence = va_losses.divergence(logits, reference)
+  np.testing.assert_allclose(
+      divergence, [steps * np.sum(p * np.log(p / q))] * 2)
+  assert np.abs(tape.gradient(divergence, logits)).max() > 0.01
+  assert tape.gradient(divergence, reference) is None
+  np.testing.assert_allclose(
+      va_losses.divergence(logits, logits), [0, 0], atol=1e-12)
+
+
 def test_straight_through_is_the_draw_with_the_gradient_of_gumbel_softmax(
     tf, seed):
   # The expected gradient equals that of drawing with Gumbel noise and relaxing

@@ -30,6 +30,8 @@ class Config:
       instance [16, 16]: 16 bars of 16 steps.
     control_depth: depth of the control fed at every step to encoder and
       decoder; 0 for none, 2 for (valence, arousal).
+    conductor_control: whether the conductor of a hierarchy hears the control
+      too, at each segment the mean of the segment's. Magenta's own cannot.
     z_size: depth of the latent vector.
     enc_rnn_size: LSTM units of each encoder layer, in each direction.
     dec_rnn_size: LSTM units of each layer of every decoder and of the
@@ -75,6 +77,7 @@ class Config:
   enc_rnn_size: tuple[int, ...]
   dec_rnn_size: tuple[int, ...]
   control_depth: int = 0
+  conductor_control: bool = False
   transpose_range: tuple[int, int] = (0, 0)
   batch_size: int = 512
   objective: str = 'elbo'
@@ -116,6 +119,13 @@ class Config:
       raise ValueError(
           'va_weight and independence_weight are for a control of (valence, '
           f'arousal): set control_depth=2, got {self.control_depth}')
+
+    if self.conductor_control and not (
+        self.level_lengths and self.control_depth):
+      raise ValueError(
+          'conductor_control is for a hierarchy with a control: '
+          f'{self.name} has level_lengths {self.level_lengths} and '
+          f'control_depth {self.control_depth}')
 
   @property
   def depth(self) -> int:

@@ -44,7 +44,8 @@ def _variables(model) -> Iterator[tuple[str, object, int | None]]:
     scope = 'decoder/hierarchical_level_0'
     core_scope = 'core_decoder/'
     yield from _dense(f'{scope}/initial_state', decoder.conductor_state.dense)
-    yield from _cells(scope, decoder.conductor, None)
+    yield from _cells(scope, decoder.conductor,
+                      1 if config.conductor_control else None)
   for i, core in enumerate(decoder.cores):
     scope = f'{core_scope}decoder'
     if len(decoder.cores) > 1:
@@ -192,8 +193,15 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
     path: a name ending in `.npz`; or the prefix of a TensorFlow checkpoint,
       which Magenta's `TrainedModel` and its training open.
     dtype: of the arrays in an `.npz`.
+
+  Raises:
+    ValueError: if Magenta has no model of this kind.
   """
   path = pathlib.Path(path)
+  if path.suffix != '.npz' and model.config.conductor_control:
+    raise ValueError(
+        f'Magenta cannot read {model.config.name} with conductor_control: its '
+        'own conductor hears no control')
   arrays = _arrays(model)
   if path.suffix == '.npz':
     with files.writing(path) as temporary:

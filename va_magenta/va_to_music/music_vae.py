@@ -80,7 +80,13 @@ def _activate(gates):
 
 
 class Lstm(keras.layers.Layer):
-  """A stack of LSTM layers with Magenta's kernels: rows are (input, h)."""
+  """A stack of LSTM layers with Magenta's kernels: rows are (input, h).
+
+  Of a `dtype` that is mixed, `run` and `multiply` work in its compute dtype:
+  the gates and h, which are what is large. c is added to at every step and goes
+  on in float32, which halves the error. Inputs, outputs, weights and `step` are
+  float32.
+  """
 
   def __init__(self, input_depth: int, units: tuple[int, ...], **kwargs):
     super().__init__(**kwargs)
@@ -99,10 +105,16 @@ class Lstm(keras.layers.Layer):
     ]
     self.built = True
 
+  def multiply(self, x, rows):
+    """Inputs `[..., n]` times n rows of a kernel, by the compute dtype."""
+    return ops.cast(ops.matmul(
+        ops.cast(x, self.compute_dtype), ops.cast(rows, self.compute_dtype)),
+        'float32')
+
   def project(self, x, layer=0):
     """What inputs `[..., input_depth]` add to a layer's gates, and the bias."""
-    kernel = self.kernels[layer][:self.input_depths[layer]]
-    return ops.matmul(x, kernel) + self.biases[layer]
+    rows = self.kernels[layer][:self.input_depths[layer]]
+    return self.multiply(x, rows) + self.biases[layer]
 
   def project_tokens(self, tokens):
     """What one-hots of tokens int `[...]` add to the first layer's gates."""
@@ -153,9 +165,11 @@ class Lstm(keras.layers.Layer):
     for layer, (c, h) in enumerate(state):
       if layer:
         gates = self.project(outputs, layer)
-      outputs = _run_layer(
-          gates, self.recurrent_kernel(layer), c, h, reverse)
-    return outputs
+      gates, kernel, h = (
+          ops.cast(x, self.compute_dtype)
+          for x in (gates, self.recurrent_kernel(layer), h))
+      outputs = _run_layer(gates, kernel, c, h, reverse)
+    return ops.cast(outputs, 'float32')
 
   def recurrent_kernel(self, layer):
     """What a layer multiplies its h with, `[units, 4 units]`."""
@@ -181,9 +195,9 @@ def _lstm_layer(gates, recurrent_kernel, c, h):
 
   Args:
     gates: the inputs' part of the gates, `[steps, batch, 4 units]`.
-    recurrent_kernel: `[units, 4 units]`.
-    c: before the first step, `[batch, units]`.
-    h: likewise.
+    recurrent_kernel: `[units, 4 units]`, of the same dtype.
+    c: before the first step, `[batch, units]`, float32.
+    h: likewise, of the dtype of the gates.
 
   Returns:
     h after each step, `[steps, batch, units]`.
@@ -215,19 +229,20 @@ def _forward_loop(gates, recurrent_kernel, c, h):
 
   def step(t, c, h, cells, hidden, activations):
     cells = ops.slice_update(cells, (t, 0, 0), c[None])
-    i, j, f, o = activated = _activate(
-        gates[t] + ops.matmul(h, recurrent_kernel))
+    i, j, f, o = activated = _activate(ops.cast(
+        gates[t] + ops.matmul(h, recurrent_kernel), c.dtype))
     c = c * f + i * j
-    h = ops.tanh(c) * o
+    h = ops.cast(ops.tanh(c) * o, h.dtype)
     return (
         t + 1, c, h, cells, ops.slice_update(hidden, (t, 0, 0), h[None]),
-        ops.slice_update(
-            activations, (t, 0, 0), ops.concatenate(activated, -1)[None]))
+        ops.slice_update(activations, (t, 0, 0), ops.cast(
+            ops.concatenate(activated, -1), gates.dtype)[None]))
 
-  empty = ops.zeros((num_steps, *ops.shape(h)))
+  shape = (num_steps, *ops.shape(h))
   return ops.while_loop(
       lambda t, *_: t < num_steps, step,
-      (0, c, h, empty, empty, ops.zeros_like(gates)))[3:]
+      (0, c, h, ops.zeros(shape, c.dtype), ops.zeros(shape, h.dtype),
+       ops.zeros_like(gates)))[3:]
 
 
 @functools.partial(compiled, xla=True)
@@ -237,21 +252,22 @@ def _backward_loop(d_hidden, recurrent_kernel, cells, activations):
   transposed = ops.transpose(recurrent_kernel)
 
   def step(t, d_c, d_h, d_gates):
-    i, j, f, o = ops.split(activations[t], 4, axis=-1)
+    i, j, f, o = ops.split(
+        ops.cast(activations[t], cells.dtype), 4, axis=-1)
     tanh_c = ops.tanh(cells[t] * f + i * j)
-    d_h = d_h + d_hidden[t]
+    d_h = ops.cast(d_h + d_hidden[t], cells.dtype)
     d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
-    d_now = ops.concatenate([
+    d_now = ops.cast(ops.concatenate([
         d_c * j * i * (1 - i),
         d_c * i * (1 - j * j),
         d_c * cells[t] * f * (1 - f),
-        d_h * tanh_c * o * (1 - o)], axis=-1)
+        d_h * tanh_c * o * (1 - o)], axis=-1), activations.dtype)
     return (t - 1, d_c * f, ops.matmul(d_now, transposed),
             ops.slice_update(d_gates, (t, 0, 0), d_now[None]))
 
   _, d_c, d_h, d_gates = ops.while_loop(
       lambda t, *_: t >= 0, step,
-      (num_steps - 1, ops.zeros_like(cells[0]), ops.zeros_like(cells[0]),
+      (num_steps - 1, ops.zeros_like(cells[0]), ops.zeros_like(d_hidden[0]),
        ops.zeros_like(activations)))
   return d_gates, d_c, d_h
 
@@ -259,13 +275,15 @@ def _backward_loop(d_hidden, recurrent_kernel, cells, activations):
 class BidirectionalEncoder(keras.layers.Layer):
   """Stacked bidirectional LSTMs and the posterior's mean and deviation."""
 
-  def __init__(self, config: Config, **kwargs):
+  def __init__(self, config: Config, precision='float32', **kwargs):
     super().__init__(**kwargs)
     self.forward, self.backward = [], []
     depth = config.depth + config.control_depth
     for i, units in enumerate(config.enc_rnn_size):
-      self.forward.append(Lstm(depth, (units,), name=f'forward_{i}'))
-      self.backward.append(Lstm(depth, (units,), name=f'backward_{i}'))
+      self.forward.append(
+          Lstm(depth, (units,), dtype=precision, name=f'forward_{i}'))
+      self.backward.append(
+          Lstm(depth, (units,), dtype=precision, name=f'backward_{i}'))
       depth = 2 * units
     small = keras.initializers.RandomNormal(stddev=0.001)
     self.mu = keras.layers.Dense(
@@ -299,10 +317,12 @@ class CategoricalDecoder(keras.layers.Layer):
     depth: number of tokens.
   """
 
-  def __init__(self, depth, z_size, control_depth, units, **kwargs):
+  def __init__(self, depth, z_size, control_depth, units, precision='float32',
+               **kwargs):
     super().__init__(**kwargs)
     self.depth, self.z_size = depth, z_size
-    self.lstm = Lstm(depth + z_size + control_depth, units, name='lstm')
+    self.lstm = Lstm(depth + z_size + control_depth, units, dtype=precision,
+                     name='lstm')
     self.initial_state = InitialState(z_size, units, name='initial_state')
     self.output_projection = keras.layers.Dense(depth, name='output_projection')
     self.output_projection.build((None, units[-1]))
@@ -331,7 +351,7 @@ class CategoricalDecoder(keras.layers.Layer):
     Returns:
       `[batch, steps, depth]`.
     """
-    gates = self._project_embedding(z)[:, None] + ops.matmul(
+    gates = self._project_embedding(z)[:, None] + self.lstm.multiply(
         x_input, self.lstm.kernels[0][:self.depth])
     if controls is not None:
       gates = gates + self._project_controls(controls)
@@ -351,17 +371,14 @@ class CategoricalDecoder(keras.layers.Layer):
       controls: `[batch, steps, control_depth]`.
       guidance: scalar, how many times as far as the controls move the logits
         from those of the neutral control they shall be moved; None for once,
-        at half the price.
+        at half the price. With it, `z` and `controls` are those asked for, and
+        after them, as many again, the neutral ones.
       truth: int `[steps, batch]`, tokens to go on from in place of those drawn.
       told: with `truth`, bool `[steps, batch]`, where that is done.
 
     Returns:
       int `[batch, steps]`, the tokens that were gone on from.
     """
-    if guidance is not None:
-      # Both hear the same tokens, side by side in one batch.
-      z = ops.concatenate([z, z], axis=1)
-      controls = ops.concatenate([controls, ops.zeros_like(controls)])
     # All that does not change within the loop stands before it.
     constants, begin = self._project_embedding(z), self.initial_state(z)
     recurrent_kernel = self.lstm.recurrent_kernel(0)
@@ -435,21 +452,24 @@ class InitialState(keras.layers.Layer):
 class Decoder(keras.layers.Layer):
   """One categorical decoder an output, below a conductor if there is one."""
 
-  def __init__(self, config: Config, **kwargs):
+  def __init__(self, config: Config, precision='float32', **kwargs):
     super().__init__(**kwargs)
     self.config = config
     self.conductor = None
     embedding_depth = config.z_size
     if config.level_lengths:
-      # Magenta's conductor has an input of one zero, and so a row for it.
-      self.conductor = Lstm(1, config.dec_rnn_size, name='conductor')
+      # Magenta's conductor has an input of one zero, and so a row for it. Its
+      # control is ours.
+      heard = config.control_depth if config.conductor_control else 0
+      self.conductor = Lstm(
+          1 + heard, config.dec_rnn_size, dtype=precision, name='conductor')
       self.conductor_state = InitialState(
           config.z_size, config.dec_rnn_size, name='conductor_state')
       embedding_depth = config.dec_rnn_size[-1]
     self.cores = [
         CategoricalDecoder(
             depth, embedding_depth, config.control_depth, config.dec_rnn_size,
-            name=f'core_{i}')
+            precision, name=f'core_{i}')
         for i, depth in enumerate(config.output_depths)
     ]
     self.built = True
@@ -459,15 +479,25 @@ class Decoder(keras.layers.Layer):
     """Segments (bars) that have an embedding of their own; 1 if flat."""
     return math.prod((self.config.level_lengths or [1])[:-1])
 
-  def _embed_segments(self, z):
-    """z as an embedding for each segment, `[batch, segments, depth]`."""
+  def _embed_segments(self, z, controls=None):
+    """z as an embedding for each segment, `[batch, segments, depth]`.
+
+    With `conductor_control` the conductor hears, at each segment, the mean of
+    the segment's `controls`, `[batch, steps, control_depth]`.
+    """
     if self.conductor is None:
       return z[:, None]
-    no_input = ops.broadcast_to(
+    gates = ops.broadcast_to(
         self.conductor.biases[0],
         (self.num_segments, ops.shape(z)[0], self.conductor.biases[0].shape[0]))
+    if self.config.conductor_control:
+      means = ops.reshape(
+          ops.mean(self._to_segments(controls), axis=1),
+          (-1, self.num_segments, self.config.control_depth))
+      rows = self.conductor.kernels[0][1:self.conductor.input_depths[0]]
+      gates = gates + ops.matmul(ops.transpose(means, (1, 0, 2)), rows)
     return ops.transpose(
-        self.conductor.run(no_input, self.conductor_state(z)), (1, 0, 2))
+        self.conductor.run(gates, self.conductor_state(z)), (1, 0, 2))
 
   def _to_segments(self, x):
     """`[batch, steps, ...]` as `[batch * segments, steps of one, ...]`."""
@@ -491,7 +521,7 @@ class Decoder(keras.layers.Layer):
       `[batch, steps, depth]`, the outputs' logits side by side.
     """
     x_input = shift(x_target)
-    embeddings = self._embed_segments(z)
+    embeddings = self._embed_segments(z, controls)
     embeddings = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
     if controls is not None:
       controls = self._to_segments(controls)
@@ -513,7 +543,11 @@ class Decoder(keras.layers.Layer):
       controls: `[batch, steps, control_depth]`.
       guidance: scalar, or None for 1.
     """
-    embeddings = ops.transpose(self._embed_segments(z), (1, 0, 2))
+    if guidance is not None:
+      # Both hear the same tokens, side by side in one batch.
+      z = ops.concatenate([z, z])
+      controls = ops.concatenate([controls, ops.zeros_like(controls)])
+    embeddings = ops.transpose(self._embed_segments(z, controls), (1, 0, 2))
     return ops.stack([
         core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,
                     controls, guidance)
@@ -534,9 +568,14 @@ class MusicVae(keras.Model):
     critic: a Keras model that estimates VA, one-hots `[batch, steps, depth]` ->
       `[batch, 2]`, which training a conditioned config takes. It is left as it
       is.
+    precision: Keras' dtype policy of the LSTMs where the steps to come are
+      known, which is what training spends its time on: 'float32',
+      'mixed_bfloat16' or 'mixed_float16'. All else, sampling, logits and losses
+      among it, is float32.
   """
 
-  def __init__(self, config: Config, seed: int = 0, critic=None, **kwargs):
+  def __init__(self, config: Config, seed: int = 0, critic=None,
+               precision: str = 'float32', **kwargs):
     super().__init__(**kwargs)
     if (config.sampling_rate or config.sampling_schedule != 'constant') and (
         config.level_lengths or len(config.output_depths) > 1):
@@ -544,9 +583,11 @@ class MusicVae(keras.Model):
           'scheduled sampling is for flat decoders of one output: set '
           'sampling_schedule=constant,sampling_rate=0')
     self.config = config
+    # How many there are that share a batch, whose losses Keras adds.
+    self.num_replicas = 1
     self.random = keras.random.SeedGenerator(seed)
-    self.encoder = BidirectionalEncoder(config, name='encoder')
-    self.decoder = Decoder(config, name='decoder')
+    self.encoder = BidirectionalEncoder(config, precision, name='encoder')
+    self.decoder = Decoder(config, precision, name='decoder')
     # A partial, so that Keras does not take the critic for a part of the model:
     # its weights are neither trained nor saved.
     self.critic = critic and functools.partial(critic)
@@ -762,7 +803,9 @@ class MusicVae(keras.Model):
         'kl_beta': weights[_PRIOR_LOSSES[config.objective]], **losses}
     for name, tracker in self.trackers.items():
       tracker.update_state(watched[name.rpartition('/')[-1]])
-    return sum(weight * losses[name] for name, weight in weights.items())
+    return sum(
+        weight * losses[name] for name, weight in weights.items()
+    ) / self.num_replicas
 
   # --- Use.
 

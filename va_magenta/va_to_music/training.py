@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import time
 import zipfile
@@ -27,17 +28,124 @@ from va_magenta.va_to_music.music_vae import MusicVae
 _FIRST_PITCH = 2
 _MELODY_DEPTH = 90
 
+STRATEGIES = ('none', 'mirrored', 'multi_worker')
+PRECISIONS = ('float32', 'mixed_bfloat16', 'mixed_float16')
+
+
+class Strategy:
+  """How each batch is dealt out, by `tf.distribute`.
+
+  'mirrored' deals it out to all devices of this machine. 'multi_worker' deals
+  it out to the processes that the environment variable TF_CONFIG names on any
+  machines, each with one device (`CUDA_VISIBLE_DEVICES` tells which); it is
+  made before anything else is done with TensorFlow, and waits for all of them.
+  Keras 3 cannot `fit` under a `MultiWorkerMirroredStrategy`
+  (github.com/keras-team/keras/issues/20585), so that each worker trains a model
+  of its own, and only their gradients are made one by it. The workers' weights
+  begin alike, and so they stay alike.
+
+  Attributes:
+    name: one of `STRATEGIES`.
+    worker: index of this process among the workers. The chief is 0, and it
+      alone writes files.
+    num_workers: how many workers there are.
+    num_mirrors: replicas in this process, whose gradients Keras adds.
+  """
+
+  def __init__(self, name: str = 'none'):
+    if name not in STRATEGIES:
+      raise ValueError(
+          f'unknown strategy {name!r}; known are: {", ".join(STRATEGIES)}')
+    self.name = name
+    self.worker, self.num_workers, self.num_mirrors = 0, 1, 1
+    self._mirrored = self._workers = None
+    if name == 'mirrored':
+      import tensorflow as tf
+      self._mirrored = tf.distribute.MirroredStrategy()
+      self.num_mirrors = self._mirrored.num_replicas_in_sync
+    elif name == 'multi_worker':
+      self.worker, self.num_workers = _place_among_workers()
+      import tensorflow as tf
+      tf.config.set_visible_devices(
+          tf.config.list_physical_devices('GPU')[:1], 'GPU')
+      try:
+        self._workers = tf.distribute.MultiWorkerMirroredStrategy()
+      except tf.errors.OpError as error:
+        raise OSError(
+            'cannot join the workers of TF_CONFIG: '
+            f'{error.message.splitlines()[0]}') from error
+
+  def scope(self):
+    """Where a model is made."""
+    if self._mirrored:
+      return self._mirrored.scope()
+    return contextlib.nullcontext()
+
+  def average_gradients(self, optimizer):
+    """Has an optimizer take the mean of all replicas' gradients.
+
+    It does so before it clips them, as if they were of one batch. Keras would
+    clip each replica's own.
+    """
+    if not (self._mirrored or self._workers):
+      return
+    import tensorflow as tf
+
+    def mean(*gradients):
+      return tf.distribute.get_replica_context().all_reduce(
+          tf.distribute.ReduceOp.MEAN, [tf.identity(g) for g in gradients])
+
+    def apply(gradients, variables=None):
+      if self._workers:
+        gradients = self._workers.run(mean, args=tuple(gradients))
+      else:
+        gradients = mean(*gradients)
+      apply_mean(gradients, variables)
+
+    apply_mean, optimizer.apply = optimizer.apply, apply
+
+  def part_randomness(self, random: keras.random.SeedGenerator):
+    """Lets each replica draw numbers of its own; the first's are as before."""
+    def part(replica):
+      random.state.assign(random.state + keras.ops.cast(
+          [replica, 0], random.state.dtype))
+
+    if not self._mirrored:
+      part(self.worker)
+      return
+    import tensorflow as tf
+
+    music_vae.compiled(lambda: self._mirrored.run(lambda: part(
+        tf.distribute.get_replica_context().replica_id_in_sync_group)))()
+
+
+def _place_among_workers() -> tuple[int, int]:
+  """Index of this process among the workers of TF_CONFIG; how many they are."""
+  try:
+    config = json.loads(os.environ['TF_CONFIG'])
+    places = [(kind, i) for kind in ('chief', 'worker')
+              for i in range(len(config['cluster'].get(kind, [])))]
+    task = config['task']
+    return places.index((task['type'], int(task['index']))), len(places)
+  except (KeyError, ValueError, TypeError, AttributeError) as error:
+    raise ValueError(
+        '--strategy=multi_worker needs an environment variable TF_CONFIG such '
+        'as {"cluster": {"worker": ["one:2222", "two:2222"]}, "task": {"type": '
+        '"worker", "index": 0}}') from error
+
 
 class Batches(keras.utils.PyDataset):
   """Batches of a run from one step to another, each a function of (seed, step).
 
   Attributes:
     tokens: int `[examples, steps, outputs]`.
+    share: which of each batch's examples are given; all, or a worker's.
   """
 
   def __init__(self, tokens: np.ndarray, config: Config, seed: int,
-               first_step: int, last_step: int):
+               first_step: int, last_step: int, share: slice = slice(None)):
     super().__init__()
+    self.share = share
     self.tokens, self.config, self.seed = tokens, config, seed
     self.first_step, self.last_step = first_step, last_step
     self._order = (None, None)
@@ -55,7 +163,7 @@ class Batches(keras.utils.PyDataset):
         for epoch in np.unique(epochs)
     ]).astype(np.int32)
     random = np.random.default_rng([self.seed, 1, step])
-    return ({'tokens': transpose(tokens, self.config, random)},)
+    return ({'tokens': transpose(tokens, self.config, random)[self.share]},)
 
   def _epoch_order(self, epoch):
     if self._order[0] != epoch:
@@ -100,14 +208,15 @@ class MagentaDecay(keras.optimizers.schedules.LearningRateSchedule):
         c.decay_rate, keras.ops.cast(step, 'float32')) + c.min_learning_rate
 
 
-def _save_state(model: MusicVae, path: pathlib.Path):
+def _save_state(model: MusicVae, step: int, path: pathlib.Path):
   variables = [*model.variables, *model.optimizer.variables]
   with files.writing(path) as temporary:
-    np.savez(temporary, **{
+    np.savez(temporary, step=step, **{
         str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)})
 
 
-def _load_state(model: MusicVae, path: pathlib.Path):
+def _load_state(model: MusicVae, path: pathlib.Path) -> int:
+  """Restores what `_save_state` wrote, and gives the step."""
   variables = [*model.variables, *model.optimizer.variables]
   try:
     saved = dict(np.load(path, allow_pickle=False))
@@ -115,13 +224,17 @@ def _load_state(model: MusicVae, path: pathlib.Path):
     raise ValueError(
         f'{path} is damaged ({error}): remove it to begin the run again'
     ) from error
-  if len(saved) != len(variables) or any(
+  # No variable counts batches: `iterations` leaves out those that gradients are
+  # accumulated over, or that a loss scale is too large for.
+  step = saved.pop('step', None)
+  if step is None or len(saved) != len(variables) or any(
       saved[str(i)].shape != tuple(v.shape) for i, v in enumerate(variables)):
     raise ValueError(
         f'{path} is the state of another run: choose another --run_dir, or '
         'the flags that this one was started with')
   for i, variable in enumerate(variables):
     variable.assign(saved[str(i)])
+  return int(step)
 
 
 class _Progress(keras.callbacks.Callback):
@@ -165,7 +278,7 @@ class _Progress(keras.callbacks.Callback):
   def save(self):
     # The state last: a run that is killed in between does these steps again.
     magenta_weights.save(self.model, self.run_dir / 'weights.npz')
-    _save_state(self.model, self.run_dir / 'train' / 'state.npz')
+    _save_state(self.model, self.step, self.run_dir / 'train' / 'state.npz')
     if len(self.validation):
       figures = {
           name: float(values.mean()) for name, values in evaluate(
@@ -324,17 +437,6 @@ def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
   return figures
 
 
-def _scope(strategy):
-  """Where a model is made, to be trained by a strategy."""
-  if strategy == 'none':
-    return contextlib.nullcontext()
-  if strategy != 'mirrored':
-    raise ValueError(f'unknown strategy {strategy!r}: none or mirrored')
-  import tensorflow as tf
-
-  return tf.distribute.MirroredStrategy().scope()
-
-
 def _digest(arrays) -> str:
   digest = hashlib.md5()
   for array in arrays:
@@ -344,7 +446,8 @@ def _digest(arrays) -> str:
 
 def train(config: Config, corpus: examples.Examples, run_dir: str, *,
           num_steps: int, critic=None, warm_start: str | None = None,
-          freeze: str | None = None, seed: int = 0, strategy: str = 'none',
+          freeze: str | None = None, seed: int = 0,
+          strategy: Strategy | None = None, precision: str = 'float32',
           gradient_accumulation_steps: int = 1, log_every: int = 100,
           save_every_seconds: float = 300, num_validation: int = 1024
          ) -> dict[str, float]:
@@ -365,8 +468,12 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
       for the rows of a control, which begin at zero.
     freeze: 'encoder' or 'decoder', to keep that part as it is.
     seed: of the initial weights, the order, the transposition and the sampling.
-    strategy: 'none', or 'mirrored': each batch is dealt out to all devices of
-      this machine (`tf.distribute.MirroredStrategy`).
+    strategy: how each batch is dealt out; None for not at all. Of several
+      workers each calls this with the same arguments, and a `run_dir` that all
+      can read; figures of training are those of the chief's share.
+    precision: see `MusicVae`; 'mixed_float16' goes with a loss scale
+      (Micikevicius et al., "Mixed precision training", 2018). On a CPU both
+      are slower than float32.
     gradient_accumulation_steps: batches whose mean gradient makes one change of
       the weights, for batches larger than memory. Steps count batches.
     log_every: steps between TensorBoard's scalars.
@@ -377,19 +484,33 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     'test_examples', 'test_pieces', and of each figure of `evaluate` the mean
     over the test split's examples and, as NAME/sd_over_pieces, the standard
     deviation of the means of its pieces. `run_dir` holds them in
-    `figures.json`.
+    `figures.json`. Of workers other than the chief, nothing.
 
   Raises:
     ValueError: if the split is empty, if there is a control and no critic or
-      the other way round, or if `run_dir` holds another run or one that has
-      done more steps.
+      the other way round, if batches cannot be dealt out that way, or if
+      `run_dir` holds another run or one that has done more steps.
   """
   if bool(config.control_depth) != bool(critic):
     raise ValueError(
         f'{config.name} has a control of depth {config.control_depth}: it is '
         f'trained {"with" if config.control_depth else "without"} a critic')
+  if precision not in PRECISIONS:
+    raise ValueError(
+        f'unknown precision {precision!r}; known are: {", ".join(PRECISIONS)}')
+  strategy = strategy or Strategy()
+  if config.batch_size % strategy.num_workers:
+    raise ValueError(
+        f'a batch_size of {config.batch_size} cannot be dealt out evenly to '
+        f'{strategy.num_workers} workers')
+  if strategy.name == 'mirrored' and gradient_accumulation_steps > 1:
+    raise ValueError(
+        'Keras cannot accumulate gradients of mirrored devices: set '
+        '--gradient_accumulation_steps=1, or --strategy=multi_worker')
+  is_chief = not strategy.worker
   run_dir = pathlib.Path(run_dir).expanduser()
-  (run_dir / 'train').mkdir(parents=True, exist_ok=True)
+  if is_chief:
+    (run_dir / 'train').mkdir(parents=True, exist_ok=True)
   tokens = corpus.split('train')
   if not len(tokens):
     raise ValueError('the corpus has no example in its train split')
@@ -398,6 +519,7 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   identity = json.loads(json.dumps({
       **dataclasses.asdict(config), 'seed': seed, 'freeze': freeze,
       'warm_start': str(warm_start) if warm_start else None,
+      'precision': precision,
       'gradient_accumulation_steps': gradient_accumulation_steps,
       'critic': _digest(critic.weights) if critic else None,
       'corpus': _digest([tokens])}))
@@ -410,47 +532,54 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
           f'{run_dir} holds a run with another {", ".join(changed)}: choose '
           'another --run_dir, or the flags that it was started with')
   keras.utils.set_random_seed(seed)
-  with _scope(strategy):
-    model = MusicVae(config, seed=seed, critic=critic)
+  with strategy.scope():
+    model = MusicVae(config, seed=seed, critic=critic, precision=precision)
     if warm_start and not state.exists():
       missing = magenta_weights.load(model, warm_start, allow_missing=True)
       for name in missing:
         print(f'{warm_start} lacks {name}: it begins at random')
     if freeze:
       getattr(model, freeze).trainable = False
-    model.compile(
-        optimizer=keras.optimizers.Adam(
-            MagentaDecay(config), epsilon=1e-8,
-            global_clipnorm=config.grad_clip,
-            gradient_accumulation_steps=(
-                gradient_accumulation_steps
-                if gradient_accumulation_steps > 1 else None)),
-        # XLA on a CPU was measured: slower to compile and slower to run.
-        jit_compile=keras.backend.backend() == 'jax')
-    model.optimizer.build(model.trainable_variables)
-  if state.exists():
-    _load_state(model, state)
-  # Not `iterations`, which counts changes of the weights.
-  first_step = int(keras.ops.convert_to_numpy(model.optimizer.variables[0]))
+    # Of what is added each replica gives its part.
+    model.num_replicas = strategy.num_mirrors
+    optimizer = keras.optimizers.Adam(
+        MagentaDecay(config), epsilon=1e-8,
+        global_clipnorm=config.grad_clip / strategy.num_mirrors,
+        gradient_accumulation_steps=(
+            gradient_accumulation_steps
+            if gradient_accumulation_steps > 1 else None))
+    if precision == 'mixed_float16':
+      optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    strategy.average_gradients(optimizer)
+    # XLA on a CPU was measured: slower to compile and slower to run.
+    model.compile(optimizer, jit_compile=keras.backend.backend() == 'jax')
+  first_step = _load_state(model, state) if state.exists() else 0
+  strategy.part_randomness(model.random)
   if first_step > num_steps:
     raise ValueError(
         f'{run_dir} has done {first_step} steps already: --num_steps must be '
         f'that or more, got {num_steps}')
-  with files.writing(run_dir / 'config.json') as temporary:
-    config.save(temporary)
-  with files.writing(origin) as temporary:
-    temporary.write_text(json.dumps(identity, indent=2) + '\n')
-
-  validation = corpus.split('validation')
-  order = np.random.default_rng(seed).permutation(len(validation))
-  validation = validation[order[:num_validation]]
+  callbacks = []
+  if is_chief:
+    with files.writing(run_dir / 'config.json') as temporary:
+      config.save(temporary)
+    with files.writing(origin) as temporary:
+      temporary.write_text(json.dumps(identity, indent=2) + '\n')
+    validation = corpus.split('validation')
+    order = np.random.default_rng(seed).permutation(len(validation))
+    callbacks = [_Progress(
+        run_dir, first_step, num_steps, validation[order[:num_validation]],
+        log_every, save_every_seconds)]
   if first_step < num_steps:
-    progress = _Progress(run_dir, first_step, num_steps, validation, log_every,
-                         save_every_seconds)
     model.fit(
-        Batches(tokens, config, seed, first_step, num_steps), verbose=0,
-        shuffle=False, callbacks=[progress])
-    progress.save()
+        Batches(tokens, config, seed, first_step, num_steps,
+                slice(strategy.worker, None, strategy.num_workers)),
+        verbose=0, shuffle=False, callbacks=callbacks)
+  if not is_chief:
+    return {}
+  if first_step < num_steps:
+    callbacks[0].save()
   figures = _test_figures(model, corpus)
   with files.writing(run_dir / 'figures.json') as temporary:
     temporary.write_text(

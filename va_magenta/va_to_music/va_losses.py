@@ -19,6 +19,21 @@ def distance(va, target):
   return ops.sqrt(ops.sum(ops.square(va - target), axis=-1) + 1e-12)
 
 
+def divergence(logits, reference):
+  """KL divergence of sequences of tokens from a reference, in nats.
+
+  Args:
+    logits: `[batch, steps, tokens]`.
+    reference: likewise; no gradient goes there.
+
+  Returns:
+    `[batch]`, summed over the steps.
+  """
+  log_p = ops.log_softmax(logits)
+  log_q = ops.log_softmax(ops.stop_gradient(reference))
+  return ops.sum(ops.exp(log_p) * (log_p - log_q), axis=(1, 2))
+
+
 def straight_through(one_hots, logits, temperature, seed):
   """Tokens that were drawn, with the gradient of their Gumbel-softmax.
 
