@@ -17,7 +17,7 @@ hears them. What its loss is made of are hyperparameters:
 
   va_magenta_train --config=va-cat-mel_2bar --run_dir=/tmp/run \
     --examples_path=my_midi_files/ --warm_start=cat-mel_2bar_small \
-    --hparams=learning_rate=0.0003,batch_size=128,va_weight=20
+    --hparams=learning_rate=0.0003,decay_rate=0.998,batch_size=64
 
 In va-hierdec configs the conductor may hear the VA of each bar too, with
 --hparams=conductor_control=True; Magenta cannot open what comes of it.

@@ -257,8 +257,8 @@ def test_learning_rate_decays_as_magentas():
 # --- Following VA.
 
 
-def _training_model(config, critic):
-  model = MusicVae(config, critic=critic)
+def _training_model(config, critic, reference=None):
+  model = MusicVae(config, critic=critic, reference=reference)
   model.compile(optimizer='adam')
   return model
 
@@ -383,8 +383,9 @@ def test_training_follows_va_and_leaves_the_critic_alone(
 @pytest.mark.parametrize('objective', configs.CHOICES['objective'])
 def test_the_loss_is_the_sum_of_its_terms(stand_in_critic, objective):
   config = dataclasses.replace(
-      _VA_CONFIG, objective=objective, beta_rate=0.5)
-  model = _training_model(config, stand_in_critic())
+      _VA_CONFIG, objective=objective, beta_rate=0.5, kl_control_weight=2.0)
+  model = _training_model(
+      config, stand_in_critic(), reference=MusicVae(config, seed=1))
   model.optimizer.iterations.assign(1)
   batch = _batch(8)
   loss = model.compute_loss(batch, y_pred=model(batch, training=True))
@@ -392,9 +393,67 @@ def test_the_loss_is_the_sum_of_its_terms(stand_in_critic, objective):
            for k, v in model.trackers.items()}
   prior = {'elbo': 'kl_loss', 'wae_mmd': 'mmd_loss', 'wae_gan': 'gan_loss'}
   assert terms['kl_beta'] == pytest.approx(0.1)
+  assert terms['kl_control_loss'] > 1e-4
   assert float(loss) == pytest.approx(
       terms['r_loss'] + 0.1 * terms[prior[objective]] + 5 * terms['va_loss']
-      + 0.5 * terms['independence_loss'], rel=1e-5)
+      + 2 * terms['kl_control_loss'] + 0.5 * terms['independence_loss'],
+      rel=1e-5)
+
+
+def test_kl_control_measures_how_far_from_the_reference_is_played(
+    tmp_path, stand_in_critic, random_music_vae):
+  import tensorflow as tf
+
+  config = dataclasses.replace(_VA_CONFIG, kl_control_weight=1.0)
+  magenta_weights.save(random_music_vae(_CONFIG), tmp_path / 'begin.npz')
+  reference = MusicVae(config)
+  model = _training_model(config, stand_in_critic(), reference)
+  for one in reference, model:
+    magenta_weights.load(one, tmp_path / 'begin.npz')
+  batch = _batch(8)
+  np.testing.assert_allclose(
+      model(batch, training=True)['kl_control_loss'], 0, atol=1e-5)
+
+  lstm = model.decoder.cores[0].lstm
+  rows = slice(lstm.input_depths[0] - 2, lstm.input_depths[0])
+  kernel = lstm.kernels[0].numpy()
+  kernel[rows] = 1.0
+  lstm.kernels[0].assign(kernel)
+  with tf.GradientTape() as tape:
+    loss = tf.reduce_mean(model(batch, training=True)['kl_control_loss'])
+  assert float(loss) > 1e-2
+  gradient = tape.gradient(loss, lstm.kernels[0].value)
+  assert np.abs(gradient[rows]).max() > 0
+  assert not {id(w) for w in model.weights} & {id(w) for w in reference.weights}
+
+
+@pytest.mark.parametrize(('weight', 'warm_start', 'is_held'), [
+    (9.0, 'begin.npz', True), (0.0, 'begin.npz', False), (9.0, None, False)])
+def test_kl_control_holds_a_run_to_its_warm_start(
+    tmp_path, monkeypatch, stand_in_critic, random_music_vae, weight,
+    warm_start, is_held):
+  class _Made(Exception):
+    pass
+
+  def make(config, **kwargs):
+    if 'critic' in kwargs:
+      raise _Made(kwargs['reference'])
+    return MusicVae(config, **kwargs)
+
+  begin = random_music_vae(_CONFIG)
+  magenta_weights.save(begin, tmp_path / 'begin.npz')
+  monkeypatch.setattr(training, 'MusicVae', make)
+  with pytest.raises(_Made) as made:
+    training.train(
+        dataclasses.replace(_VA_CONFIG, kl_control_weight=weight), _corpus(),
+        tmp_path / 'run', num_steps=1, critic=stand_in_critic(),
+        warm_start=warm_start and tmp_path / warm_start)
+  [reference] = made.value.args
+  assert (reference is not None) == is_held
+  if is_held:
+    np.testing.assert_array_equal(
+        reference.decoder.cores[0].output_projection.kernel.numpy(),
+        begin.decoder.cores[0].output_projection.kernel.numpy())
 
 
 _NOTHING_WORKS_ON_Z = dataclasses.replace(

@@ -63,6 +63,9 @@ class Config:
     va_weight: weight in the loss of the distance between the VA asked for and
       the VA that the critic finds in what the decoder plays by itself.
     va_share: share of the batch that this is measured on.
+    kl_control_weight: weight in the loss of what that costs in music: the KL
+      divergence, in nats an example, of what the decoder plays from what the
+      model of the warm start would, unasked. Counts where there is one.
     va_temperature: of the relaxation that carries its gradient; high is smooth
       and biased, low is exact and noisy.
     independence_weight: weight in the loss of the correlation of z with VA,
@@ -94,6 +97,7 @@ class Config:
   control_dropout: float = 0.0
   va_weight: float = 0.0
   va_share: float = 0.25
+  kl_control_weight: float = 0.0
   va_temperature: float = 1.0
   independence_weight: float = 0.0
 
@@ -174,6 +178,8 @@ _CONDITIONING = {
     'control_gain': 10.0,
     'control_dropout': 0.1,
     'va_weight': 10.0,
+    'kl_control_weight': 0.03,
+    'va_share': 0.5,
     'independence_weight': 1.0,
     'max_beta': 0.05,
     'beta_rate': 0.0,

@@ -568,6 +568,9 @@ class MusicVae(keras.Model):
     critic: a Keras model that estimates VA, one-hots `[batch, steps, depth]` ->
       `[batch, 2]`, which training a conditioned config takes. It is left as it
       is.
+    reference: another model of the same config, unasked the one whose music
+      this one's shall stay near (see `Config.kl_control_weight`). It is left as
+      it is too.
     precision: Keras' dtype policy of the LSTMs where the steps to come are
       known, which is what training spends its time on: 'float32',
       'mixed_bfloat16' or 'mixed_float16'. All else, sampling, logits and losses
@@ -575,7 +578,7 @@ class MusicVae(keras.Model):
   """
 
   def __init__(self, config: Config, seed: int = 0, critic=None,
-               precision: str = 'float32', **kwargs):
+               reference=None, precision: str = 'float32', **kwargs):
     super().__init__(**kwargs)
     if (config.sampling_rate or config.sampling_schedule != 'constant') and (
         config.level_lengths or len(config.output_depths) > 1):
@@ -588,9 +591,10 @@ class MusicVae(keras.Model):
     self.random = keras.random.SeedGenerator(seed)
     self.encoder = BidirectionalEncoder(config, precision, name='encoder')
     self.decoder = Decoder(config, precision, name='decoder')
-    # A partial, so that Keras does not take the critic for a part of the model:
-    # its weights are neither trained nor saved.
+    # Partials, so that Keras does not take them for parts of the model: their
+    # weights are neither trained nor saved.
     self.critic = critic and functools.partial(critic)
+    self.reference = reference and functools.partial(reference.decoder)
     if config.objective == 'wae_gan':
       self.discriminator = va_losses.Discriminator(
           config.z_size, name='discriminator')
@@ -635,7 +639,8 @@ class MusicVae(keras.Model):
     Returns:
       dict of 'logits' `[batch, steps, depth]`; 'mu', 'sigma' and 'z' `[batch,
       z_size]`; 'va' `[batch, 2]` or None; and, in training, if `va_weight` is
-      not 0, 'va_loss' for each example that was played.
+      not 0, for each example that was played 'va_loss' and, with a reference,
+      'kl_control_loss'.
     """
     tokens = inputs['tokens']
     x = one_hot(tokens, self.config.output_depths)
@@ -662,7 +667,7 @@ class MusicVae(keras.Model):
     outputs = {'logits': self.decoder(heard, z, controls), 'mu': mu,
                'sigma': sigma, 'z': z, 'va': va}
     if training and self.config.va_weight:
-      outputs['va_loss'] = self._play(z)
+      outputs |= self._play(z)
     return outputs
 
   def every_step(self, va):
@@ -684,7 +689,11 @@ class MusicVae(keras.Model):
       z: `[batch, z_size]`, of the posterior.
 
     Returns:
-      Distances on the VA plane of the share of the batch that is played.
+      Of each example of the share of the batch that is played, 'va_loss', a
+      distance on the VA plane; and, with a reference, 'kl_control_loss': how
+      far the decoder's choices are, in nats, from those of the reference, which
+      is asked for nothing (KL-control: Jaques et al., "Sequence Tutor", 2017).
+      Music that is only to please the critic is no music.
     """
     config = self.config
     count = ops.cast(
@@ -701,14 +710,21 @@ class MusicVae(keras.Model):
     x = one_hot(
         self._sample(z, uniform, ops.convert_to_tensor(1.0), controls, None),
         config.output_depths)
+    logits = self.decoder(x, z, controls)
     played = ops.concatenate([
         va_losses.straight_through(
-            one_hots, logits, config.va_temperature, self.random)
-        for one_hots, logits in zip(
+            one_hots, of_output, config.va_temperature, self.random)
+        for one_hots, of_output in zip(
             split_outputs(x, config.output_depths),
-            split_outputs(self.decoder(x, z, controls), config.output_depths),
-            strict=True)], axis=-1)
-    return va_losses.distance(self.critic(played), target)
+            split_outputs(logits, config.output_depths), strict=True)], axis=-1)
+    losses = {'va_loss': va_losses.distance(self.critic(played), target)}
+    if self.reference:
+      unasked = self.reference(x, z, ops.zeros_like(controls))
+      losses['kl_control_loss'] = sum(
+          va_losses.divergence(*pair) for pair in zip(
+              split_outputs(logits, config.output_depths),
+              split_outputs(unasked, config.output_depths), strict=True))
+    return losses
 
   def _sampling_probability(self):
     """Share of inputs that are samples, as Magenta schedules it, or None."""
@@ -765,6 +781,8 @@ class MusicVae(keras.Model):
         _PRIOR_LOSSES[config.objective]: beta}
     if config.va_weight:
       weights['va_loss'] = config.va_weight
+      if self.reference:
+        weights['kl_control_loss'] = config.kl_control_weight
     if config.independence_weight:
       weights['independence_loss'] = config.independence_weight
     return weights
@@ -775,7 +793,8 @@ class MusicVae(keras.Model):
 
     Beside those of `losses_of`: 'mmd_loss' or 'gan_loss', which bring z to its
     prior where that is not left to 'kl_loss'; 'va_loss', distance between the
-    VA asked for and played; 'independence_loss', which makes z forget VA.
+    VA asked for and played; 'kl_control_loss', which keeps what is played to
+    music; 'independence_loss', which makes z forget VA.
     """
     del y, sample_weight, training
     config, outputs = self.config, y_pred
@@ -795,6 +814,8 @@ class MusicVae(keras.Model):
           + ops.softplus(-self.discriminator(prior)))
     if config.va_weight:
       losses['va_loss'] = ops.mean(outputs['va_loss'])
+      if self.reference:
+        losses['kl_control_loss'] = ops.mean(outputs['kl_control_loss'])
     if config.independence_weight:
       losses['independence_loss'] = va_losses.cross_correlation(
           outputs['mu'], outputs['va'])

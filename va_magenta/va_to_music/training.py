@@ -533,7 +533,12 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
           'another --run_dir, or the flags that it was started with')
   keras.utils.set_random_seed(seed)
   with strategy.scope():
-    model = MusicVae(config, seed=seed, critic=critic, precision=precision)
+    reference = None
+    if config.kl_control_weight and warm_start:
+      reference = MusicVae(config)
+      magenta_weights.load(reference, warm_start, allow_missing=True)
+    model = MusicVae(config, seed=seed, critic=critic, reference=reference,
+                     precision=precision)
     if warm_start and not state.exists():
       missing = magenta_weights.load(model, warm_start, allow_missing=True)
       for name in missing:
