@@ -41,6 +41,14 @@ def test_divergence_is_that_of_whole_sequences_from_a_fixed_reference(tf):
       va_losses.divergence(logits, logits), [0, 0], atol=1e-12)
 
 
+def test_a_melody_of_three_notes_is_audible(tf):
+  tokens = np.zeros((3, 6), int)
+  tokens[1, [0, 2, 4]] = 89, 1, 2  # Two notes and a rest.
+  tokens[2, [0, 2, 4]] = 89, 2, 2
+  np.testing.assert_array_equal(
+      va_losses.is_audible(np.eye(90, dtype=np.float32)[tokens]), [0, 0, 1])
+
+
 def test_straight_through_is_the_draw_with_the_gradient_of_gumbel_softmax(
     tf, seed):
   # The expected gradient equals that of drawing with Gumbel noise and relaxing

@@ -667,7 +667,7 @@ class MusicVae(keras.Model):
     outputs = {'logits': self.decoder(heard, z, controls), 'mu': mu,
                'sigma': sigma, 'z': z, 'va': va}
     if training and self.config.va_weight:
-      outputs |= self._play(z)
+      outputs |= self._play(z, va)
     return outputs
 
   def every_step(self, va):
@@ -677,23 +677,27 @@ class MusicVae(keras.Model):
     return ops.repeat(
         va[:, None] * self.config.control_gain, self.config.max_seq_len, axis=1)
 
-  def _play(self, z):
+  def _play(self, z, va):
     """How far what the decoder plays by itself is from what it was asked for.
 
     VA is drawn independently of z, and z from the posterior and the prior by
-    halves, so that the decoder learns to follow VA, not to find it in z. What
-    it hears are its own samples, drawn ahead; the gradient goes through what it
-    plays, and not through what it has heard.
+    halves, so that the decoder learns to follow VA, not to find it in z. Of
+    each axis VA is spread as among the batch's own pieces: what no piece has,
+    no piece can be made to have. What the decoder hears are its own samples,
+    drawn ahead; the gradient goes through what it plays, and not through what
+    it has heard.
 
     Args:
       z: `[batch, z_size]`, of the posterior.
+      va: `[batch, 2]`, of the pieces.
 
     Returns:
       Of each example of the share of the batch that is played, 'va_loss', a
-      distance on the VA plane; and, with a reference, 'kl_control_loss': how
-      far the decoder's choices are, in nats, from those of the reference, which
-      is asked for nothing (KL-control: Jaques et al., "Sequence Tutor", 2017).
-      Music that is only to please the critic is no music.
+      distance on the VA plane, or 0 if it has hardly a note; and, with a
+      reference, 'kl_control_loss': how far the decoder's choices are, in nats,
+      from those of the reference, which is asked for nothing (KL-control:
+      Jaques et al., "Sequence Tutor", 2017). Music that is only to please the
+      critic is no music.
     """
     config = self.config
     count = ops.cast(
@@ -702,7 +706,9 @@ class MusicVae(keras.Model):
     prior = keras.random.normal((count - count // 2, z.shape[1]),
                                 seed=self.random)
     z = ops.stop_gradient(ops.concatenate([z[:count // 2], prior]))
-    target = keras.random.uniform((count, 2), -1.0, 1.0, seed=self.random)
+    target = ops.stack([
+        keras.random.shuffle(axis, seed=self.random)[:count]
+        for axis in ops.unstack(va, axis=-1)], axis=-1)
     controls = self.every_step(target)
     uniform = keras.random.uniform(
         (count, config.max_seq_len, len(config.output_depths)),
@@ -717,7 +723,9 @@ class MusicVae(keras.Model):
         for one_hots, of_output in zip(
             split_outputs(x, config.output_depths),
             split_outputs(logits, config.output_depths), strict=True)], axis=-1)
-    losses = {'va_loss': va_losses.distance(self.critic(played), target)}
+    distance = va_losses.distance(self.critic(played), target)
+    melody = split_outputs(x, config.output_depths)[0]
+    losses = {'va_loss': distance * va_losses.is_audible(melody)}
     if self.reference:
       unasked = self.reference(x, z, ops.zeros_like(controls))
       losses['kl_control_loss'] = sum(

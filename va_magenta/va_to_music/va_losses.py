@@ -8,6 +8,8 @@ only.
 import keras
 from keras import ops
 
+# As in `generation`.
+_MIN_NOTES = 3
 # Widths of the kernel of `mmd`, in units of the distance of two draws of the
 # prior: Tolstikhin et al.'s.
 _MMD_WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -32,6 +34,24 @@ def divergence(logits, reference):
   log_p = ops.log_softmax(logits)
   log_q = ops.log_softmax(ops.stop_gradient(reference))
   return ops.sum(ops.exp(log_p) * (log_p - log_q), axis=(1, 2))
+
+
+def is_audible(melody):
+  """Whether melodies have notes enough that something can be said of them.
+
+  A critic learned from melodies that have, and finds that fewer notes make them
+  calmer. Of the last few that is not true, and who left them out to be calm
+  would, by gradients, never find the way back.
+
+  Args:
+    melody: one-hots `[batch, steps, tokens]`, of which the first two hold a
+      note and end it.
+
+  Returns:
+    1.0 or 0.0, `[batch]`.
+  """
+  notes = ops.sum(melody[..., 2:], axis=(1, 2))
+  return ops.cast(notes >= _MIN_NOTES, 'float32')
 
 
 def straight_through(one_hots, logits, temperature, seed):
