@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from va_magenta import command, processes
+from va_magenta import processes
 
 _SHARED_DATA = pathlib.Path(__file__).parents[2] / 'shared' / 'data'
 
@@ -90,7 +90,7 @@ def run_command(monkeypatch, capsys):
     capsys.readouterr()
     with flagsaver.flagsaver(), pytest.raises(SystemExit) as info:
       flags.FLAGS.unparse_flags()
-      command.run(module.main)
+      module.console_entry_point()
     out, err = capsys.readouterr()
     return info.value.code or 0, out, err
 

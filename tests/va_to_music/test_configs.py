@@ -40,7 +40,7 @@ def test_values_are_magentas(name):
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
       'control_depth', 'conductor_control', 'control_gain', 'control_dropout',
-      'objective', 'va_weight', 'va_share', 'va_temperature',
+      'objective', 'kl_control_weight', 'va_weight', 'va_share', 'va_temperature',
       'independence_weight'}
   for key in shared:
     theirs = hparams[key]
