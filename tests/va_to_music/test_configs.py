@@ -40,8 +40,8 @@ def test_values_are_magentas(name):
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
       'control_depth', 'conductor_control', 'control_gain', 'control_dropout',
-      'objective', 'kl_control_weight', 'va_weight', 'va_share', 'va_temperature',
-      'independence_weight'}
+      'objective', 'va_weight', 'kl_control_weight', 'va_share',
+      'va_temperature', 'independence_weight'}
   for key in shared:
     theirs = hparams[key]
     assert ours[key] == (tuple(theirs) if isinstance(theirs, list) else theirs)
