@@ -53,6 +53,11 @@ class Checkpoint:
 TABLE = {
     checkpoint.name: checkpoint for checkpoint in (
         Checkpoint(
+            'va-cat-mel_2bar',
+            'Melodies of 2 bars that follow valence and arousal: '
+            'cat-mel_2bar_small, fine-tuned.',
+            config='va-cat-mel_2bar', parameters=4_434_010),
+        Checkpoint(
             'cat-mel_2bar_small',
             "Melodies of 2 bars: Magenta's pretrained decoder, and an encoder "
             'learned anew against it.',
@@ -84,7 +89,7 @@ TABLE = {
         Checkpoint('performance_va', 'Draws how a melody of a VA is played.'),
     )
 }
-ALIASES = {'cat-mel_2bar': 'cat-mel_2bar_small'}
+ALIASES = {'cat-mel_2bar': 'va-cat-mel_2bar'}
 
 
 def path(name: str) -> pathlib.Path:

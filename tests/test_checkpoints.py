@@ -113,10 +113,10 @@ def test_table_is_whole():
 
 
 def test_alias_means_the_shipped_model():
-  assert checkpoints.find('cat-mel_2bar').name == 'cat-mel_2bar_small'
+  assert checkpoints.find('cat-mel_2bar').name == 'va-cat-mel_2bar'
   assert checkpoints.find('nonsense') is None
   shipped = checkpoints.resolve('cat-mel_2bar')
-  assert shipped == checkpoints.path('cat-mel_2bar_small')
+  assert shipped == checkpoints.path('va-cat-mel_2bar')
   assert shipped.is_dir()
 
 
