@@ -5,8 +5,11 @@
 For each target it prints the distance of the nearest of so many melodies, as
 mean and standard deviation over the seeds. The distance is measured with the
 model that also selects: it says what can be reached, and not what listeners
-hear.
+hear. Of a few melodies none may have notes enough, where calm is asked for:
+such seeds are left out, and counted.
 """
+
+import contextlib
 
 import numpy as np
 from absl import app, flags
@@ -28,14 +31,24 @@ def main(argv):
   del argv
   from va_magenta import generation
 
+  # What is wrong with it is told here; later only a lack of notes can be.
+  generation.load_melody_model(FLAGS.checkpoint)
   for target in (VA(*point) for point in _TARGETS):
     for candidates in FLAGS.candidates:
-      distances = [
-          target.distance(generation.compose(target, generation.Settings(
-              checkpoint=FLAGS.checkpoint, candidates=candidates, seed=seed
-          ))[0].va) for seed in range(FLAGS.seeds)]
-      print(f'({target.valence}, {target.arousal}), best of {candidates}: '
-            f'{np.mean(distances):.2f} ± {np.std(distances):.2f}', flush=True)
+      distances = []
+      for seed in range(FLAGS.seeds):
+        settings = generation.Settings(
+            checkpoint=FLAGS.checkpoint, candidates=candidates, seed=seed)
+        with contextlib.suppress(ValueError):
+          distances.append(
+              target.distance(generation.compose(target, settings)[0].va))
+      text = f'({target.valence}, {target.arousal}), best of {candidates}: '
+      if distances:
+        text += f'{np.mean(distances):.2f} ± {np.std(distances):.2f}'
+      if len(distances) < FLAGS.seeds:
+        text += (f' (without notes: {FLAGS.seeds - len(distances)} of '
+                 f'{FLAGS.seeds} seeds)')
+      print(text, flush=True)
 
 
 if __name__ == '__main__':
