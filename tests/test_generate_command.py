@@ -153,7 +153,7 @@ def _some_pieces(target, settings):
 
   sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
   return [generation.Piece(
-      sequence, target[0], 0.0, [performance.PLAIN])] * settings.num_outputs
+      sequence, target[0], 0.0, [performance.plain(1)])] * settings.num_outputs
 
 
 @pytest.mark.parametrize(('args', 'complaint'), [
@@ -171,8 +171,6 @@ def _some_pieces(target, settings):
     (['--imag=a.jpg'], "Unknown command line flag 'imag'"),
     (['--valence=0', '--arousal=0', '--checkpoint=cat-mel_4bar'],
      'the known names are cat-mel_2bar, va-cat-mel_2bar, cat-mel_2bar_small'),
-    (['--valence=0', '--arousal=0', '--checkpoint=hierdec-trio_16bar'],
-     'is made by one of melodies'),
     (['--valence=0', '--arousal=0', '--checkpoint=image_va'],
      'is made by one of melodies'),
     (['--valence=0', '--arousal=0', '--num_outputs=65'], 'num_outputs'),

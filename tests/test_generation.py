@@ -136,7 +136,7 @@ def test_plain_differs_in_nothing_but_notes(tiny, conditioned, ear):
       for piece in generation.compose(va, generation.Settings(
           checkpoint=checkpoint, candidates=8, num_outputs=6, seed=0,
           performance='plain')):
-        assert piece.performances == [performance.PLAIN]
+        assert piece.performances == [performance.plain(1)]
         assert piece.sequence == melody.tokens_to_sequence(
             melody.sequence_to_tokens(piece.sequence), tempo_qpm=120,
             velocity=80, program=0)
@@ -167,22 +167,22 @@ def test_only_a_conditioned_model_hears_the_target(tiny, conditioned, ear):
 
 def test_what_the_model_is_asked_for(conditioned, ear, monkeypatch):
   asked = []
-  model = generation.load_melody_model(conditioned)
+  model = generation.load_model(conditioned)
   sample = model.sample
 
   def spy(z, **kwargs):
     asked.append((z, kwargs['controls'], kwargs['guidance']))
     return sample(z, **kwargs)
 
-  monkeypatch.setattr(generation, 'load_melody_model', lambda _: model)
+  monkeypatch.setattr(generation, 'load_model', lambda _: model)
   monkeypatch.setattr(model, 'sample', spy)
   for va in (VA(0.25, -0.5), VA(-1, 1)):
     generation.compose(va, generation.Settings(
         checkpoint=conditioned, candidates=8, seed=4, guidance=2))
   (z, controls, guidance), (again, others, _) = asked
   np.testing.assert_array_equal(z, again)
-  np.testing.assert_array_equal(controls, [[0.25, -0.5]] * 8)
-  np.testing.assert_array_equal(others, [[-1, 1]] * 8)
+  np.testing.assert_array_equal(controls, [[[0.25, -0.5]]] * 8)
+  np.testing.assert_array_equal(others, [[[-1, 1]]] * 8)
   assert guidance == 2
 
 
@@ -273,7 +273,7 @@ def test_settings_reach_the_music(tiny, ear):
 
 
 def test_notes_sound_on_over_the_seam_of_phrases(tiny, ear, monkeypatch):
-  tokens = np.zeros((1, 2, 1, 32), int)
+  tokens = np.zeros((1, 2, 1, 32, 1), int)
   tokens[0, 0, 0, [0, 8, 30]] = 50  # The last is never ended.
   monkeypatch.setattr(generation, '_decode', lambda *args: tokens)
   [piece] = generation.compose(VA(0, 0), generation.Settings(
@@ -296,7 +296,7 @@ def song(tmp_path):
 def test_an_input_is_encoded_and_decoded_at_the_target(
     generate, conditioned, song, ear, monkeypatch):
   path, tokens = song
-  model = generation.load_melody_model(conditioned)
+  model = generation.load_model(conditioned)
   seen = {}
   encode, sample = model.encode, model.sample
 
@@ -309,7 +309,7 @@ def test_an_input_is_encoded_and_decoded_at_the_target(
     seen['z'], seen['shall be'] = z, kwargs['controls']
     return sample(z, **kwargs)
 
-  monkeypatch.setattr(generation, 'load_melody_model', lambda _: model)
+  monkeypatch.setattr(generation, 'load_model', lambda _: model)
   monkeypatch.setattr(model, 'encode', spy_encode)
   monkeypatch.setattr(
       generation, '_critic', lambda: lambda x: x.sum((1, 2))[:, None] * [
@@ -320,8 +320,8 @@ def test_an_input_is_encoded_and_decoded_at_the_target(
   np.testing.assert_array_equal(
       seen['tokens'].ravel(), np.pad(tokens, (0, 16)))
   # What the critic hears it to be.
-  np.testing.assert_allclose(seen['is'], [[0.25, -1]] * 2)
-  np.testing.assert_array_equal(seen['shall be'], [[0.5, 0.5]] * 8)
+  np.testing.assert_allclose(seen['is'], [[[0.25, -1]]] * 2)
+  np.testing.assert_array_equal(seen['shall be'], [[[0.5, 0.5]]] * 8)
   z = seen['z'].reshape(4, 2, -1)
   np.testing.assert_array_equal(z[0], seen['mu'])
   assert np.abs(z[1:] - seen['mu']).max() > 0
@@ -584,15 +584,9 @@ def test_checkpoint_of_another_config_is_refused(generate, tmp_path):
   drums = _save_model(tmp_path / 'drums', configs.Config(
       name='cat-drums_2bar_small', max_seq_len=32, output_depths=(512,),
       level_lengths=None, z_size=8, enc_rnn_size=(4,), dec_rnn_size=(8,)))
-  trio = _save_model(tmp_path / 'trio', configs.Config(
-      name='hierdec-trio_16bar', max_seq_len=256, output_depths=(90, 90, 512),
-      level_lengths=(16, 16), z_size=8, enc_rnn_size=(4,), dec_rnn_size=(8,)))
-  for folder in (drums, trio):
-    with pytest.raises(ValueError, match='is made by one of melodies: va-cat'):
-      generate(checkpoint=folder)
-  # By name, without being fetched.
-  with pytest.raises(ValueError, match='is a checkpoint of hierdec-trio_16bar'):
-    generate(checkpoint='hierdec-trio_16bar')
+  with pytest.raises(
+      ValueError, match='is made by one of melodies or trios: va-cat'):
+    generate(checkpoint=drums)
   with pytest.raises(ValueError, match='is a checkpoint of no MusicVAE'):
     generate(checkpoint='image_va')
   with pytest.raises(FileNotFoundError, match='known names are cat-mel_2bar'):
@@ -600,14 +594,219 @@ def test_checkpoint_of_another_config_is_refused(generate, tmp_path):
   assert not (tmp_path / 'out').exists()
 
 
-def test_melodies_of_a_hierarchical_model(generate, tmp_path):
-  folder = _save_model(tmp_path / 'mel', configs.Config(
-      name='hierdec-mel_16bar', max_seq_len=256, output_depths=(90,),
-      level_lengths=(16, 16), z_size=8, enc_rnn_size=(4,), dec_rnn_size=(16,)))
-  saved = generate(checkpoint=folder, candidates=2, tempo_qpm=120)
+HIERARCHY = dataclasses.replace(
+    TINY, name='hierdec-mel_16bar', max_seq_len=256, level_lengths=(8, 32),
+    control_depth=2, conductor_control=True)
+
+
+@pytest.fixture(scope='module')
+def hierarchy(tmp_path_factory):
+  """One of 16 bars, in 8 segments of 2, that hears VA in each."""
+  return _save_model(
+      tmp_path_factory.mktemp('checkpoints') / 'hierarchy', HIERARCHY)
+
+
+@pytest.fixture(scope='module')
+def trios(tmp_path_factory):
+  """The same for melody, bass and drums."""
+  return _save_model(
+      tmp_path_factory.mktemp('checkpoints') / 'trios', dataclasses.replace(
+          HIERARCHY, name='hierdec-trio_16bar', output_depths=(90, 90, 512)))
+
+
+def test_melodies_of_a_hierarchical_model(generate, hierarchy):
+  saved = generate(checkpoint=hierarchy, candidates=2, tempo_qpm=120)
   assert 24 < saved.pieces[0].sequence.total_time <= 32
+  assert len(saved.pieces[0].performances) == 1
   with pytest.raises(ValueError, match='multiple of 16'):
-    generate(checkpoint=folder, bars=8, overwrite=True)
+    generate(checkpoint=hierarchy, bars=8, overwrite=True)
+
+
+def test_phrases_of_checkpoints(tiny, hierarchy, trios):
+  assert [generation.phrase_bars(c) for c in (
+      tiny, hierarchy, trios, 'cat-mel_2bar')] == [2, 16, 16, 2]
+
+
+@pytest.mark.parametrize('mode', ['sample', 'search'])
+@pytest.mark.parametrize(('bars', 'num_phrases'), [(None, 1), (32, 2)])
+def test_a_path_leads_through_the_segments_of_a_phrase(
+    hierarchy, ear, monkeypatch, bars, num_phrases, mode):
+  from va_magenta.va_to_music import search
+
+  asked = []
+  model = generation.load_model(hierarchy)
+  sample = model.sample
+
+  def spy(z, **kwargs):
+    asked.append(kwargs['controls'])
+    return sample(z, **kwargs)
+
+  monkeypatch.setattr(generation, 'load_model', lambda _: model)
+  monkeypatch.setattr(model, 'sample', spy)
+  monkeypatch.setattr(search, 'NUM_STEPS', 1)
+  path = [VA(0, -0.7), VA(0.4, 0.7)]
+  pieces = generation.compose(path, generation.Settings(
+      checkpoint=hierarchy, candidates=4, num_outputs=3, seed=0, bars=bars,
+      mode=mode))
+  num_segments = 8 * num_phrases
+  expected = np.linspace((0, -0.7), (0.4, 0.7), num_segments)
+  controls = asked[0].reshape(4, num_phrases, -1, 8, 2)
+  for version in range(controls.shape[2]):
+    np.testing.assert_allclose(
+        controls[:, :, version].reshape(4, num_segments, 2),
+        np.tile(expected, (4, 1, 1)), atol=1e-6)
+  for piece in pieces:
+    tempos = [p.tempo_qpm for p in piece.performances]
+    assert len(tempos) == num_segments
+    assert tempos == sorted(tempos)
+    assert tempos[-1] > tempos[0] + 20
+    # Each segment is as far from its target as its tempo is, at least.
+    assert piece.distance >= np.mean([
+        abs(VA.clip(0, (qpm - 115) / 65).arousal - arousal)
+        for qpm, arousal in zip(tempos, expected[:, 1], strict=True)]) - 1e-6
+    seconds = 16 * num_phrases * 4 * 60 / np.mean(tempos)
+    assert piece.sequence.total_time == pytest.approx(seconds, rel=0.15)
+  distances = [piece.distance for piece in pieces]
+  assert distances == sorted(distances)
+
+
+def test_the_notes_of_each_segment_follow_their_own_target(hierarchy, ear):
+  """Of the same latent vector, those segments differ whose target does."""
+  def tokens(*path):
+    [piece] = generation.compose(path, generation.Settings(
+        checkpoint=hierarchy, candidates=1, seed=3, performance='plain',
+        temperature=0))
+    return melody.sequence_to_tokens(piece.sequence)
+
+  one = tokens(VA(-0.8, -0.8), VA(0, 0), VA(0, 0), VA(0, 0), VA(0, 0),
+               VA(0, 0), VA(0, 0), VA(0, 0))
+  other = tokens(*[VA(0, 0)] * 8)
+  assert not np.array_equal(one[:32], other[:32])
+  long = tokens(*[VA(0, 0)] * 7, VA(0.8, 0.8))
+  np.testing.assert_array_equal(long[:7 * 32 - 1], other[:7 * 32 - 1])
+  assert not np.array_equal(long[7 * 32:], other[7 * 32:])
+
+
+def test_length_of_a_path_through_segments(hierarchy, ear):
+  def bars(num_points, **kwargs):
+    [piece] = generation.compose([VA(0, 0)] * num_points, generation.Settings(
+        checkpoint=hierarchy, candidates=1, seed=0, **kwargs))
+    return 2 * len(piece.performances)
+
+  assert [bars(n) for n in (2, 8, 9)] == [16, 16, 32]
+  assert bars(2, bars=48) == 48
+  with pytest.raises(
+      ValueError,
+      match='9 points .* segment of 2 bars: bars must be 32 or more, got 16'):
+    bars(9, bars=16)
+
+
+def test_an_input_is_encoded_segment_by_segment(
+    hierarchy, song, ear, monkeypatch):
+  path, tokens = song
+  model = generation.load_model(hierarchy)
+  told = []
+  encode = model.encode
+
+  def spy(tokens, controls):
+    told.append(controls)
+    return encode(tokens, controls)
+
+  monkeypatch.setattr(generation, 'load_model', lambda _: model)
+  monkeypatch.setattr(model, 'encode', spy)
+  # Hears how many notes there are.
+  monkeypatch.setattr(
+      generation, '_critic', lambda: lambda x: x[..., 2:].sum((1, 2))[
+          :, None] * [0.1, 0])
+  generation.compose(VA(0, 0), generation.Settings(
+      checkpoint=hierarchy, input=path, candidates=3, temperature=1))
+  # Three bars of four notes, in segments of two.
+  np.testing.assert_allclose(
+      told[0][0, :, 0], [0.8, 0.4, 0, 0, 0, 0, 0, 0], atol=1e-6)
+
+
+def test_trios_are_played_by_a_band(generate, trios):
+  saved = generate(
+      checkpoint=trios, candidates=4, num_outputs=2, program=73,
+      tempo_qpm=120)
+  record = json.loads(saved.json_path.read_text())
+  for piece, path, output in zip(
+      saved.pieces, saved.midi_paths, record['outputs'], strict=True):
+    [played] = piece.performances
+    assert output['performances'] == [dataclasses.asdict(played)]
+    parts = {}
+    for note in note_seq.midi_file_to_note_sequence(str(path)).notes:
+      parts.setdefault(
+          (note.is_drum, note.program), set()).add(note.velocity)
+    assert parts == {
+        (False, 73): {played.velocity},
+        (False, played.bass_program): {played.bass_velocity},
+        (True, 0): {played.drum_velocity}}
+    assert played.bass_program in range(32, 40)
+    assert 28 < piece.sequence.total_time <= 32
+
+
+def test_plain_trios_differ_in_nothing_but_notes(trios, ear):
+  for piece in generation.compose(VA(0.5, 0.7), generation.Settings(
+      checkpoint=trios, candidates=4, num_outputs=3, seed=0,
+      performance='plain')):
+    assert piece.performances == [performance.plain(3)]
+    assert {n.velocity for n in piece.sequence.notes} == {80}
+    assert {n.program for n in piece.sequence.notes} == {0, 33}
+    assert [t.qpm for t in piece.sequence.tempos] == [120]
+
+
+def test_a_path_and_several_phrases_of_a_trio(trios, ear):
+  [piece] = generation.compose([VA(0, -0.7), VA(0, 0.7)], generation.Settings(
+      checkpoint=trios, candidates=2, seed=0, bars=32))
+  assert len(piece.performances) == 16
+  drums = [n for n in piece.sequence.notes if n.is_drum]
+  assert drums[-1].velocity > drums[0].velocity
+  assert len({(p.shift, p.program, p.bass_program)
+              for p in piece.performances}) == 1
+
+
+def test_what_makes_another_piece():
+  random = np.random.default_rng(0)
+  piece = random.integers(0, 80, (32, 3))
+  piece[0] = 40, 20, 5
+
+  def notes(change):
+    changed = piece.copy()
+    change(changed)
+    return generation._notes(changed)[0]
+
+  def transpose(tokens):
+    tokens[:, :2] += np.where(tokens[:, :2] > 1, 5, 0)
+
+  def set_to(where, value):
+    return lambda tokens: tokens.__setitem__(where, value)
+
+  same = notes(lambda tokens: None)
+  assert notes(transpose) == same
+  assert generation._notes(piece)[1] == (piece[:, 0] > 1).sum()
+  for change in (set_to((3, 0), 88), set_to((3, 1), 88), set_to((3, 2), 511),
+                 set_to((slice(None), 0), piece[:, 0] + 1)):
+    assert notes(change) != same
+  melodies = piece[:, :1].copy()
+  is_rest = melodies < 2
+  rested = np.where(is_rest, 1 - melodies, melodies)
+  assert is_rest.any()
+  assert generation._notes(melodies) == generation._notes(rested)
+
+
+def test_trios_without_a_melody_are_no_pieces(trios, ear, monkeypatch):
+  tokens = np.zeros((1, 1, 1, 256, 3), int)
+  tokens[..., ::4, 1:] = 30
+  monkeypatch.setattr(generation, '_decode', lambda *args: tokens)
+  with pytest.raises(ValueError, match='only 0 different pieces with notes'):
+    generation.compose(VA(0, 0), generation.Settings(
+        checkpoint=trios, candidates=1))
+
+
+def test_a_trio_takes_no_input(generate, trios, song):
+  with pytest.raises(ValueError, match='is a checkpoint of trios, and the inp'):
+    generate(checkpoint=trios, input=song[0])
 
 
 def test_magentas_own_checkpoint(generate, tmp_path, monkeypatch):

@@ -44,10 +44,11 @@ MAX_CANDIDATES = 10_000
 MAX_BARS = 128
 # A piece of fewer notes says nothing about how it feels.
 MIN_NOTES = 3
-# Along a path, unless `bars` says otherwise.
+# Along a path, unless `bars` says otherwise, of a model without segments.
 _PHRASES_A_POINT = 2
-_PHRASES_A_BATCH = 512
-_MELODY_DEPTHS = (90,)
+_STEPS_A_BATCH = 2**14
+# Of melodies, and of trios (melody, bass, drums).
+_OUTPUT_DEPTHS = ((90,), (90, 90, 512))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +58,10 @@ class Piece:
   Attributes:
     sequence: the music, a `note_seq.NoteSequence`.
     va: where the estimate places it.
-    distance: of that from the target; along a path, the mean of the phrases'
+    distance: of that from the target; along a path, the mean of the sections'
       distances from theirs.
     performances: how it is played, `performance.Performance`: one, or along a
-      path one a phrase.
+      path one a section (a phrase, or a segment of a hierarchical model).
   """
 
   sequence: object
@@ -107,7 +108,8 @@ class Settings:
   """How pieces are made; checked when built.
 
   Attributes:
-    checkpoint: name or path of a MusicVAE of melodies (see `checkpoints`).
+    checkpoint: name or path of a MusicVAE of melodies or trios (see
+      `checkpoints`).
     num_outputs: pieces to keep, 1..candidates.
     candidates: pieces to make.
     temperature: of all draws; 0 takes the likeliest every time.
@@ -115,14 +117,16 @@ class Settings:
       music that was learned from, more exaggerates, 0 knows nothing of it.
     mode: 'sample'; or 'search', which looks for the latent vectors from which
       the notes come nearest, as the critic hears them.
-    performance: 'learned'; or 'plain': nothing but notes differs, all are
+    performance: 'learned'; or 'plain': nothing but notes differs, melodies are
       played on the piano, at 120 quarters a minute, equally loud.
     seed: the same seed gives the same notes; drawn if None.
     bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
-      one phrase if None, or two for each point of a path.
+      if None, one phrase; of a path two phrases a point, or, of a hierarchical
+      model, as many as have a segment a point.
     tempo_qpm: quarter notes a minute; as is usual for the target if None.
-    program: General MIDI program, 0..127; likewise.
-    input: a MIDI file with a melody, to be played again as the target asks.
+    program: General MIDI program of the melody, 0..127; likewise.
+    input: a MIDI file with a melody, to be played again as the target asks, by
+      a model of melodies.
     student: folder of the estimator that selects (see `symbolic.load`); the
       shipped one if None.
 
@@ -275,22 +279,23 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
     `settings.num_outputs` different pieces, nearest first.
 
   Raises:
-    ValueError, OSError: if the checkpoint is not one of melodies, a file is not
-      what it should be, or too few different candidates have notes.
+    ValueError, OSError: if the checkpoint is not one of melodies or trios, a
+      file is not what it should be, or too few different candidates have notes.
   """
   path = [target] if isinstance(target, VA) else list(target)
-  model = load_melody_model(settings.checkpoint)
+  model = load_model(settings.checkpoint)
   # Keras is there by now, and with it what note_seq takes long to import.
   from va_magenta.va_to_music import form, performance
 
   # All randomness is drawn in the same order, whatever the target is.
   rng = np.random.default_rng(settings.seed)
   z = _latents(model, path, settings, rng)
-  phrases = form.along(path, z.shape[1])
-  tokens = form.join(_decode(model, z, phrases, settings, rng))
-  targets = phrases if len(path) > 1 else path
+  sections = form.along(path, z.shape[1] * model.config.num_segments)
+  tokens = form.join(_decode(model, z, sections, settings, rng))
+  targets = sections if len(path) > 1 else path
   if settings.performance == PLAIN:
-    played = [[performance.PLAIN] * len(targets)] * len(tokens)
+    plain = performance.plain(tokens.shape[-1])
+    played = [[plain] * len(targets)] * len(tokens)
   else:
     played = _performance_model().draw(
         [targets] * len(tokens), tokens, rng, temperature=settings.temperature,
@@ -313,11 +318,8 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
 
   kept, heard = [], set()
   for i in np.argsort(distances, kind='stable'):
-    # The same melody at another tempo, or in another key, is no other piece.
-    pitches = [note.pitch for note in candidates[i].notes]
-    onsets = np.flatnonzero(tokens[i] > 1)
-    notes = (*onsets, *np.diff(pitches))
-    if len(pitches) >= MIN_NOTES and notes not in heard:
+    notes, num_notes = _notes(tokens[i])
+    if num_notes >= MIN_NOTES and notes not in heard:
       heard.add(notes)
       kept.append(Piece(candidates[i], vas[i], distances[i], played[i]))
     if len(kept) == settings.num_outputs:
@@ -328,23 +330,38 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
       'for more candidates or a higher temperature')
 
 
+def _notes(tokens: np.ndarray) -> tuple[bytes, int]:
+  """What makes a piece, int [steps, outputs], another; its melody's notes.
+
+  At another tempo, or in another key, it is the same.
+  """
+  from va_magenta.va_to_music import melody, trio
+
+  pitched = tokens[:, :trio.DRUMS]
+  is_note = pitched >= melody.FIRST_PITCH_TOKEN
+  # From the first note, in semitones; no note is farther from it than that.
+  intervals = np.where(
+      is_note, pitched - pitched[is_note][:1].sum(), melody.NUM_TOKENS)
+  notes = np.concatenate([intervals, tokens[:, trio.DRUMS:]], axis=1)
+  return notes.tobytes(), is_note[:, trio.MELODY].sum()
+
+
 def _mean_distance(tokens, performances, targets, student) -> float:
-  """Of a piece's phrases from their targets."""
+  """Of a piece's sections from their targets."""
   from va_magenta.va_to_music import performance
 
-  phrases = [
-      performance.play(phrase, [played]) for phrase, played in zip(
+  sections = [
+      performance.play(section, [played]) for section, played in zip(
           np.split(tokens, len(targets)), performances, strict=True)]
   return float(np.mean([
       target.distance(va) for target, va in zip(
-          targets, student.estimate_va(phrases), strict=True)]))
+          targets, student.estimate_va(sections), strict=True)]))
 
 
 def _latents(model, path, settings: Settings, rng) -> np.ndarray:
   """Latent vectors of candidates [pieces, phrases, versions, z_size]."""
   from va_magenta.va_to_music import form, melody
 
-  size = model.config.z_size
   if settings.input is not None:
     mu, sigma = _encode_input(model, settings)
     # The first candidate is the melody itself, the others lie about it, within
@@ -353,36 +370,54 @@ def _latents(model, path, settings: Settings, rng) -> np.ndarray:
     noise[0] = 0
     return (mu + settings.temperature * sigma * noise)[:, :, None]
   phrase_bars = model.config.max_seq_len // melody.STEPS_PER_BAR
-  bars = settings.bars or phrase_bars * (
-      _PHRASES_A_POINT * len(path) if len(path) > 1 else 1)
+  segments = model.config.num_segments
+  bars = settings.bars
+  if bars is None:
+    num_phrases = 1
+    if len(path) > 1:
+      num_phrases = (
+          _PHRASES_A_POINT * len(path) if segments == 1 else
+          -(-len(path) // segments))
+    bars = num_phrases * phrase_bars
   if bars % phrase_bars:
     raise ValueError(
         f'bars must be a multiple of {phrase_bars} for {settings.checkpoint}, '
         f'got {bars}')
-  if bars // phrase_bars < len(path):
+  num_phrases = bars // phrase_bars
+  if num_phrases * segments < len(path):
+    needed = phrase_bars * -(-len(path) // segments)
     raise ValueError(
-        f'{len(path)} points are to be led to, each in a phrase of '
-        f'{phrase_bars} bars: bars must be {phrase_bars * len(path)} or more, '
-        f'got {bars}')
-  return form.draw(rng, settings.candidates, bars // phrase_bars, size)
+        f'{len(path)} points are to be led to, each in a '
+        f'{"phrase" if segments == 1 else "segment"} of '
+        f'{phrase_bars / segments:g} bars: bars must be {needed} or more, got '
+        f'{bars}')
+  return form.draw(
+      rng, settings.candidates, num_phrases, model.config.z_size)
 
 
 def _encode_input(model, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
   """mu and sigma [phrases, z_size] of the melody in `settings.input`."""
   from va_magenta.va_to_music import melody
 
+  config = model.config
+  if len(config.output_depths) > 1:
+    raise ValueError(
+        f'{settings.checkpoint} is a checkpoint of trios, and the input is a '
+        'melody: give a checkpoint of melodies')
   tokens = _read_melody(settings.input)
-  steps = model.config.max_seq_len
+  steps = config.max_seq_len
   tokens = np.pad(tokens, (0, -len(tokens) % steps)).reshape(-1, steps)
   if len(tokens) * steps > MAX_BARS * melody.STEPS_PER_BAR:
     raise ValueError(
         f'{settings.input} has more than {MAX_BARS} bars: give a part of it')
   controls = None
-  if model.config.control_depth:
+  if config.control_depth:
     # What the melody is now, as the encoder was told of what it learned from;
     # the decoder is told what it shall be.
-    x = np.eye(model.config.depth, dtype=np.float32)[tokens]
-    controls = np.clip(_critic()(x), -1, 1)
+    stretches = config.num_segments if config.conductor_control else 1
+    x = np.eye(config.depth, dtype=np.float32)[
+        tokens.reshape(len(tokens) * stretches, -1)]
+    controls = np.clip(_critic()(x), -1, 1).reshape(-1, stretches, 2)
   return model.encode(tokens[..., None], controls)
 
 
@@ -411,38 +446,48 @@ def _read_melody(path: str | os.PathLike) -> np.ndarray:
 
 
 def _decode(
-    model, z: np.ndarray, phrases: Sequence[VA], settings: Settings, rng
+    model, z: np.ndarray, sections: Sequence[VA], settings: Settings, rng
 ) -> np.ndarray:
   """Tokens of candidates.
 
   Args:
-    model: a MusicVae of melodies.
+    model: a MusicVae of melodies or trios.
     z: [pieces, phrases, versions, z_size].
-    phrases: where each shall lie.
+    sections: where each segment of each phrase shall lie.
     settings: `mode`, `temperature` and `guidance`.
     rng: the randomness.
 
   Returns:
-    int [pieces, phrases, versions, steps].
+    int [pieces, phrases, versions, steps, outputs].
   """
+  config = model.config
   flat = z.reshape(-1, z.shape[-1])
-  points = np.array([(va.valence, va.arousal) for va in phrases], np.float32)
+  points = np.array([(va.valence, va.arousal) for va in sections], np.float32)
   points = np.broadcast_to(
-      points[:, None], (*z.shape[:3], 2)).reshape(-1, 2)
+      points.reshape(z.shape[1], 1, config.num_segments, 2),
+      (*z.shape[:3], config.num_segments, 2)
+  ).reshape(len(flat), config.num_segments, 2)
+  batch_size = _STEPS_A_BATCH // config.max_seq_len
   tokens = []
-  for i in range(0, len(flat), _PHRASES_A_BATCH):
-    batch = slice(i, i + _PHRASES_A_BATCH)
+  for i in range(0, len(flat), batch_size):
+    batch = slice(i, i + batch_size)
     options = {
         'temperature': settings.temperature, 'seed': int(rng.integers(2**32))}
-    if model.config.control_depth:
-      options |= {'controls': points[batch], 'guidance': settings.guidance}
+    if config.control_depth:
+      options['guidance'] = settings.guidance
     if settings.mode == SEARCH:
       from va_magenta.va_to_music import search
-      tokens.append(search.search(
-          model, _critic(), flat[batch], points[batch], **options))
+      played = search.search(
+          model, _critic(), flat[batch], points[batch], **options)
     else:
-      tokens.append(model.sample(flat[batch], **options).argmax(-1))
-  return np.concatenate(tokens).reshape(*z.shape[:3], -1)
+      if config.control_depth:
+        options['controls'] = points[batch]
+      played = model.sample(flat[batch], **options)
+    tokens.append(np.stack([
+        one_hots.argmax(-1) for one_hots in np.split(
+            played, np.cumsum(config.output_depths)[:-1], axis=-1)], axis=-1))
+  return np.concatenate(tokens).reshape(
+      *z.shape[:3], *tokens[0].shape[1:])
 
 
 # What is loaded stays: thousands of pieces may be composed in a process.
@@ -491,29 +536,38 @@ def start_keras():
 
 
 def _locate(checkpoint: str | os.PathLike):
-  """Weights and config of a checkpoint of melodies; None if it says no config.
+  """Weights and config of a checkpoint; None if it says no config.
 
   Light, so that a wrong checkpoint is told before anything heavy starts.
   """
   from va_magenta.va_to_music import configs
 
   named = checkpoints.find(os.fspath(checkpoint))
-  if named is not None and '-mel_' not in (named.config or ''):
-    _refuse(checkpoint, named.config)  # Before it is fetched.
+  if named is not None and not named.config:
+    _refuse(checkpoint, None)
   path = checkpoints.resolve(checkpoint)
   if not (path / 'config.json').is_file():
     return path, None
   config = configs.Config.load(path / 'config.json')
-  if config.output_depths != _MELODY_DEPTHS:
+  if config.output_depths not in _OUTPUT_DEPTHS:
     _refuse(checkpoint, config.name)
   return path / 'weights.npz', config
 
 
-def load_melody_model(checkpoint: str | os.PathLike):
-  """The MusicVAE of a checkpoint, if it is one of melodies."""
+def load_model(checkpoint: str | os.PathLike):
+  """The MusicVAE of a checkpoint, if it is one of melodies or of trios."""
   path, config = _locate(checkpoint)
   changed = path.stat().st_mtime_ns if path.is_file() else None
   return _loaded(checkpoint, path, config, changed)
+
+
+def phrase_bars(checkpoint: str | os.PathLike) -> int:
+  """How many bars the phrases of a checkpoint have."""
+  from va_magenta.va_to_music import melody
+
+  _, config = _locate(checkpoint)
+  config = config or load_model(checkpoint).config
+  return config.max_seq_len // melody.STEPS_PER_BAR
 
 
 @functools.lru_cache(maxsize=2)
@@ -524,8 +578,6 @@ def _loaded(checkpoint, path, config, changed):
 
   if config is None:
     config = _magenta_config(magenta_weights.read(path), path)
-    if config.output_depths != _MELODY_DEPTHS:
-      _refuse(checkpoint, config.name)
   model = music_vae.MusicVae(config)
   magenta_weights.load(model, path)
   return model
@@ -550,11 +602,10 @@ def _magenta_config(arrays, path: pathlib.Path):
 
 
 def _refuse(checkpoint, config_name: str | None):
-  names = ', '.join(
-      n for n, c in checkpoints.TABLE.items() if '-mel_' in (c.config or ''))
+  names = ', '.join(n for n, c in checkpoints.TABLE.items() if c.config)
   raise ValueError(
       f'{checkpoint} is a checkpoint of {config_name or "no MusicVAE"}, music '
-      f'is made by one of melodies: {names}')
+      f'is made by one of melodies or trios: {names}')
 
 
 class _Source:

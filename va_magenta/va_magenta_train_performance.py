@@ -1,10 +1,11 @@
-r"""Trains what plays a melody: tempo, loudness, articulation, register, sound.
+r"""Trains what plays the music: tempo, loudness, articulation, instruments.
 
   va_magenta_train_performance --eimg_dir=DATA/eimg --lakh_dir=DATA/lmd_full \
     --labels=labels.parquet --run_dir=checkpoints/performance_va
 
-Learns from EIMG's rated MIDI clips (labels.csv, midi/), and which instruments
-play from the melodies of MIDI files in Lakh's layout, with the labels that
+Learns from EIMG's rated MIDI clips (labels.csv, midi/) how a melody is played,
+and which instruments play it, which basses go with it, and how loud these and
+the drums are, from MIDI files in Lakh's layout, with the labels that
 va_magenta_label made of them. Of EIMG only those groups are read that the
 student in --student learned from; by default that is the half which does not
 judge the generator. Writes to --run_dir what `performance.load` reads, with a

@@ -52,11 +52,15 @@ def _phrase(*pitches):
   return tokens
 
 
+def _join(melodies):
+  return form.join(melodies[..., None])[..., 0]
+
+
 def test_versions_that_make_the_least_leaps_are_taken():
   theme, empty = _phrase(40, 60), np.zeros(32, int)
   # What goes on best from the theme leads nowhere: the next begins at 48.
   second = [_phrase(61, 20), _phrase(70, 50), _phrase(80, 50)]
-  joined = form.join(np.array([
+  joined = _join(np.array([
       [[theme] * 3, second, [_phrase(48)] * 3],
       # An empty one is taken if there is no other.
       [[theme] * 3, [_phrase(85), _phrase(75), empty], [empty] * 3],
@@ -79,12 +83,22 @@ def test_best_of_all_ways_is_found():
     seams = np.abs(phrases[1:, 3] - phrases[:-1, 20])
     return np.maximum(seams - form.LARGEST_SEAM, 0).sum()
 
-  for piece, joined in zip(versions, form.join(versions), strict=True):
+  for piece, joined in zip(versions, _join(versions), strict=True):
     assert leaps(joined) == min(
         leaps(np.concatenate([piece[i, v] for i, v in enumerate(way)]))
         for way in itertools.product(range(3), repeat=4))
 
 
 def test_single_phrases_are_left_as_they_are():
-  tokens = np.random.default_rng(0).integers(0, 90, (5, 1, 1, 32))
+  tokens = np.random.default_rng(0).integers(0, 90, (5, 1, 1, 32, 3))
   np.testing.assert_array_equal(form.join(tokens), tokens[:, 0, 0])
+
+
+def test_of_trios_the_melody_joins_and_takes_the_others_along():
+  random = np.random.default_rng(0)
+  versions = random.integers(0, 90, (20, 4, 3, 32, 3))
+  joined = form.join(versions)
+  np.testing.assert_array_equal(joined[..., 0], _join(versions[..., 0]))
+  for piece, whole in zip(versions, joined, strict=True):
+    for phrase, own in zip(piece, np.split(whole, 4), strict=True):
+      assert any((version == own).all() for version in phrase)

@@ -1,16 +1,21 @@
 """How melodies are played: the distributions, and notes as they are played."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from va_magenta.va import VA
-from va_magenta.va_to_music import melody, performance
+from va_magenta.va_to_music import melody, performance, trio
 
 TOKENS = np.zeros(32, int)
 TOKENS[[0, 4, 8, 16, 20]] = [41, 43, 45, 46, 48]
 TOKENS[12] = 1  # A rest from the third quarter of the first bar on.
+PIECE = TOKENS[:, None]
+# Bass and drums beside it.
+TRIO = np.stack([TOKENS, np.roll(TOKENS, 2), np.zeros(32, int)], axis=1)
+TRIO[::4, trio.DRUMS] = 5  # Bass drum and closed hi-hat, every quarter.
 
 
 @pytest.fixture(scope='module')
@@ -31,17 +36,28 @@ def model():
           'programs': [0, 40, 73],
           'weights': [[0.5, 0, 0], [0, 1, -1], [0, -1, 2]],
           'marginal': [0.5, 0.25, 0.25],
+      },
+      {
+          'weights': [[2, -8], [-5, 0], [4, 10]],
+          'covariance': [[25, 9], [9, 36]],
+          'marginal_mean': [0, -5],
+          'marginal_covariance': [[30, 9], [9, 60]],
+      },
+      {
+          'programs': [32, 33],
+          'weights': [[0, 0], [0, 0], [-2, 2]],
+          'marginal': [0.5, 0.5],
       })
 
 
 def test_plain_is_as_written():
-  sequence = performance.play(TOKENS, [performance.PLAIN])
+  sequence = performance.play(PIECE, [performance.plain(1)])
   assert sequence == melody.tokens_to_sequence(TOKENS, tempo_qpm=120)
 
 
 def test_everything_of_a_performance_is_heard():
   plain = melody.tokens_to_sequence(TOKENS, tempo_qpm=120)
-  played = performance.play(TOKENS, [performance.Performance(
+  played = performance.play(PIECE, [performance.Performance(
       tempo_qpm=60, velocity=33, articulation=0.5, shift=-7, program=40)])
   assert [tempo.qpm for tempo in played.tempos] == [60]
   assert {n.velocity for n in played.notes} == {33}
@@ -57,20 +73,22 @@ def test_everything_of_a_performance_is_heard():
 
 def test_rests_stay():
   played = performance.play(
-      TOKENS, [performance.Performance(articulation=0.9)])
+      PIECE, [performance.Performance(articulation=0.9)])
   # The third note is written for half the time to the fourth.
   assert played.notes[2].end_time == 1.5
   assert played.notes[3].start_time == 2
 
 
 def test_no_notes():
-  sequence = performance.play(np.zeros(32, int), [performance.PLAIN])
-  assert not sequence.notes
-  assert sequence.total_time == 0
+  for num_outputs in (1, 3):
+    sequence = performance.play(
+        np.zeros((32, num_outputs), int), [performance.plain(num_outputs)])
+    assert not sequence.notes
+    assert sequence.total_time == 0
 
 
 def test_tempo_and_loudness_glide_along_a_path():
-  tokens = np.tile([40, 0, 0, 0], 32)  # Eight bars of quarters.
+  tokens = np.tile([40, 0, 0, 0], 32)[:, None]  # Eight bars of quarters.
   played = performance.play(tokens, [
       performance.Performance(tempo_qpm=60, velocity=40, shift=2),
       performance.Performance(tempo_qpm=120, velocity=100, shift=9)])
@@ -95,7 +113,7 @@ def test_tempo_and_loudness_glide_along_a_path():
 
 def test_mean_and_covariance_are_those_of_the_drawn(model):
   n = 4000
-  tokens = np.tile(TOKENS, (n, 1))
+  tokens = np.tile(PIECE, (n, 1, 1))
   va = VA(0.5, 0.25)
   played = [row[0] for row in model.draw(
       [[va]] * n, tokens, np.random.default_rng(0))]
@@ -119,7 +137,7 @@ def test_the_density_at_hand_is_conditioned_on(model):
   """Against the textbook's formula, by sampling the joint distribution."""
   va = np.array([0.2, -0.3])
   joint = np.random.default_rng(1).multivariate_normal(
-      np.array([1, *va]) @ model.weights, model.covariance, 400_000)
+      np.array([1, *va]) @ model.normal.weights, model.normal.covariance, 400_000)
   near = joint[np.abs(joint[:, 0] - 0.5) < 0.02]
   mean, covariance = model.distribution(va, np.array(0.5))
   np.testing.assert_allclose(near[:, 1:].mean(0), mean, atol=0.02)
@@ -134,16 +152,17 @@ def test_guidance_goes_from_nothing_to_more_than_was_learned(model):
   assert np.all(np.diff(means) > 0)
   # 0 is the marginal distribution, whatever the VA.
   np.testing.assert_allclose(
-      model.distribution(va, guidance=0)[1], model.marginal_covariance[1:, 1:])
-  shares = model.program_probabilities(va, guidance=0)
-  np.testing.assert_allclose(shares, model.program_marginal)
-  clearly = model.program_probabilities(va, guidance=3)
-  assert clearly[2] > model.program_probabilities(va)[2] > shares[2]
+      model.distribution(va, guidance=0)[1],
+      model.normal.marginal_covariance[1:, 1:])
+  shares = model.instruments.given(va, guidance=0)
+  np.testing.assert_allclose(shares, model.instruments.marginal)
+  clearly = model.instruments.given(va, guidance=3)
+  assert clearly[2] > model.instruments.given(va)[2] > shares[2]
   assert clearly.sum() == pytest.approx(1)
 
 
 def test_temperature_0_takes_the_likeliest(model):
-  tokens = np.tile(TOKENS, (20, 1))
+  tokens = np.tile(PIECE, (20, 1, 1))
   played = model.draw(
       [[VA(0, 1)]] * 20, tokens, np.random.default_rng(0), temperature=0)
   assert len({row[0] for row in played}) == 1
@@ -154,7 +173,7 @@ def test_temperature_0_takes_the_likeliest(model):
 
 
 def test_the_same_noise_for_every_target(model):
-  tokens = np.tile(TOKENS, (50, 1))
+  tokens = np.tile(PIECE, (50, 1, 1))
 
   def tempos(va):
     return np.log([row[0].tempo_qpm for row in model.draw(
@@ -169,13 +188,13 @@ def test_melodies_stay_within_the_range_of_pitches(model):
   low, high = np.full(32, 2), np.full(32, 89)
   wide = np.tile([2, 89], 16)
   [[down], [up], [middle]] = model.draw(
-      [[VA(0, 0)]] * 3, np.stack([low, high, wide]), np.random.default_rng(0),
-      temperature=0)
+      [[VA(0, 0)]] * 3, np.stack([low, high, wide])[..., None],
+      np.random.default_rng(0), temperature=0)
   assert 60 < 21 + down.shift < 90
   assert 60 < 108 + up.shift < 90
   assert middle.shift == (36 - 21 + 96 - 108) // 2
   [[empty]] = model.draw(
-      [[VA(0, 0)]], np.zeros((1, 32), int), np.random.default_rng(0))
+      [[VA(0, 0)]], np.zeros((1, 32, 1), int), np.random.default_rng(0))
   assert empty.shift == 0
 
 
@@ -186,7 +205,7 @@ def test_shipped_model_plays_as_is_known_of_music():
   emotions", 2010.
   """
   model = performance.load()
-  tokens = np.tile(TOKENS, (1, 1))
+  tokens = PIECE[None]
   random = np.random.default_rng
 
   def mean(va):
@@ -200,7 +219,7 @@ def test_shipped_model_plays_as_is_known_of_music():
   assert mean(VA(0.6, 0)).shift > mean(VA(-0.6, 0)).shift + 2
   # Of many notes, each is slower, but more come a second.
   dense = model.draw(
-      [[VA(0, 0)]], np.full((1, 32), 40), random(0), temperature=0)[0][0]
+      [[VA(0, 0)]], np.full((1, 32, 1), 40), random(0), temperature=0)[0][0]
   plain = mean(VA(0, 0))
   ratio = performance.density(np.full(32, 40)) / performance.density(TOKENS)
   assert plain.tempo_qpm / ratio < dense.tempo_qpm < plain.tempo_qpm
@@ -216,22 +235,92 @@ def test_shipped_model_plays_as_is_known_of_music():
         assert low <= value <= high
 
 
+def test_a_band_plays_as_written():
+  sequence = performance.play(TRIO, [performance.plain(3)])
+  assert sequence == trio.tokens_to_sequence(TRIO, tempo_qpm=120)
+
+
+def test_everything_of_a_band_is_heard():
+  plain = trio.tokens_to_sequence(TRIO, tempo_qpm=120)
+  played = performance.play(TRIO, [performance.BandPerformance(
+      tempo_qpm=60, velocity=33, articulation=0.5, shift=-7, program=40,
+      bass_program=35, bass_velocity=50, drum_velocity=99)])
+  # At most half an octave, in the melody's key.
+  for a, b in zip(plain.notes, played.notes, strict=True):
+    program, velocity, shift = {
+        0: (40, 33, -7), 1: (35, 50, 5), 9: (0, 99, 0)}[b.instrument]
+    assert (b.program, b.velocity, b.pitch) == (
+        program, velocity, a.pitch + shift)
+    assert b.start_time == pytest.approx(2 * a.start_time)
+    assert b.is_drum == (b.instrument == 9)
+  of_melody, of_bass, drums = (
+      [n for n in played.notes if n.instrument == i] for i in (0, 1, 9))
+  assert [n.start_time for n in of_melody] == [0, 1, 2, 4, 5]
+  assert of_melody[0].end_time == of_bass[0].end_time - 0.5 == 0.5
+  assert len(drums) == 16
+  assert {n.pitch for n in drums} == {36, 42}
+  assert {round(n.end_time - n.start_time, 6) for n in drums} == {0.25}
+  assert played.total_time == max(n.end_time for n in played.notes)
+
+
+def test_a_band_glides_as_one():
+  played = performance.play(np.tile(TRIO, (4, 1)), [
+      performance.BandPerformance(tempo_qpm=60, drum_velocity=30),
+      performance.BandPerformance(tempo_qpm=120, drum_velocity=110)])
+  drums = [n for n in played.notes if n.is_drum]
+  assert (drums[0].velocity, drums[-1].velocity) == (30, 110)
+  assert {n.velocity for n in played.notes if not n.is_drum} == {80}
+  # What is written for one time sounds at one.
+  melodies, beats = ({n.start_time for n in played.notes if n.instrument == i}
+                     for i in (0, 9))
+  assert len(melodies & beats) == 4 * 5
+
+
+def test_bass_and_balance_follow_va(model):
+  n = 3000
+  trios, melodies = (np.tile(p, (n, 1, 1)) for p in (TRIO, PIECE))
+
+  def played(arousal, tokens=trios, **kwargs):
+    rows = model.draw([[VA(0.2, arousal)]] * n, tokens,
+                      np.random.default_rng(0), **kwargs)
+    return [p for p, in rows]
+
+  excited, calm = played(0.5), played(-0.5)
+  # Its melody is played as one that stands alone.
+  for band, alone in zip(excited, played(0.5, melodies), strict=True):
+    for field in dataclasses.fields(performance.Performance):
+      assert getattr(band, field.name) == getattr(alone, field.name)
+  for bands, arousal in ((excited, 0.5), (calm, -0.5)):
+    louder = np.array([
+        (p.bass_velocity - p.velocity, p.drum_velocity - p.velocity)
+        for p in bands])
+    np.testing.assert_allclose(
+        louder.mean(0), [2 - 1 + 4 * arousal, -8 + 10 * arousal], atol=0.5)
+    np.testing.assert_allclose(np.cov(louder.T), [[25, 9], [9, 36]], atol=3)
+    share = np.mean([p.bass_program == 33 for p in bands])
+    assert share == pytest.approx(1 / (1 + np.exp(-4 * arousal)), abs=0.03)
+  assert {p.bass_program for p in played(-0.5, temperature=0)} == {32}
+
+
 def test_saved_model_is_loaded(tmp_path, model):
   performance.save(
-      tmp_path, {name: getattr(model, name) for name in (
-          'weights', 'covariance', 'marginal_mean', 'marginal_covariance')},
-      {'programs': model.programs, 'weights': model.program_weights,
-       'marginal': model.program_marginal}, {'clips': 3})
+      tmp_path, {name: vars(getattr(model, name)) for name in (
+          'normal', 'instruments', 'balance', 'basses')}, {'clips': 3})
   loaded = performance.load(tmp_path)
-  np.testing.assert_allclose(loaded.covariance, model.covariance, rtol=1e-5)
-  assert loaded.programs.tolist() == [0, 40, 73]
+  np.testing.assert_allclose(
+      loaded.normal.covariance, model.normal.covariance, rtol=1e-5)
+  assert loaded.instruments.programs.tolist() == [0, 40, 73]
+  np.testing.assert_allclose(loaded.balance.weights, model.balance.weights)
+  assert loaded.basses.programs.tolist() == [32, 33]
   assert json.loads((tmp_path / 'config.json').read_text())['data'] == {
       'clips': 3}
 
 
 @pytest.mark.parametrize('damage', [
     lambda text: text[:100], lambda text: '[]', lambda text: '{}',
-    lambda text: text.replace('"programs": [\n   0,', '"programs": [')])
+    lambda text: text.replace('"programs": [\n   0,', '"programs": ['),
+    lambda text: text.replace('"programs": [\n   32,', '"programs": ['),
+    lambda text: text.replace('"balance"', '"loudness"')])
 def test_damaged_model_is_one_line(tmp_path, damage):
   from va_magenta import checkpoints
 

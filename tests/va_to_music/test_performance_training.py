@@ -10,6 +10,8 @@ import pytest
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.va_to_music import performance, performance_training
 
+_DRUMS = None
+
 
 def _write(path, parts, qpm):
   """Parts: (program, pitches, velocities, quarters to the next note, share)."""
@@ -20,8 +22,9 @@ def _write(path, parts, qpm):
     for j, (pitch, velocity) in enumerate(
         zip(pitches, velocities, strict=True)):
       sequence.notes.add(
-          pitch=int(pitch), velocity=int(velocity), program=program,
-          instrument=i, start_time=j * step, end_time=(j + share) * step)
+          pitch=int(pitch), velocity=int(velocity), program=program or 0,
+          is_drum=program is _DRUMS, instrument=i, start_time=j * step,
+          end_time=(j + share) * step)
   sequence.total_time = max(n.end_time for n in sequence.notes)
   path.parent.mkdir(parents=True, exist_ok=True)
   note_seq.sequence_proto_to_midi_file(sequence, str(path))
@@ -39,17 +42,35 @@ def test_describe_measures_the_top_line(tmp_path):
       atol=0.02)
 
 
-def test_melodies_of_a_piece(tmp_path):
+def test_parts_of_a_piece(tmp_path):
   up = [60 + i % 12 for i in range(20)]
   loud = [90] * 20
   flute, strings = (73, up, loud, 1, 0.9), (48, up, loud, 1, 1.9)
-  bass, low = (33, up, loud, 1, 0.9), (42, [40] * 20, loud, 1, 0.9)
+  bass, low = (33, up, [70] * 20, 1, 0.9), (42, [40] * 20, loud, 1, 0.9)
+  chords = (34, up, loud, 1, 1.9)
   short = (65, up[:5], loud[:5], 1, 0.9)
-  _write(tmp_path / 'a.mid', [flute, strings, bass, low, short], 100)
-  _write(tmp_path / 'b.mid', [(0, up, loud, 1, 0.9)] * 2, 100)
-  read = symbolic_features.from_midi
-  assert performance_training.melody_programs(read(tmp_path / 'a.mid')) == [73]
-  assert performance_training.melody_programs(read(tmp_path / 'b.mid')) == []
+  drums = (_DRUMS, [36] * 20, [100] * 20, 1, 0.5)
+
+  def parts(*written):
+    _write(tmp_path / 'a.mid', written, 100)
+    return performance_training.parts_of(
+        symbolic_features.from_midi(tmp_path / 'a.mid'))
+
+  def programs(found):
+    return [int(part['program'][0]) for part in found]
+
+  found = parts(flute, strings, bass, low, short, chords, drums)
+  assert programs(found.melodies) == [73]
+  assert programs(found.basses) == [33]
+  assert len(found.drums) == 20
+  assert found.balance() == [70 - 90, 100 - 90]
+  assert parts(flute, bass).balance() is None
+  assert parts(flute, drums).balance() is None
+  alike = [(program, pitches, loud, 1, 0.9) for program, pitches in (
+      (73, up), (33, up), (_DRUMS, [36] * 20))]
+  assert parts(*alike).balance() is None
+  pianos = parts(*[(0, up, loud, 1, 0.9)] * 2)
+  assert pianos.melodies == pianos.basses == []
 
 
 @pytest.fixture(scope='module')
@@ -77,8 +98,12 @@ def data(tmp_path_factory):
     program = 65 if i % 4 == 0 else 73 if random.random() < chance else 40
     melody = (program,
               random.integers(60, 72, 20), [90] * 20, 1, 0.9)
+    bass, drums = np.rint(random.normal(0, 2, 2) + [0, 20 * arousal])
     _write(folder / 'lakh' / md5[0] / f'{md5}.mid',
-           [melody, (33, [40] * 20, [90] * 20, 1, 0.9)], 100)
+           [melody,
+            (33 + (random.random() < chance), [40] * 20, [70 + bass] * 20, 1,
+             0.9),
+            (_DRUMS, [36] * 20, [100 + drums] * 20, 1, 0.5)], 100)
     labels[md5] = (random.uniform(-0.2, 0.2), arousal)
   labels['0' * 32] = (0.0, 0.0)  # Is not there.
   with open(folder / 'eimg' / 'labels.csv', 'w', newline='') as file:
@@ -103,15 +128,24 @@ def test_job_finds_what_was_put_in(data, tmp_path):
       'config.json', 'README.md', 'means.png'}
   model = performance.load(tmp_path)
   # An octave of tempo from -1 to 1; 6 of velocity a rating of 1/4.
-  tempo, velocity, pitch = model.weights[2, 1], *model.weights[1:, [2, 4]][
-      [1, 0], [0, 1]]
+  weights = model.normal.weights
+  tempo, velocity, pitch = weights[2, 1], weights[2, 2], weights[1, 4]
   assert tempo == pytest.approx(np.log(2) / 2, abs=0.1)
   assert velocity == pytest.approx(24, abs=1)
   assert pitch == pytest.approx(4, abs=1)
-  flute = model.programs.tolist().index(73)
+  flute = model.instruments.programs.tolist().index(73)
   excited, calm = (
-      model.program_probabilities(np.array([0, a])) for a in (0.5, -0.5))
+      model.instruments.given(np.array([0, a])) for a in (0.5, -0.5))
   assert excited[flute] > calm[flute] + 0.2
+  # And of the bass; labels are stretched.
+  assert model.basses.programs.tolist() == [33, 34]
+  excited, calm = (model.basses.given(np.array([0, a])) for a in (0.5, -0.5))
+  assert excited[1] > calm[1] + 0.1
+  louder = model.balance.weights
+  np.testing.assert_allclose(louder[0], [-20, 10], atol=1)
+  arousals = np.array(list(data[1].values()))[:, 1]
+  np.testing.assert_allclose(
+      louder[1:], [[0, 0], [0, 20 * arousals.std() / 0.58]], atol=1)
   config = json.loads((tmp_path / 'config.json').read_text())
   # Those of the other groups were not read, nor those without dynamics.
   assert set(config['data']['eimg_groups']) < set(range(30))

@@ -30,8 +30,7 @@ def model(random_music_vae):
   return random_music_vae(CONFIG, seed=2)
 
 
-def _distances(tokens, targets):
-  x = np.eye(90, dtype=np.float32)[tokens]
+def _distances(x, targets):
   return np.linalg.norm(
       ops.convert_to_numpy(_Critic()(x)) - targets, axis=-1)
 
@@ -40,11 +39,10 @@ def test_search_comes_nearer_and_never_farther(model):
   z = np.random.default_rng(0).standard_normal((8, 8))
   targets = np.tile([[-0.3, -0.2], [0.3, 0.2]], (4, 1))
   options = {'temperature': 0.5, 'seed': 3}
-  before = _distances(
-      model.sample(z, **options).argmax(-1), targets)
+  before = _distances(model.sample(z, **options), targets)
   weights = [w.numpy().copy() for w in model.weights]
-  found = search.search(model, _Critic(), z, targets, **options)
-  assert found.shape == (8, 32)
+  found = search.search(model, _Critic(), z, targets[:, None], **options)
+  assert found.shape == (8, 32, 90)
   after = _distances(found, targets)
   assert (after <= before).all()
   assert after.mean() < 0.6 * before.mean()
@@ -52,7 +50,7 @@ def test_search_comes_nearer_and_never_farther(model):
   random = np.random.default_rng(1)
   blind = np.min([
       _distances(model.sample(
-          random.standard_normal((8, 8)), **options).argmax(-1), targets)
+          random.standard_normal((8, 8)), **options), targets)
       for _ in range(search.NUM_STEPS)], axis=0)
   assert after.mean() < blind.mean()
   # The decoder is as it was.
@@ -63,7 +61,7 @@ def test_search_comes_nearer_and_never_farther(model):
 def test_the_same_seed_finds_the_same(model):
   z = np.random.default_rng(0).standard_normal((8, 8))
   options = {'temperature': 0.5, 'num_steps': 4}
-  targets = [[0.5, 0.5]] * 8
+  targets = [[[0.5, 0.5]]] * 8
   first, again = (
       search.search(model, _Critic(), z, targets, seed=3, **options)
       for _ in range(2))
@@ -73,9 +71,9 @@ def test_the_same_seed_finds_the_same(model):
 def test_no_step_is_a_sample(model):
   z = np.random.default_rng(0).standard_normal((8, 8))
   np.testing.assert_array_equal(
-      search.search(model, _Critic(), z, [[0.5, 0.5]] * 8, seed=3,
+      search.search(model, _Critic(), z, [[[0.5, 0.5]]] * 8, seed=3,
                     temperature=0.7, num_steps=0),
-      model.sample(z, seed=3, temperature=0.7).argmax(-1))
+      model.sample(z, seed=3, temperature=0.7))
 
 
 def test_latent_vectors_stay_as_long_as_draws_of_the_prior():
@@ -91,9 +89,39 @@ def test_conditioned_model_is_asked_with_guidance(random_music_vae):
       dataclasses.replace(CONFIG, control_depth=2), seed=2)
   z = np.random.default_rng(0).standard_normal((8, 8))
   targets = np.tile([[-0.3, -0.2], [0.3, 0.2]], (4, 1)).astype(np.float32)
-  options = {
-      'temperature': 0.5, 'seed': 3, 'controls': targets, 'guidance': 2.0}
-  before = _distances(conditioned.sample(z, **options).argmax(-1), targets)
+  options = {'temperature': 0.5, 'seed': 3, 'guidance': 2.0}
+  before = _distances(
+      conditioned.sample(z, controls=targets, **options), targets)
   after = _distances(search.search(
-      conditioned, _Critic(), z, targets, num_steps=10, **options), targets)
+      conditioned, _Critic(), z, targets[:, None], num_steps=10, **options),
+                     targets)
+  assert after.mean() < 0.9 * before.mean()
+
+
+def test_segments_of_a_trio_are_heard_one_by_one(random_music_vae):
+  trios = random_music_vae(dataclasses.replace(
+      CONFIG, max_seq_len=64, output_depths=(90, 90, 512),
+      level_lengths=(2, 32), control_depth=2, conductor_control=True), seed=2)
+  heard = []
+
+  class Critic(_Critic):
+    def call(self, x):
+      heard.append(x.shape[1:])
+      return super().call(x[..., :90])
+
+  z = np.random.default_rng(0).standard_normal((8, 8))
+  targets = np.tile([[-0.3, -0.2], [0.3, 0.2]], (8, 1, 1)).astype(np.float32)
+  options = {'temperature': 0.5, 'seed': 3}
+
+  def distances(x):
+    return _distances(x[..., :90].reshape(16, 32, 90),
+                      targets.reshape(16, 2)).reshape(8, 2).mean(1)
+
+  before = distances(trios.sample(z, controls=targets, **options))
+  found = search.search(trios, Critic(), z, targets, num_steps=20, **options)
+  assert set(heard) == {(32, 692)}
+  assert found.shape == (8, 64, 692)
+  assert (found.sum(-1) == 3).all()  # A token of each output.
+  after = distances(found)
+  assert (after <= before + 1e-6).all()
   assert after.mean() < 0.9 * before.mean()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta.va import VA
-from va_magenta.va_to_music import melody
+from va_magenta.va_to_music import melody, trio
 
 # The share of the way that each phrase goes from the piece's theme towards a
 # fresh point of the latent space. The theme comes back slightly changed.
@@ -68,10 +68,10 @@ def _slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
           + np.sin(share * angle) * end) / np.sin(angle)
 
 
-def along(path: Sequence[VA], num_phrases: int) -> list[VA]:
-  """Where each phrase lies that leads from point to point at a steady pace."""
+def along(path: Sequence[VA], num_sections: int) -> list[VA]:
+  """Where each section lies that leads from point to point at a steady pace."""
   points = np.array([(va.valence, va.arousal) for va in path])
-  places = np.linspace(0, len(path) - 1, num_phrases)
+  places = np.linspace(0, len(path) - 1, num_sections)
   return [
       VA(*(np.interp(place, np.arange(len(path)), axis) for axis in points.T))
       for place in places]
@@ -80,22 +80,23 @@ def along(path: Sequence[VA], num_phrases: int) -> list[VA]:
 def join(versions: np.ndarray) -> np.ndarray:
   """Joins phrases, choosing of each the version that makes the least leaps.
 
-  A leap is what an interval from the last note of a phrase to the first of the
-  next has over `LARGEST_SEAM`. All choices are made together, for a phrase that
-  leads well out of one may lead badly into the next (Viterbi's algorithm). An
-  empty version is taken only if there is no other.
+  A leap is what an interval of the melody from the last note of a phrase to the
+  first of the next has over `LARGEST_SEAM`. All choices are made together, for
+  a phrase that leads well out of one may lead badly into the next (Viterbi's
+  algorithm). An empty version is taken only if there is no other.
 
   Args:
-    versions: tokens, int [pieces, phrases, versions, steps].
+    versions: tokens, int [pieces, phrases, versions, steps, outputs].
 
   Returns:
-    int [pieces, phrases * steps]. Joined as tokens, a note may sound on over
-    the seam.
+    int [pieces, phrases * steps, outputs]. Joined as tokens, a note may sound
+    on over the seam.
   """
-  is_note = versions >= melody.FIRST_PITCH_TOKEN
+  melodies = versions[..., trio.MELODY]
+  is_note = melodies >= melody.FIRST_PITCH_TOKEN
   is_empty = ~is_note.any(-1)
   first, last = (
-      np.take_along_axis(versions, at[..., None], -1)[..., 0]
+      np.take_along_axis(melodies, at[..., None], -1)[..., 0]
       for at in (is_note.argmax(-1),
                  is_note.shape[-1] - 1 - is_note[..., ::-1].argmax(-1)))
   cost = _EMPTY * is_empty[:, 0]

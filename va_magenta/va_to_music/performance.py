@@ -19,6 +19,13 @@ VA (`performance_training`):
 
 Loudness is one a piece: where a note lies in its piece (pitch, length, beat,
 place) explains 3 % of the variance of velocities within EIMG's played clips.
+
+A trio is played by a small band. Its melody is played as any other; beside it
+
+- how much louder than the melody bass and drums are is normally distributed,
+  and the bass has a categorical distribution over General MIDI's basses,
+  likewise given VA;
+- the bass is in the melody's key, in the octave where it lies.
 """
 
 import dataclasses
@@ -31,11 +38,13 @@ import numpy as np
 
 from va_magenta import checkpoints, files
 from va_magenta.va import VA
-from va_magenta.va_to_music import melody
+from va_magenta.va_to_music import melody, trio
 
-# The variables of the normal distribution, in this order.
+# The variables of a melody's normal distribution, in this order.
 VARIABLES = ('log_density', 'log_tempo', 'velocity', 'logit_articulation',
              'pitch')
+# And of a band's: velocity less the melody's.
+BALANCE = ('bass', 'drums')
 # What is drawn beyond these is played at them.
 TEMPO_RANGE_QPM = (40.0, 220.0)
 VELOCITY_RANGE = (20, 120)
@@ -45,7 +54,7 @@ PITCH_RANGE = (36, 96)
 
 @dataclasses.dataclass(frozen=True)
 class Performance:
-  """How a phrase is played; by default, as notes are written.
+  """How a melody is played; by default, as notes are written.
 
   Attributes:
     tempo_qpm: quarter notes a minute.
@@ -63,7 +72,29 @@ class Performance:
   program: int = 0
 
 
-PLAIN = Performance()
+@dataclasses.dataclass(frozen=True)
+class BandPerformance(Performance):
+  """How a trio is played; what it shares with a melody is of its melody.
+
+  Attributes:
+    bass_program: General MIDI program, 0..127.
+    bass_velocity: MIDI velocity of all notes of the bass, 1..127.
+    drum_velocity: likewise of the drums.
+  """
+
+  bass_program: int = trio.BASS_PROGRAM
+  bass_velocity: int = melody.VELOCITY
+  drum_velocity: int = melody.VELOCITY
+
+  @property
+  def bass_shift(self) -> int:
+    """Of the bass' pitches, in semitones: at most half an octave."""
+    return (self.shift + 6) % 12 - 6
+
+
+def plain(num_outputs: int) -> Performance:
+  """As notes are written: of a melody, or of a trio's three outputs."""
+  return Performance() if num_outputs == 1 else BandPerformance()
 
 
 def density(tokens: np.ndarray) -> np.ndarray:
@@ -75,32 +106,119 @@ def density(tokens: np.ndarray) -> np.ndarray:
   return np.maximum((tokens >= melody.FIRST_PITCH_TOKEN).sum(-1), 1) / quarters
 
 
+class Normal:
+  """A normal distribution whose mean is linear in VA.
+
+  Args:
+    weights: [3, variables], the mean is [1, valence, arousal] times these.
+    covariance: [variables, variables], about it.
+    marginal_mean: [variables], of all music.
+    marginal_covariance: likewise.
+
+  Raises:
+    ValueError: if shapes do not match.
+  """
+
+  def __init__(
+      self, weights, covariance, marginal_mean, marginal_covariance):
+    self.weights = np.asarray(weights, float)
+    self.covariance = np.asarray(covariance, float)
+    self.marginal_mean = np.asarray(marginal_mean, float)
+    self.marginal_covariance = np.asarray(marginal_covariance, float)
+    n = self.marginal_mean.size
+    _check_shapes(
+        (self.weights, (3, n)), (self.covariance, (n, n)),
+        (self.marginal_covariance, (n, n)))
+
+  def given(
+      self, va: np.ndarray, guidance: float = 1.0
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [..., variables] and covariance [variables, variables].
+
+    Args:
+      va: float [..., 2].
+      guidance: w of p(x | VA)^w p(x)^(1 - w), as classifier-free guidance is
+        (Ho & Salimans 2022): 0 knows nothing of VA, 1 is what was learned, more
+        says it more clearly.
+    """
+    # Of a product of normal densities precisions add up.
+    of_condition = guidance * np.linalg.inv(self.covariance)
+    of_marginal = (1 - guidance) * np.linalg.inv(self.marginal_covariance)
+    covariance = np.linalg.inv(of_condition + of_marginal)
+    mean = _with_one(va) @ self.weights
+    return (mean @ of_condition + self.marginal_mean @ of_marginal
+            ) @ covariance, covariance
+
+
+class Programs:
+  """A distribution over General MIDI programs, whose logits are linear in VA.
+
+  Args:
+    programs: int [programs].
+    weights: [3, programs], of the logits, as in `Normal`.
+    marginal: [programs], their shares in all music.
+
+  Raises:
+    ValueError: if shapes do not match.
+  """
+
+  def __init__(self, programs, weights, marginal):
+    self.programs = np.asarray(programs, int)
+    self.weights = np.asarray(weights, float)
+    self.marginal = np.asarray(marginal, float)
+    p = self.programs.size
+    _check_shapes((self.weights, (3, p)), (self.marginal, (p,)))
+
+  def given(
+      self, va: np.ndarray, guidance: float = 1.0, temperature: float = 1.0
+  ) -> np.ndarray:
+    """Probabilities of `programs`.
+
+    Args:
+      va: float [..., 2].
+      guidance: as in `Normal`.
+      temperature: divides log probabilities, > 0.
+
+    Returns:
+      Float [..., programs].
+    """
+    logits = _with_one(va) @ self.weights
+    logits = guidance * log_softmax(logits) + (1 - guidance) * np.log(
+        self.marginal)
+    return np.exp(log_softmax(logits / temperature))
+
+  def draw(
+      self, va: np.ndarray, uniform: np.ndarray, guidance: float,
+      temperature: float) -> np.ndarray:
+    """Programs int [n] for va [n, 2] and random numbers [n] in [0, 1)."""
+    cumulative = np.cumsum(
+        self.given(va, guidance, max(temperature, 1e-6)), axis=-1)
+    return self.programs[np.minimum(
+        (cumulative <= uniform[:, None]).sum(-1), len(self.programs) - 1)]
+
+
+def _check_shapes(*arrays_and_shapes):
+  if any(array.shape != shape for array, shape in arrays_and_shapes):
+    raise ValueError('arrays of wrong shapes')
+
+
 class PerformanceModel:
   """Conditional distributions of performances given VA.
 
   Args:
-    normal: 'weights' [3, 5], the mean of `VARIABLES` is [1, valence, arousal]
-      times these; 'covariance' [5, 5] about it; 'marginal_mean' [5] and
-      'marginal_covariance' [5, 5] of all music.
-    instruments: 'programs', of General MIDI; 'weights' [3, programs], their
-      logits likewise; 'marginal' [programs], their shares in all music.
+    normal: arguments of `Normal`, of `VARIABLES`.
+    instruments: of `Programs`, for melodies.
+    balance: of `Normal`, of `BALANCE`.
+    basses: of `Programs`, for basses.
   """
 
-  def __init__(self, normal: dict, instruments: dict):
-    as_arrays = {k: np.asarray(v, float) for k, v in normal.items()}
-    self.weights = as_arrays['weights']
-    self.covariance = as_arrays['covariance']
-    self.marginal_mean = as_arrays['marginal_mean']
-    self.marginal_covariance = as_arrays['marginal_covariance']
-    self.programs = np.asarray(instruments['programs'], int)
-    self.program_weights = np.asarray(instruments['weights'], float)
-    self.program_marginal = np.asarray(instruments['marginal'], float)
-    n, p = len(VARIABLES), len(self.programs)
-    if (self.weights.shape, self.covariance.shape, self.marginal_mean.shape,
-        self.marginal_covariance.shape, self.program_weights.shape,
-        self.program_marginal.shape) != (
-            (3, n), (n, n), (n,), (n, n), (3, p), (p,)):
-      raise ValueError('arrays of wrong shapes')
+  def __init__(
+      self, normal: dict, instruments: dict, balance: dict, basses: dict):
+    self.normal, self.balance = Normal(**normal), Normal(**balance)
+    self.instruments, self.basses = Programs(**instruments), Programs(**basses)
+    _check_shapes(
+        (self.normal.marginal_mean, (len(VARIABLES),)),
+        (self.balance.marginal_mean, (len(BALANCE),)))
 
   def distribution(
       self, va: np.ndarray, log_density: np.ndarray | None = None,
@@ -110,19 +228,12 @@ class PerformanceModel:
     Args:
       va: float [..., 2].
       log_density: of the melody, [...]; if None, that is left open.
-      guidance: w of p(x | VA)^w p(x)^(1 - w), as classifier-free guidance is
-        (Ho & Salimans 2022): 0 knows nothing of VA, 1 is what was learned, more
-        says it more clearly.
+      guidance: as in `Normal.given`.
 
     Returns:
       Mean [..., 4] and covariance [4, 4].
     """
-    mean = _with_one(va) @ self.weights
-    # Of a product of normal densities precisions add up.
-    of_condition = guidance * np.linalg.inv(self.covariance)
-    of_marginal = (1 - guidance) * np.linalg.inv(self.marginal_covariance)
-    covariance = np.linalg.inv(of_condition + of_marginal)
-    mean = (mean @ of_condition + self.marginal_mean @ of_marginal) @ covariance
+    mean, covariance = self.normal.given(va, guidance)
     if log_density is not None:
       slope = covariance[0, 1:] / covariance[0, 0]
       mean[..., 1:] += (log_density - mean[..., 0])[..., None] * slope
@@ -130,67 +241,80 @@ class PerformanceModel:
           covariance[:, 0], covariance[0]) / covariance[0, 0]
     return mean[..., 1:], covariance[1:, 1:]
 
-  def program_probabilities(
-      self, va: np.ndarray, guidance: float = 1.0, temperature: float = 1.0
-  ) -> np.ndarray:
-    """Of `programs`.
-
-    Args:
-      va: float [..., 2].
-      guidance: as in `distribution`.
-      temperature: divides log probabilities, > 0.
-
-    Returns:
-      Float [..., programs].
-    """
-    logits = _with_one(va) @ self.program_weights
-    logits = guidance * log_softmax(logits) + (1 - guidance) * np.log(
-        self.program_marginal)
-    return np.exp(log_softmax(logits / temperature))
-
   def draw(
       self, targets: Sequence[Sequence[VA]], tokens: np.ndarray,
       random: np.random.Generator, *, temperature: float = 1.0,
       guidance: float = 1.0) -> list[list[Performance]]:
-    """Performances of melodies.
+    """Performances of melodies or trios.
 
     What is random is drawn once a piece, and the same whatever the targets are:
     along a path tempo, loudness and articulation glide, and register and
-    instrument, those of the path's middle, stay.
+    instruments, those of the path's middle, stay.
 
     Args:
-      targets: where each phrase of each piece shall lie.
-      tokens: the melodies, int [pieces, steps].
+      targets: where each section of each piece shall lie.
+      tokens: the pieces, int [pieces, steps, outputs].
       random: the randomness.
       temperature: divides log probabilities; 0 takes the likeliest.
-      guidance: as in `distribution`.
+      guidance: as in `Normal.given`.
 
     Returns:
-      Of each piece, a performance a phrase.
+      Of each piece, a performance a section.
     """
+    melodies = tokens[..., trio.MELODY]
     noise = random.standard_normal((len(tokens), len(VARIABLES) - 1))
     uniform = random.random(len(tokens))
     points = np.array([
         [(va.valence, va.arousal) for va in path] for path in targets])
-    log_density = np.log(density(tokens))[:, None]
-    mean, covariance = self.distribution(points, log_density, guidance)
-    deviation = noise @ np.linalg.cholesky(covariance).T
-    drawn = mean + np.sqrt(temperature) * deviation[:, None]
+    drawn = _deviating(
+        *self.distribution(
+            points, np.log(density(melodies))[:, None], guidance),
+        noise, temperature)
     tempo = np.exp(drawn[..., 0]).clip(*TEMPO_RANGE_QPM)
-    velocity = np.rint(drawn[..., 1].clip(*VELOCITY_RANGE)).astype(int)
+    velocity = _as_velocity(drawn[..., 1])
     articulation = (1 / (1 + np.exp(-drawn[..., 2]))).clip(*ARTICULATION_RANGE)
     register = drawn[..., 3].mean(1)
-    cumulative = np.cumsum(self.program_probabilities(
-        points.mean(1), guidance, max(temperature, 1e-6)), axis=-1)
-    program = self.programs[np.minimum(
-        (cumulative <= uniform[:, None]).sum(-1), len(self.programs) - 1)]
-    return [
+    program = self.instruments.draw(
+        points.mean(1), uniform, guidance, temperature)
+    played = [
         [Performance(float(qpm), int(loudness), float(share),
-                     _shift(tokens[i], register[i]), int(program[i]))
+                     _shift(melodies[i], register[i]), int(program[i]))
          for qpm, loudness, share in zip(
              tempo[i], velocity[i], articulation[i], strict=True)]
         for i in range(len(tokens))
     ]
+    if tokens.shape[-1] == 1:
+      return played
+    noise = random.standard_normal((len(tokens), len(BALANCE)))
+    uniform = random.random(len(tokens))
+    louder = _deviating(
+        *self.balance.given(points, guidance), noise, temperature)
+    band = _as_velocity(velocity[..., None] + louder)
+    program = self.basses.draw(points.mean(1), uniform, guidance, temperature)
+    return [
+        [BandPerformance(
+            **dataclasses.asdict(of_melody), bass_program=int(program[i]),
+            bass_velocity=int(bass), drum_velocity=int(drums))
+         for of_melody, (bass, drums) in zip(played[i], band[i], strict=True)]
+        for i in range(len(tokens))
+    ]
+
+
+def _deviating(mean, covariance, noise, temperature) -> np.ndarray:
+  """Draws [n, sections, variables] that deviate alike in all sections.
+
+  Args:
+    mean: [n, sections, variables].
+    covariance: [variables, variables].
+    noise: standard normal [n, variables].
+    temperature: of the draws.
+  """
+  deviation = noise @ np.linalg.cholesky(covariance).T
+  return mean + np.sqrt(temperature) * deviation[:, None]
+
+
+def _as_velocity(drawn: np.ndarray) -> np.ndarray:
+  return np.rint(drawn.clip(*VELOCITY_RANGE)).astype(int)
 
 
 def _with_one(va: np.ndarray) -> np.ndarray:
@@ -222,20 +346,30 @@ def _shift(tokens: np.ndarray, register: float) -> int:
 
 
 def play(tokens: np.ndarray, performances: Sequence[Performance]):
-  """A melody as it is performed.
+  """A melody or a trio as it is performed.
 
   Args:
-    tokens: int [steps], see `melody`.
-    performances: one a phrase; phrases are equally long. Between their middles
-      tempo, velocity and articulation glide. Shift and program are the first's.
+    tokens: int [steps, outputs], see `melody` and `trio`.
+    performances: one a section, of trios `BandPerformance`s; sections are
+      equally long. Between their middles tempo, velocity and articulation
+      glide. Shift and programs are the first's.
 
   Returns:
     A `note_seq.NoteSequence`.
   """
   first = performances[0]
+  # Attribute of the velocity, shift and whether it is articulated, of each.
+  parts = {trio.INSTRUMENTS[trio.MELODY]: ('velocity', first.shift, True)}
   # At 60 quarters a minute, seconds are quarters.
-  sequence = melody.tokens_to_sequence(
-      tokens, tempo_qpm=60, program=first.program)
+  if tokens.shape[1] == 1:
+    sequence = melody.tokens_to_sequence(
+        tokens[:, 0], tempo_qpm=60, program=first.program)
+  else:
+    sequence = trio.tokens_to_sequence(
+        tokens, tempo_qpm=60, programs=(first.program, first.bass_program))
+    parts |= {
+        trio.INSTRUMENTS[trio.BASS]: ('bass_velocity', first.bass_shift, True),
+        trio.INSTRUMENTS[trio.DRUMS]: ('drum_velocity', 0, False)}
   num_quarters = len(tokens) / melody.STEPS_PER_QUARTER
   middles = (np.arange(len(performances)) + 0.5) * (
       num_quarters / len(performances))
@@ -247,16 +381,20 @@ def play(tokens: np.ndarray, performances: Sequence[Performance]):
   quarters = np.arange(np.ceil(num_quarters))
   tempos = glide('tempo_qpm', quarters + 0.5)
   times = np.concatenate([[0], np.cumsum(60 / tempos)])
-  onsets = [note.start_time for note in sequence.notes]
-  # In the last, to where it ends anyway.
-  until = [*onsets[1:], *[note.end_time for note in sequence.notes[-1:]]]
-  for note, start, following in zip(sequence.notes, onsets, until, strict=True):
-    share = glide('articulation', start)
-    end = min(note.end_time, start + share * (following - start))
-    note.start_time, note.end_time = np.interp(
-        [start, end], np.arange(len(times)), times)
-    note.pitch += first.shift
-    note.velocity = int(np.rint(glide('velocity', start)))
+  for instrument, (velocity, shift, is_articulated) in parts.items():
+    notes = [n for n in sequence.notes if n.instrument == instrument]
+    onsets = [note.start_time for note in notes]
+    # In the last, to where it ends anyway.
+    until = [*onsets[1:], *[note.end_time for note in notes[-1:]]]
+    for note, start, following in zip(notes, onsets, until, strict=True):
+      end = note.end_time
+      if is_articulated:
+        share = glide('articulation', start)
+        end = min(end, start + share * (following - start))
+      note.start_time, note.end_time = np.interp(
+          [start, end], np.arange(len(times)), times)
+      note.pitch += shift
+      note.velocity = int(np.rint(glide(velocity, start)))
   sequence.total_time = max((n.end_time for n in sequence.notes), default=0)
   del sequence.tempos[:]
   for i, qpm in enumerate(tempos):
@@ -279,26 +417,28 @@ def load(folder: str | os.PathLike | None = None) -> PerformanceModel:
   path = path / 'config.json'
   try:
     config = json.loads(path.read_text())
-    return PerformanceModel(config['normal'], config['instruments'])
+    return PerformanceModel(**{name: config[name] for name in _PARTS})
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise ValueError(
         f'{path}: is not a model of performances ({error!r}); '
         'va_magenta_train_performance writes it anew') from error
 
 
-def save(folder: pathlib.Path, normal: dict, instruments: dict, data: dict):
+_PARTS = ('normal', 'instruments', 'balance', 'basses')
+
+
+def save(folder: pathlib.Path, parts: dict[str, dict], data: dict):
   """Writes what `load` reads.
 
   Args:
     folder: exists.
-    normal: see `PerformanceModel`.
-    instruments: likewise.
+    parts: arguments of `PerformanceModel`, by name.
     data: what it was made from, for the record.
   """
   with files.writing(folder / 'config.json') as temporary:
     temporary.write_text(json.dumps({
-        'variables': VARIABLES, 'normal': _rounded(normal),
-        'instruments': _rounded(instruments), 'data': data,
+        'variables': VARIABLES,
+        **{name: _rounded(parts[name]) for name in _PARTS}, 'data': data,
     }, indent=1) + '\n')
 
 

@@ -122,33 +122,68 @@ def read_eimg(
       np.array(values), Scale.EIMG.to_plane(np.array(va)), np.array(of_group))
 
 
-def melody_programs(notes: np.ndarray) -> list[int]:
-  """General MIDI programs of the parts of a piece that are melodies.
+@dataclasses.dataclass
+class Parts:
+  """The parts of a piece that play as a trio's do.
 
-  Empty if the piece has one program only: many a piano score says so of all its
-  parts because nobody chose.
+  Attributes:
+    melodies: notes of each.
+    basses: likewise.
+    drums: their notes, or none.
   """
-  notes = notes[~notes['is_drum']]
+
+  melodies: list[np.ndarray]
+  basses: list[np.ndarray]
+  drums: np.ndarray
+
+  def balance(self) -> list[float] | None:
+    """`performance.BALANCE`: mean velocities less that of the melodies.
+
+    None if a part is missing, or if all notes are equally loud: then nobody has
+    balanced them.
+    """
+    if not (self.melodies and self.basses and (
+        len(self.drums) >= _MIN_PART_NOTES)):
+      return None
+    velocities = [np.concatenate([part['velocity'] for part in parts]) for parts
+                  in (self.melodies, self.basses, [self.drums])]
+    if np.ptp(np.concatenate(velocities)) == 0:
+      return None
+    of_melodies, *others = (v.mean() for v in velocities)
+    return [other - of_melodies for other in others]
+
+
+def parts_of(notes: np.ndarray) -> Parts:
+  """The melodies, basses and drums of a piece.
+
+  Melodies and basses are none if the piece has one program only: many a piano
+  score says so of all its parts because nobody chose.
+  """
+  drums, notes = notes[notes['is_drum']], notes[~notes['is_drum']]
+  parts = Parts([], [], drums)
   if len(np.unique(notes['program'])) < 2:
-    return []
-  programs = []
+    return parts
   for part in np.unique(notes['part']):
     own = notes[notes['part'] == part]
     program = int(own['program'][0])
-    if (len(own) < _MIN_PART_NOTES or program in _BASSES
-        or program >= _FIRST_EFFECT or own['pitch'].mean() < _MIN_PITCH):
+    if len(own) < _MIN_PART_NOTES or program >= _FIRST_EFFECT:
       continue
     overlaps = own['start_seconds'][1:] < (
         own['end_seconds'][:-1] - _OVERLAP_SECONDS)
-    if overlaps.mean() <= _MAX_OVERLAPS:
-      programs.append(program)
-  return programs
+    if overlaps.mean() > _MAX_OVERLAPS:
+      continue
+    if program in _BASSES:
+      parts.basses.append(own)
+    elif own['pitch'].mean() >= _MIN_PITCH:
+      parts.melodies.append(own)
+  return parts
 
 
 def read_lakh(
     folder: pathlib.Path, labels: Mapping[str, tuple[float, float]],
-    read_notes: Callable, report: Callable[[str], None]) -> Rated:
-  """Programs of the melodies in MIDI files with labels.
+    read_notes: Callable, report: Callable[[str], None]
+) -> tuple[Rated, Rated, Rated]:
+  """Who plays, and how loud, in MIDI files with labels.
 
   Args:
     folder: of files MD5.mid in folders named by the first digit, as Lakh's.
@@ -156,26 +191,40 @@ def read_lakh(
     read_notes: path of a MIDI file -> notes.
     report: told what was read.
 
+  Returns:
+    Programs of melodies; programs of basses; `Parts.balance` of bands.
+
   Raises:
-    ValueError: if there is no such melody.
+    ValueError: if there are none.
   """
-  programs, va, groups = [], [], []
+  found = {'melody': [], 'bass': [], 'band': []}
   for i, (md5, label) in enumerate(sorted(labels.items())):
     try:
-      found = melody_programs(read_notes(folder / md5[0] / f'{md5}.mid'))
+      parts = parts_of(read_notes(folder / md5[0] / f'{md5}.mid'))
     except (ValueError, FileNotFoundError):
       continue  # Some files of the web are broken, and some may not be there.
-    programs += found
-    va += [label] * len(found)
-    groups += [i] * len(found)
-  if not programs:
-    raise ValueError(f'{folder}: no labelled file has a melody')
-  report(f'{len(programs)} melodies of {len(set(groups))} MIDI files')
-  return Rated(np.array(programs), np.array(va), np.array(groups))
+    for name, of_kind in (('melody', parts.melodies), ('bass', parts.basses)):
+      found[name] += [
+          (int(own['program'][0]), label, i) for own in of_kind]
+    if balance := parts.balance():
+      found['band'].append((balance, label, i))
+  for name, rows in found.items():
+    if not rows:
+      raise ValueError(f'{folder}: no labelled file has a {name}')
+  rated = [Rated(*map(np.array, zip(*rows, strict=True)))
+           for rows in found.values()]
+  report(', '.join(
+      f'{_PLURALS[name]}: {len(of_kind.values)} of '
+      f'{len(np.unique(of_kind.groups))} MIDI files'
+      for name, of_kind in zip(found, rated, strict=True)))
+  return tuple(rated)
+
+
+_PLURALS = {'melody': 'melodies', 'bass': 'basses', 'band': 'bands'}
 
 
 def fit_normal(data: Rated) -> dict[str, np.ndarray]:
-  """What `performance.PerformanceModel` takes as `normal`."""
+  """What `performance.Normal` takes."""
   x = _design(data.va, 1)
   weights, residuals = _regress(x, data.values)
   return {
@@ -226,7 +275,7 @@ def _folds(groups, seed):
 
 
 def frequent(data: Rated) -> Rated:
-  """Without the melodies of rare programs."""
+  """Without the parts of rare programs."""
   counts = collections.Counter(data.values.tolist())
   keep = np.array([
       counts[p] >= _MIN_PROGRAM_SHARE * len(data.values)
@@ -234,12 +283,12 @@ def frequent(data: Rated) -> Rated:
   return Rated(data.values[keep], data.va[keep], data.groups[keep])
 
 
-def fit_instruments(
+def fit_programs(
     data: Rated, regularization: float) -> dict[str, np.ndarray]:
-  """What `performance.PerformanceModel` takes as `instruments`.
+  """What `performance.Programs` takes.
 
   Multinomial logistic regression; each program's first weight is free, those of
-  valence and arousal are drawn to 0, all the more the fewer melodies there are.
+  valence and arousal are drawn to 0, all the more the fewer parts there are.
 
   Args:
     data: of frequent programs.
@@ -249,17 +298,20 @@ def fit_instruments(
 
   model = linear_model.LogisticRegression(
       C=regularization, max_iter=500).fit(data.va, data.values)
+  weights = np.concatenate([model.intercept_[None], model.coef_.T])
+  if len(model.classes_) == 2:  # Then it gives those of the second alone.
+    weights = np.concatenate([-weights / 2, weights / 2], axis=1)
   return {
       'programs': model.classes_,
-      'weights': np.concatenate([model.intercept_[None], model.coef_.T]),
+      'weights': weights,
       'marginal': np.mean(
           data.values[:, None] == model.classes_, axis=0),
   }
 
 
-def instruments_held_out(
+def programs_held_out(
     data: Rated, regularization: float | None, seed: int) -> np.ndarray:
-  """Log-likelihood of held-out pieces, in nats a melody, [NUM_FOLDS].
+  """Log-likelihood of held-out pieces, in nats a part, [NUM_FOLDS].
 
   Args:
     data: of frequent programs.
@@ -268,7 +320,7 @@ def instruments_held_out(
   """
   folds = []
   for train, test in _folds(data.groups, seed):
-    fitted = fit_instruments(
+    fitted = fit_programs(
         Rated(*(a[train] for a in (data.values, data.va, data.groups))),
         regularization or _REGULARIZATIONS[0])
     known = np.isin(data.values[test], fitted['programs'])
@@ -283,59 +335,104 @@ def instruments_held_out(
   return np.array(folds)
 
 
+@dataclasses.dataclass
+class FittedPrograms:
+  """A distribution over programs, and how well it does.
+
+  Attributes:
+    parameters: what `performance.Programs` takes.
+    data: what it was fitted to.
+    regularization: that of the best held-out likelihood.
+    held_out: `programs_held_out` by what the logits depend on.
+  """
+
+  parameters: dict
+  data: Rated
+  regularization: float
+  held_out: dict[str, np.ndarray]
+
+
+def choose_programs(data: Rated, seed: int) -> FittedPrograms:
+  """Fits the frequent programs, with the regularization that does best."""
+  data = frequent(data)
+  by_regularization = {
+      c: programs_held_out(data, c, seed) for c in _REGULARIZATIONS}
+  best = max(by_regularization, key=lambda c: by_regularization[c].mean())
+  return FittedPrograms(
+      fit_programs(data, best), data, best, {
+          'nothing': programs_held_out(data, None, seed),
+          'VA': by_regularization[best]})
+
+
 def _plus_minus(values: np.ndarray, digits: int = 2) -> str:
   return f'{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}'
 
 
-def _card(
-    normal: dict, rated: Rated, held_out: dict, instruments: dict,
-    melodies: Rated, regularization: float, instruments_held_out: dict,
-    command: str) -> str:
-  model = performance.PerformanceModel(normal, instruments)
+_CORNERS = [(-.6, .6), (.6, .6), (-.6, -.6), (.6, -.6)]
+_OF_CORNERS = ' | '.join(f'({v:+.1f}, {a:+.1f})' for v, a in _CORNERS)
+
+
+def _means(normal: dict, units: Mapping) -> str:
+  """Rows of a table: means in the corners, deviation, variance explained."""
   rows = []
-  units = {
-      'log_density': ('notes a quarter', lambda x: np.exp(x), '.2f'),
-      'log_tempo': ('tempo, quarters a minute', lambda x: np.exp(x), '.0f'),
-      'velocity': ('velocity', lambda x: x, '.0f'),
-      'logit_articulation': (
-          'sounding share', lambda x: 1 / (1 + np.exp(-x)), '.2f'),
-      'pitch': ('mean pitch', lambda x: x, '.1f'),
-  }
-  corners = [(-.6, .6), (.6, .6), (-.6, -.6), (.6, -.6)]
   for i, (name, (label, back, digits)) in enumerate(units.items()):
-    at = [back(np.array([1, *c]) @ normal['weights'][:, i]) for c in corners]
+    at = [back(np.array([1, *c]) @ normal['weights'][:, i]) for c in _CORNERS]
     explained = 1 - normal['covariance'][i, i] / (
         normal['marginal_covariance'][i, i])
     deviation = np.sqrt(normal['covariance'][i, i])
     rows.append(
         f'| {label} | ' + ' | '.join(f'{x:{digits}}' for x in at)
         + f' | {deviation:.2f} ({name}) | {explained:.2f} |')
-  mean_rows = '\n'.join(rows)
+  return '\n'.join(rows)
+
+
+def _likelier(fitted: FittedPrograms) -> str:
+  """A list: of which programs there are more, in the corners."""
   import pretty_midi
 
-  likely = []
-  for c in corners:
-    p = model.program_probabilities(np.array(c))
-    ratio = p / model.program_marginal
+  distribution = performance.Programs(**fitted.parameters)
+  lines = []
+  for c in _CORNERS:
+    p = distribution.given(np.array(c))
+    ratio = p / distribution.marginal
     top = np.argsort(-ratio * (p > .01))[:6]
-    likely.append(
+    lines.append(
         f'- ({c[0]:+.1f}, {c[1]:+.1f}): ' + ', '.join(
-            f'{pretty_midi.program_to_instrument_name(int(model.programs[j]))} '
-            f'{ratio[j]:.1f} x' for j in top))
-  normal_figures = '\n'.join(
-      f'| {name} | {_plus_minus(values)} |'
+            pretty_midi.program_to_instrument_name(
+                int(distribution.programs[j])) + f' {ratio[j]:.1f} x'
+            for j in top))
+  return '\n'.join(lines)
+
+
+def _likelihoods(held_out: Mapping[str, np.ndarray], digits: int) -> str:
+  return '\n'.join(
+      f'| {name} | {_plus_minus(values, digits)} |'
       for name, values in held_out.items())
-  gain = _plus_minus(held_out['VA'] - held_out['nothing'])
-  instrument_figures = '\n'.join(
-      f'| {name} | {_plus_minus(values, 3)} |'
-      for name, values in instruments_held_out.items())
-  instrument_gain = _plus_minus(
-      instruments_held_out['VA'] - instruments_held_out['nothing'], 3)
+
+
+def _gain(held_out: Mapping[str, np.ndarray], digits: int) -> str:
+  return _plus_minus(held_out['VA'] - held_out['nothing'], digits)
+
+
+def _card(
+    normal: dict, rated: Rated, held_out: dict, instruments: FittedPrograms,
+    basses: FittedPrograms, balance: dict, bands: Rated,
+    balance_held_out: dict, command: str) -> str:
+  units = {
+      'log_density': ('notes a quarter', np.exp, '.2f'),
+      'log_tempo': ('tempo, quarters a minute', np.exp, '.0f'),
+      'velocity': ('velocity', lambda x: x, '.0f'),
+      'logit_articulation': (
+          'sounding share', lambda x: 1 / (1 + np.exp(-x)), '.2f'),
+      'pitch': ('mean pitch', lambda x: x, '.1f'),
+  }
+  melodies, melody_parameters = instruments.data, instruments.parameters
   slope = normal['covariance'][0, 1] / normal['covariance'][0, 0]
   return f'''# How music of a valence and arousal is played
 
-Tempo, loudness, articulation, register and instrument of a melody, drawn from
-distributions given VA. `va_magenta.va_to_music.performance.load()` reads it.
+Tempo, loudness, articulation, register and instrument of a melody, and bass and
+balance of a band, drawn from distributions given VA.
+`va_magenta.va_to_music.performance.load()` reads it.
 
 - Tempo, loudness, articulation, register: the top lines of {len(rated.values)}
   clips of EIMG (piano, rated by six people each; IEEE TMM 2023; no licence
@@ -347,7 +444,11 @@ distributions given VA. `va_magenta.va_to_music.performance.load()` reads it.
   {len(np.unique(melodies.groups))} MIDI files of several instruments, in Lakh's
   layout (mostly copyrighted works; nothing of them is here), with labels by
   `va_magenta_label`, stretched to the spread of EIMG's ratings. A label is an
-  estimate from notes: no person has rated these instruments.
+  estimate from notes and, of some pieces, sound: no person has rated these
+  instruments.
+- Basses: {len(basses.data.values)} of {len(np.unique(basses.data.groups))}
+  files, and the balance of the {len(bands.values)} that have a melody, a bass
+  and drums, whose notes are not all equally loud.
 
 Made by
 
@@ -359,9 +460,9 @@ A normal distribution whose mean is linear in VA. Means at four points of the
 plane (valence, arousal); deviation about them; share of variance that VA
 explains:
 
-| | {' | '.join(f'({v:+.1f}, {a:+.1f})' for v, a in corners)} | deviation | R2 |
+| | {_OF_CORNERS} | deviation | R2 |
 |---|---|---|---|---|---|---|
-{mean_rows}
+{_means(normal, units)}
 
 How many notes come a second is what counts for arousal, so notes a quarter are
 part of the distribution, and the tempo of a melody is drawn given how many it
@@ -373,25 +474,55 @@ standard deviation over folds:
 
 | the mean depends on | log-likelihood |
 |---|---|
-{normal_figures}
+{_likelihoods(held_out, 2)}
 
-With VA it is higher by {gain}. The quadratic gains next to nothing and turns
-back in the plane's corners, where nothing was rated: the linear one ships.
+With VA it is higher by {_gain(held_out, 2)}. The quadratic gains next to
+nothing and turns back in the plane's corners, where nothing was rated: the
+linear one ships.
 
 ## Instruments
 
-Logits of {len(model.programs)} General MIDI programs, those that play
-{_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA; regularization
-{regularization:g}. Log-likelihood of pieces held out, nats a melody:
+Logits of {len(melody_parameters['programs'])} General MIDI programs, those that
+play {_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA; regularization
+{instruments.regularization:g}. Log-likelihood of pieces held out, nats a
+melody:
 
 | the logits depend on | log-likelihood |
 |---|---|
-{instrument_figures}
+{_likelihoods(instruments.held_out, 3)}
 
-With VA it is higher by {instrument_gain}. Instruments that become likelier, of
-those with a share of 1 % or more, and by how much:
+With VA it is higher by {_gain(instruments.held_out, 3)}. Instruments that
+become likelier, of those with a share of 1 % or more, and by how much:
 
-{chr(10).join(likely)}
+{_likelier(instruments)}
+
+## The band of a trio
+
+Its melody is played as any other. How much louder bass and drums are than the
+melodies of the same file, in MIDI velocity (what its mixer adds is not
+counted), a normal distribution as above:
+
+| | {_OF_CORNERS} | deviation | R2 |
+|---|---|---|---|---|---|---|
+{_means(balance, {
+    name: (name, lambda x: x, '+.1f') for name in performance.BALANCE})}
+
+| the mean depends on | log-likelihood, nats a piece |
+|---|---|
+{_likelihoods(balance_held_out, 3)}
+
+With VA it is higher by {_gain(balance_held_out, 3)}.
+
+What the bass is, of {len(basses.parameters['programs'])} programs;
+regularization {basses.regularization:g}:
+
+| the logits depend on | log-likelihood, nats a bass |
+|---|---|
+{_likelihoods(basses.held_out, 3)}
+
+With VA it is higher by {_gain(basses.held_out, 3)}:
+
+{_likelier(basses)}
 '''
 
 
@@ -454,29 +585,29 @@ def run(
   labels = {
       md5: tuple(rated.va.mean(0) + (point - points.mean(0)) * spread)
       for md5, point in zip(labels, points, strict=True)}
-  melodies = frequent(read_lakh(lakh_dir, labels, read_notes, report))
+  melodies, basses, bands = read_lakh(lakh_dir, labels, read_notes, report)
   held_out = normal_held_out(rated, seed)
-  for name, values in held_out.items():
-    report(f'log-likelihood given {name}: {_plus_minus(values)}')
-  by_regularization = {
-      c: instruments_held_out(melodies, c, seed) for c in _REGULARIZATIONS}
-  regularization = max(
-      by_regularization, key=lambda c: by_regularization[c].mean())
-  instruments_figures = {
-      'nothing': instruments_held_out(melodies, None, seed),
-      'VA': by_regularization[regularization]}
-  for name, values in instruments_figures.items():
-    report(f'log-likelihood of the instrument given {name}: '
-           f'{_plus_minus(values, 3)}')
-  normal = fit_normal(rated)
-  instruments = fit_instruments(melodies, regularization)
+  balance_held_out = normal_held_out(bands, seed)
+  instruments, basses = (
+      choose_programs(data, seed) for data in (melodies, basses))
+  for name, figures in (
+      ('performance', held_out), ('instrument', instruments.held_out),
+      ('bass', basses.held_out), ('balance', balance_held_out)):
+    for given, values in figures.items():
+      report(f'log-likelihood of the {name} given {given}: '
+             f'{_plus_minus(values, 3)}')
+  normal, balance = fit_normal(rated), fit_normal(bands)
   run_dir.mkdir(parents=True, exist_ok=True)
-  performance.save(run_dir, normal, instruments, {
-      'eimg_groups': sorted(map(int, np.unique(rated.groups))),
-      'clips': len(rated.values), 'melodies': len(melodies.values)})
+  performance.save(run_dir, {
+      'normal': normal, 'instruments': instruments.parameters,
+      'balance': balance, 'basses': basses.parameters}, {
+          'eimg_groups': sorted(map(int, np.unique(rated.groups))),
+          'clips': len(rated.values),
+          'melodies': len(instruments.data.values),
+          'basses': len(basses.data.values), 'bands': len(bands.values)})
   _plot(normal, rated, run_dir / 'means.png')
   with files.writing(run_dir / 'README.md') as temporary:
     temporary.write_text(_card(
-        normal, rated, held_out, instruments, melodies, regularization,
-        instruments_figures, command))
+        normal, rated, held_out, instruments, basses, balance, bands,
+        balance_held_out, command))
   report(f'wrote {run_dir}')

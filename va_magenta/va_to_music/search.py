@@ -1,6 +1,7 @@
 """Looks for the latent vectors whose notes a critic hears nearest to a target.
 
-Gradient descent through critic and decoder. What is heard is what will be
+Gradient descent through critic and decoder. Of a hierarchy the critic hears
+segment by segment, each with its own target. What is heard is what will be
 played, token by token, drawn with the same randomness at every step; only the
 gradient is that of a relaxation (straight-through Gumbel-softmax, the decoder
 hearing the tokens that were drawn). A penalty keeps z as long as draws of the
@@ -15,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from va_magenta.va_to_music import va_losses
-from va_magenta.va_to_music.music_vae import MusicVae
+from va_magenta.va_to_music.music_vae import MusicVae, split_outputs
 
 NUM_STEPS = 40
 _LEARNING_RATE = 0.1
@@ -27,7 +28,8 @@ class _Latents(keras.Model):
 
   Args:
     z: [n, z_size], where the search begins.
-    hear: (one-hots [n, steps, depth], z) -> VA [n, 2], differentiable.
+    hear: (one-hots [n, steps, depth], z) -> VA [n, segments, 2],
+      differentiable.
   """
 
   def __init__(self, z, hear, **kwargs):
@@ -44,7 +46,8 @@ class _Latents(keras.Model):
                    training=True):
     del x, sample_weight, training
     # A sum: latent vectors are searched for side by side, not together.
-    return ops.sum(va_losses.distance(y_pred, y) + _off_prior(self.z))
+    distance = ops.mean(va_losses.distance(y_pred, y), axis=-1)
+    return ops.sum(distance + _off_prior(self.z))
 
 
 def _off_prior(z):
@@ -55,55 +58,66 @@ def _off_prior(z):
 
 def search(
     model: MusicVae, critic, z: np.ndarray, targets: np.ndarray, *,
-    temperature: float, seed: int, controls: np.ndarray | None = None,
-    guidance: float = 1.0, num_steps: int = NUM_STEPS) -> np.ndarray:
-  """The nearest melodies that were passed on the way.
+    temperature: float, seed: int, guidance: float = 1.0,
+    num_steps: int = NUM_STEPS) -> np.ndarray:
+  """The nearest pieces that were passed on the way.
 
   Args:
-    model: decodes.
+    model: decodes; one that hears a control is asked for the targets.
     critic: a Keras model, one-hots or probabilities `[n, steps, depth]` -> VA
       `[n, 2]`.
     z: `[n, z_size]`, where to begin.
-    targets: `[n, 2]`, VA.
+    targets: `[n, segments, 2]`, VA; a flat model has one segment.
     temperature: see `MusicVae.sample`.
     seed: likewise.
-    controls: likewise, `[n, control_depth]`.
     guidance: likewise.
     num_steps: of the descent.
 
   Returns:
-    Tokens int `[n, steps]`. The critic finds none of them farther from its
-    target than what is played from where the search began.
+    One-hots side by side, float32 `[n, steps, depth]`, as of `MusicVae.sample`.
+    The critic finds none of them farther from its targets, on average over
+    segments, than what is played from where the search began.
   """
   random = keras.random.SeedGenerator(seed)
+  config = model.config
   z = np.asarray(z, np.float32)
   targets = np.asarray(targets, np.float32)
   options = {'temperature': temperature, 'seed': seed}
   asked = neutral = None
-  if controls is not None:
-    options |= {'controls': controls, 'guidance': guidance}
-    asked = model.every_step(ops.convert_to_tensor(controls, 'float32'))
+  if config.control_depth:
+    options |= {'controls': targets, 'guidance': guidance}
+    asked = model.every_step(ops.convert_to_tensor(targets))
     neutral = ops.zeros_like(asked)
+
+  def judge(x):
+    segments = ops.reshape(
+        x, (-1, config.max_seq_len // targets.shape[1], config.depth))
+    return ops.reshape(critic(segments), (-1, targets.shape[1], 2))
 
   def hear(x, z):
     logits = model.decoder(x, z, asked)
     if guidance != 1 and asked is not None:
       unasked = model.decoder(x, z, neutral)
       logits = unasked + guidance * (logits - unasked)
-    return critic(va_losses.straight_through(
-        x, logits, _RELAXATION_TEMPERATURE, random))
+    return judge(ops.concatenate([
+        va_losses.straight_through(
+            one_hots, of_output, _RELAXATION_TEMPERATURE, random)
+        for one_hots, of_output in zip(
+            split_outputs(x, config.output_depths),
+            split_outputs(logits, config.output_depths), strict=True)],
+        axis=-1))
 
   latents = _Latents(z, hear, name='latents')
   latents.compile(keras.optimizers.Adam(_LEARNING_RATE), jit_compile=False)
   best = np.full(len(z), np.inf)
-  tokens = np.zeros((len(z), model.config.max_seq_len), int)
+  nearest = np.zeros((len(z), config.max_seq_len, config.depth), np.float32)
   for step in range(num_steps + 1):
     played = model.sample(ops.convert_to_numpy(latents.z), **options)
     distance = np.linalg.norm(
-        ops.convert_to_numpy(critic(played)) - targets, axis=-1)
+        ops.convert_to_numpy(judge(played)) - targets, axis=-1).mean(-1)
     nearer = distance < best
     best[nearer] = distance[nearer]
-    tokens[nearer] = played[nearer].argmax(-1)
+    nearest[nearer] = played[nearer]
     if step < num_steps:
       latents.train_on_batch(played, targets)
-  return tokens
+  return nearest
