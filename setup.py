@@ -74,10 +74,16 @@ setuptools.setup(
     'tf-slim',
   ],
   extras_require={
+    'app': ['gradio==6.31.0'],  # The page of va_magenta_app.
     'beam': ['apache-beam==2.77.0'],  # Prepares large datasets in a cluster.
     'test': [
       'dill==0.4.1',  # TFDS's own test case of a builder asks for it.
+      'gradio==6.31.0',  # As in `app`.
+      'hypothesis==6.168.5',
+      'ipykernel==7.3.0',
       'keras-hub==0.32.0; python_version >= "3.11"',
+      'nbclient==0.11.0',
+      'playwright==1.65.2',
       'pytest==9.2.0',
       'ruff==0.17.6',
     ],

@@ -29,6 +29,7 @@ PACKAGE_FOLDERS = {
 COMMANDS = sorted(
     path.stem for path in (ROOT / 'va_magenta').glob('va_magenta_*.py'))
 PYTHONS = ('3.10', '3.11', '3.12')
+HEAVY = {'tensorflow', 'keras', 'note_seq', 'librosa', 'magenta', 'gradio'}
 
 
 def _python(*args, cwd=None):
@@ -183,7 +184,7 @@ def _modules_after(statements):
 def test_import_loads_no_heavy_library():
   modules = _modules_after('import va_magenta')
   assert 'va_magenta' in modules
-  assert not modules & {'tensorflow', 'keras', 'note_seq', 'librosa', 'magenta'}
+  assert not modules & HEAVY
 
 
 @pytest.mark.parametrize('command', COMMANDS)
@@ -196,7 +197,7 @@ def test_help_loads_no_heavy_library(command):
     except SystemExit:
       pass''')
   assert f'va_magenta.{command}' in modules
-  assert not modules & {'tensorflow', 'keras', 'note_seq', 'librosa', 'magenta'}
+  assert not modules & HEAVY
 
 
 def _imported_modules(folder):
@@ -214,7 +215,7 @@ def test_every_imported_library_is_declared(requirements):
   declared = {canonicalize_name(r.name) for r in requirements if not r.marker}
   # Its pins cannot be solved: it is in the lock only.
   declared |= {'magenta', 'va-magenta'}
-  declared.add('keras-hub')  # An option; only the tests install it.
+  declared |= {'gradio', 'keras-hub'}  # Options, which the tests install.
   undeclared = {
       module for folder in PACKAGE_FOLDERS.values()
       for module in _imported_modules(folder)
@@ -250,6 +251,14 @@ def test_lock_pins_what_is_required(python_version, requirements):
   for requirement in requirements:
     if not requirement.marker:  # not an extra
       assert lock[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_tests_install_what_the_page_needs(requirements):
+  app, test = (
+      {r.name: str(r.specifier) for r in requirements
+       if r.marker and r.marker.evaluate({'extra': extra})}
+      for extra in ('app', 'test'))
+  assert app.items() <= test.items()
 
 
 def test_magenta_is_not_required(requirements):

@@ -74,8 +74,13 @@ def _raise_exit(signal_number, frame):
 
 def error_line(error: Exception | str) -> str:
   """What a command prints on stderr of what the user can put right."""
+  return f'{_program()}: error: {one_line(error)}'
+
+
+def one_line(error: Exception | str) -> str:
+  """What is wrong, without the name of the command."""
   message = error if isinstance(error, str) else _message(error)
-  return f'{_program()}: error: {" ".join(message.split())}'
+  return ' '.join(message.split())
 
 
 def _fail(error: Exception | str, exit_code: int = 1):

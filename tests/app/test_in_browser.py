@@ -1,0 +1,146 @@
+"""The page in a real browser, served by the command as users start it."""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.parse
+
+import note_seq
+import pytest
+
+from va_magenta.music_to_va import synthesis
+
+pytest.importorskip('gradio', reason='the extra `app` is not installed')
+api = pytest.importorskip(
+    'playwright.sync_api', reason='playwright is not installed')
+
+MEADOW = pathlib.Path(__file__).parents[2] / 'examples' / 'meadow.jpg'
+# Of what may be slow on a machine that does much else.
+PATIENCE_MS = 240_000
+
+
+@pytest.fixture
+def browser():
+  path = next(filter(None, map(
+      shutil.which, ['chromium', 'chromium-browser', 'google-chrome'])), None)
+  if path is None:
+    pytest.skip('there is no chromium to be started')
+  with api.sync_playwright() as playwright:
+    # Tests may run as root, where Chromium has no sandbox; nothing of the
+    # network is opened.
+    browser = playwright.chromium.launch(
+        executable_path=path, args=['--no-sandbox'], timeout=PATIENCE_MS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+  """The command's process and its address; all is gone when it ends."""
+  monkeypatch.setenv('TMPDIR', str(tmp_path))
+  monkeypatch.setenv('PYTHONUNBUFFERED', '1')
+  with subprocess.Popen(
+      [sys.executable, '-m', 'va_magenta.va_magenta_app', '--noopen'],
+      stdout=subprocess.PIPE, text=True) as process:
+    try:
+      yield re.match('http://127.0.0.1:[0-9]+/', process.stdout.readline())[0]
+      process.terminate()
+      assert process.wait(timeout=60) == 128 + signal.SIGTERM
+      assert not list(tmp_path.glob('va_magenta_app*'))
+    finally:
+      with contextlib.suppress(ProcessLookupError):
+        process.kill()
+
+
+def _star(page):
+  """Where the star is said to lie: (valence, arousal)."""
+  label = page.get_attribute('#plane svg', 'aria-label')
+  return tuple(map(float, re.findall(r'-?\d\.\d\d', label)))
+
+
+def _sliders(page):
+  return tuple(
+      float(page.input_value(f'#{name} input[type=number]'))
+      for name in ('valence', 'arousal'))
+
+
+def test_picture_to_music(browser, app):
+  page = browser.new_page(viewport={'width': 1280, 'height': 1000})
+  page.set_default_timeout(PATIENCE_MS)
+  hosts, errors = set(), []
+  page.on('request', lambda request: hosts.add(
+      urllib.parse.urlsplit(request.url).hostname))
+  page.on('pageerror', lambda error: errors.append(error))
+  page.goto(app)
+  page.wait_for_selector('#plane svg')
+  assert _star(page) == (0, 0)
+
+  # A picture gets its point.
+  page.set_input_files('#upload input[type=file]', MEADOW)
+  page.wait_for_selector('#picture img[alt="meadow.jpg"]')
+  page.wait_for_function(
+      "!document.querySelector('#plane svg').ariaLabel.includes(' 0.00,')")
+  assert _star(page)[0] > 0.3
+  assert _star(page) == _sliders(page)
+
+  # The star is dragged by the mouse, the sliders follow; and the other way.
+  star = page.locator('#plane .star').bounding_box()
+  plane = page.locator('#plane rect').first.bounding_box()  # Upper left.
+  page.mouse.move(
+      star['x'] + star['width'] / 2, star['y'] + star['height'] / 2)
+  page.mouse.down()
+  page.mouse.move(
+      plane['x'] + plane['width'], plane['y'] + plane['height'], steps=5)
+  page.mouse.move(
+      plane['x'] + 0.5 * plane['width'], plane['y'] + 0.4 * plane['height'],
+      steps=5)
+  page.mouse.up()
+  assert _star(page) == pytest.approx((-0.5, 0.6), abs=0.05)
+  page.mouse.move(plane['x'], plane['y'])  # It was let go.
+  page.wait_for_timeout(200)
+  assert _star(page) == _sliders(page) == pytest.approx((-0.5, 0.6), abs=0.05)
+  page.fill('#valence input[type=number]', '0.4')
+  page.press('#valence input[type=number]', 'Tab')
+  page.wait_for_function(
+      "document.querySelector('#plane svg').ariaLabel.includes(' 0.40,')")
+  page.focus('#arousal input[type=range]')
+  before = _star(page)[1]
+  page.keyboard.press('ArrowUp')
+  page.wait_for_function(
+      f"!document.querySelector('#plane svg').ariaLabel.includes('{before}.')")
+  assert _star(page) == pytest.approx((0.4, before + 0.01))
+
+  # Two pieces, side by side.
+  page.click('#make')
+  page.wait_for_selector('#piece-2 .piece-card svg rect')
+  assert page.locator('#plane .piece').count() == 2
+  assert page.locator('#piece-3').count() == 0
+  first, second = (
+      page.locator(f'#piece-{i}').bounding_box() for i in (1, 2))
+  assert first['y'] == second['y']
+  assert first['x'] < second['x']
+  with page.expect_download() as download:
+    page.click('#piece-2 .midi')
+  assert re.fullmatch(
+      r'valence\+0\.40_arousal\+0\.\d\d-2\.mid',
+      download.value.suggested_filename)
+  assert note_seq.midi_file_to_note_sequence(download.value.path()).notes
+
+  with contextlib.suppress(OSError):
+    synthesis.import_fluidsynth()
+    sound = page.locator('#piece-1 audio')
+    sound.evaluate('sound => { sound.muted = true; return sound.play(); }')
+    page.wait_for_function(
+        "document.querySelector('#piece-1 audio').currentTime > 0.2")
+    assert 1 < sound.evaluate('sound => sound.duration') < 60
+    with page.expect_download() as download:
+      page.click('#piece-1 .wav')
+    assert download.value.path().read_bytes()[:4] == b'RIFF'
+
+  assert hosts - {None, ''} == {'127.0.0.1'}  # None of data: URLs.
+  assert not errors
+  page.close()

@@ -1,0 +1,53 @@
+"""Opens a page in the browser: drop in a picture, drag its point, hear music.
+
+  pip install "va_magenta[app]"
+  va_magenta_app
+  va_magenta_app --port=8000 --noopen --checkpoint=my_va_run
+
+The page shows where a picture lies on the VA plane, lets the point be dragged,
+and makes pieces for it, side by side, to hear and to download. Nothing is
+asked of the network, and nothing is kept. Ctrl+C ends it.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from absl import flags
+
+from va_magenta import command
+
+_HOST = flags.DEFINE_string(
+    'host', '127.0.0.1', 'Address to listen at. The default is reached from '
+    'this machine alone; 0.0.0.0 from all that know its name.')
+_PORT = flags.DEFINE_integer(
+    'port', None, 'Port to listen at; by default the first free one from 7860 '
+    'on.', lower_bound=1, upper_bound=65535)
+_OPEN = flags.DEFINE_boolean(
+    'open', True, 'Open the page in a browser.')
+_CHECKPOINT = flags.DEFINE_multi_string(
+    'checkpoint', [], 'MusicVAE of your own to offer on the page: a --run_dir, '
+    'a folder, a .tar; may be given again.')
+
+
+def main(argv: Sequence[str]):
+  """Serves the page until it is interrupted."""
+  del argv
+  from va_magenta.app import page
+
+  with page.serve(
+      _HOST.value, _PORT.value, own_checkpoints=_CHECKPOINT.value,
+      open_browser=_OPEN.value) as url:
+    print(f'{url} (Ctrl+C ends it)', flush=True)
+    try:
+      threading.Event().wait()
+    except KeyboardInterrupt:
+      pass
+
+
+def console_entry_point():
+  """The installed command."""
+  command.run(main)
+
+
+if __name__ == '__main__':
+  console_entry_point()
