@@ -55,6 +55,17 @@ def test_flags_are_handed_on(run, handed, tmp_path):
   assert by_name['best of 16'].candidates == 16
   assert by_name['best of 16'].settings == {
       'checkpoint': 'cat-mel_2bar_small'}
+  assert by_name['template'].num_bars == 2
+
+
+def test_all_systems_are_as_long_as_is_said(run, handed):
+  code, _, err = run(
+      '--bars=16', '--checkpoint=cat-mel_2bar', '--system=short:bars=2')
+  assert (code, err) == (0, '')
+  assert {s.name: s.num_bars for s in handed['compared']} == {
+      **dict.fromkeys((
+          'asked', 'unselected', 'plain', 'unconditioned', 'best of 16',
+          'best of 64', 'template'), 16), 'short': 2}
 
 
 def test_systems_in_the_order_asked_for(run, handed):
@@ -75,6 +86,7 @@ def test_systems_in_the_order_asked_for(run, handed):
     (['--num_seeds=0'], 'num_seeds must lie in'),
     (['--seed=-1'], 'seed must lie in'),
     (['--candidates=0'], 'candidates must lie in'),
+    (['--bars=-1'], 'bars must lie in'),
     (['--system=a:checkpoint=none'], "no checkpoint 'none'"),
     (['--checkpoint=none'], "no checkpoint 'none'"),
     (['--systems=asked', '--system=asked:candidates=1'], 'names of their own'),

@@ -14,6 +14,13 @@ Further systems are the generator with other settings:
     --system='no va_loss:checkpoint=runs/no_va_loss' \
     --system='guided:guidance=3,candidates=1'
 
+Whole pieces, of 16 bars or more, are also asked whether they come back to what
+they played as pieces by people do (with --examples_path):
+
+  va_magenta_evaluate --output_dir=evaluation --bars=16 \
+    --checkpoint=hierdec-mel_16bar --examples_path=DATA/lmd \
+    --system='chained:checkpoint=cat-mel_2bar'
+
 With data at hand there is more to say: quadrants as EMOPIA's listeners heard
 them, melodies and reconstruction against melodies that people wrote, and from
 OASIS's rated pictures to music:
@@ -56,6 +63,9 @@ _CANDIDATES = flags.DEFINE_integer(
 _GUIDANCE = flags.DEFINE_float(
     'guidance', None, 'How clearly the generator says the target; see '
     'va_magenta_generate.')
+_BARS = flags.DEFINE_integer(
+    'bars', None, 'Length of all pieces; if not given, a phrase of each '
+    'checkpoint.')
 _PRIOR_CHECKPOINT = flags.DEFINE_string(
     'prior_checkpoint', 'cat-mel_2bar_small',
     'MusicVAE of what is drawn without knowing the target.')
@@ -108,14 +118,16 @@ def main(argv: Sequence[str]):
 
 
 def _systems() -> list:
-  from va_magenta.evaluation import systems
+  from va_magenta.evaluation import systems, template
 
   own = {
       name: value for name, value in (
           ('checkpoint', _CHECKPOINT.value),
-          ('candidates', _CANDIDATES.value), ('guidance', _GUIDANCE.value))
+          ('candidates', _CANDIDATES.value), ('guidance', _GUIDANCE.value),
+          ('bars', _BARS.value))
       if value is not None}
-  prior = {'checkpoint': _PRIOR_CHECKPOINT.value}
+  of_length = {'bars': _BARS.value} if _BARS.value else {}
+  prior = {'checkpoint': _PRIOR_CHECKPOINT.value, **of_length}
   known = {
       'asked': systems.Asked('asked', own),
       'unselected': systems.Asked('unselected', {**own, 'candidates': 1}),
@@ -123,7 +135,7 @@ def _systems() -> list:
       'unconditioned': systems.Prior('unconditioned', prior),
       'best of 16': systems.Prior('best of 16', prior, 16),
       'best of 64': systems.Prior('best of 64', prior, 64),
-      'template': systems.Template(),
+      'template': systems.Template(num_bars=_BARS.value or template.NUM_BARS),
   }
   found = []
   for name in _SYSTEMS.value:

@@ -237,3 +237,17 @@ def test_pictures_and_their_music(tmp_path):
   pixels = _pixels(tmp_path / 'a.png')
   for color in (TARGET_RGB, PIECE_RGB):
     assert (np.abs(pixels - color).max(-1) < 40).any()
+
+
+def test_curves_are_as_high_as_what_is_alike(tmp_path):
+  def height(level):
+    plots.plot_curves(tmp_path / 'a.png', curves={
+        'a $system': {'rhythm': np.full(15, level), 'pitch': np.full(15, .5)},
+        'people': {kind: np.full(15, .5) for kind in ('rhythm', 'pitch')}})
+    pixels = _pixels(tmp_path / 'a.png')
+    y, x = (np.abs(pixels - PIECE_RGB).max(-1) < 40).nonzero()
+    left = x < pixels.shape[1] // 2
+    # Not the legend, which is short.
+    return max(set(y[left]), key=y[left].tolist().count)
+
+  assert height(.1) > height(.3) > height(.9)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from va_magenta.evaluation import quality
-from va_magenta.va_to_music import melody
+from va_magenta.va_to_music import melody, trio
 
 C_MAJOR = [60, 62, 64, 65, 67, 69, 71, 72]
 
@@ -67,6 +67,16 @@ def test_a_note_sequence_and_its_tokens_are_the_same_melody():
     again = quality.melody_of(
         melody.tokens_to_sequence(tokens, tempo_qpm=tempo_qpm))
     np.testing.assert_array_equal(again, (steps, pitches))
+
+
+def test_of_a_trio_the_melody_is_read():
+  tokens = np.zeros((32, 3), np.int32)
+  tokens[[0, 4, 20], 0] = 41, 43, 45
+  tokens[::2, 1] = 60  # A bass that lies above it.
+  tokens[:, 2] = 1
+  sequence = trio.tokens_to_sequence(tokens)
+  np.testing.assert_array_equal(
+      quality.melody_of(sequence), quality.of_tokens(tokens[:, 0]))
 
 
 def test_distinct_pieces_are_counted_but_for_transposition():

@@ -1,5 +1,6 @@
 """The whole evaluation of a generator that does what it is asked."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -24,7 +25,8 @@ SYSTEMS = [
 @pytest.fixture
 def no_plots(monkeypatch):
   """They take most of the time; one test draws them."""
-  for name in ('plot_asked_against_obtained', 'plot_arrows', 'plot_pictures'):
+  for name in ('plot_asked_against_obtained', 'plot_arrows', 'plot_pictures',
+               'plot_curves'):
     monkeypatch.setattr(plots, name, lambda path, **kwargs: None)
 
 
@@ -158,10 +160,96 @@ def test_melodies_by_people_stand_beside(
       'x': {'accuracy': {'mean': .9, 'sd': .01}}})
   (tmp_path / 'a.mid').touch()
   found = _run(tmp_path, examples_path=str(tmp_path))
-  assert found['quality']['melodies by people']['notes_per_bar'] == 4
+  assert found['quality']['2 bars by people']['notes_per_bar'] == 4
   assert 0 <= found['quality']['asked']['in_key/overlap'] <= 1
   text = (tmp_path / 'out' / 'report.md').read_text()
-  assert 'melodies by people' in text and '## Reconstruction' in text
+  assert '2 bars by people' in text and '## Reconstruction' in text
+  assert '## Structure' not in text
+
+
+def test_whole_pieces_are_asked_for_their_structure(
+    oracle, tmp_path, monkeypatch):
+  rng = np.random.default_rng(0)
+  # People repeat two bars again and again.
+  real = np.zeros((60, 256), np.int32)
+  real[:, ::4] = np.tile(rng.integers(30, 60, (60, 8)), 8)
+  lengths = []
+
+  def read(work_dir, options, num_bars):
+    lengths.append(num_bars)
+    return real[:, :16 * num_bars]
+
+  monkeypatch.setattr(study, '_real', read)
+  monkeypatch.setattr(study, '_reconstruction', lambda *args: {})
+  for name in ('plot_asked_against_obtained', 'plot_arrows'):
+    monkeypatch.setattr(plots, name, lambda path, **kwargs: None)
+  (tmp_path / 'a.mid').touch()
+  found = _run(
+      tmp_path, [
+          systems.Asked('chained', {'bars': 16}), systems.Asked('short', {}),
+          systems.Template('rule', num_bars=16)],
+      examples_path=str(tmp_path))
+  assert lengths == [2, 16]
+  measured = found['structure']['measures']
+  assert list(measured) == ['chained', 'rule', '16 bars by people']
+  people = measured['16 bars by people']
+  assert people['repeated_bars'] > 14 / 16
+  assert people['rhythm_1'] == people['pitch_2'] == 1
+  assert people['pitch_distance'] < .1
+  assert measured['rule']['repeated_bars'] < .3
+  assert measured['rule']['pitch_distance'] > .2
+  assert list(found['quality'])[-2:] == [
+      '2 bars by people', '16 bars by people']
+  text = (tmp_path / 'out' / 'report.md').read_text()
+  assert '## Structure' in text
+  assert 'structure.png' in (tmp_path / 'out' / 'index.html').read_text()
+  assert (tmp_path / 'out' / 'structure.png').is_file()
+  written = json.loads((tmp_path / 'out' / 'report.json').read_text())
+  assert len(written['structure']['curves']['rule']['rhythm']) == 15
+
+
+def test_structure_without_people_to_compare_with(oracle, no_plots, tmp_path):
+  found = _run(tmp_path, [systems.Template(num_bars=32)])
+  assert list(found['structure']['measures']) == ['template']
+  assert 'pitch_distance' not in found['structure']['measures']['template']
+  assert '## Structure' in (tmp_path / 'out' / 'report.md').read_text()
+
+
+def test_each_checkpoint_gives_back_music_of_its_kind(
+    tmp_path, monkeypatch, random_music_vae):
+  from va_magenta.va_to_music import configs, examples
+
+  melodies = configs.Config(
+      name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
+      level_lengths=None, z_size=4, enc_rnn_size=(4,), dec_rnn_size=(8,))
+  models = {
+      'a': melodies,
+      'b': dataclasses.replace(
+          melodies, name='va-hierdec-trio_16bar', max_seq_len=256,
+          output_depths=(90, 90, 512), level_lengths=(8, 32), control_depth=2,
+          conductor_control=True)}
+  converted = []
+
+  def convert(name, cache_dir, *, examples_path):
+    converted.append(name)
+    outputs = 3 if 'trio' in name else 1
+    tokens = np.random.default_rng(0).integers(
+        0, 90, (40, 256 if outputs == 3 else 32, outputs))
+    return examples.Examples(
+        tokens.astype(np.int16), np.arange(40), list(map(str, range(40))))
+
+  monkeypatch.setattr(examples, 'convert', convert)
+  monkeypatch.setattr(
+      study.checkpoints, 'resolve', lambda name: tmp_path / name)
+  monkeypatch.setattr(
+      generation, 'load_model', lambda name: random_music_vae(models[name]))
+  found = study._reconstruction(
+      [systems.Asked(name, {'checkpoint': name}) for name in ('a', 'b')]
+      + [systems.Template()], tmp_path, study.Options(examples_path='x'))
+  assert converted == ['cat-mel_2bar_small', 'hierdec-trio_16bar']
+  assert set(found) == {'a', 'b'}
+  for figures in found.values():
+    assert all(np.isfinite(f['mean']) for f in figures.values())
 
 
 @pytest.mark.parametrize(('options', 'message'), [

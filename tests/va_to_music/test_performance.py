@@ -137,7 +137,8 @@ def test_the_density_at_hand_is_conditioned_on(model):
   """Against the textbook's formula, by sampling the joint distribution."""
   va = np.array([0.2, -0.3])
   joint = np.random.default_rng(1).multivariate_normal(
-      np.array([1, *va]) @ model.normal.weights, model.normal.covariance, 400_000)
+      np.array([1, *va]) @ model.normal.weights, model.normal.covariance,
+      400_000)
   near = joint[np.abs(joint[:, 0] - 0.5) < 0.02]
   mean, covariance = model.distribution(va, np.array(0.5))
   np.testing.assert_allclose(near[:, 1:].mean(0), mean, atol=0.02)

@@ -32,6 +32,7 @@ _MAX_NAME_LENGTH = 30
 _KINDS = {
     'picture': (_TARGET_COLOR, 'o'), 'midi': (_PIECE_COLOR, 's'),
     'audio': ('#7b5ea7', 'D')}
+_CURVE_COLORS = (_PIECE_COLOR, _TARGET_COLOR, '#7b5ea7', '#e9a03b', _FAINT)
 _DPI = 150
 
 
@@ -480,5 +481,43 @@ def plot_pictures(
   axes.legend(loc='lower left', frameon=False, fontsize=8, labelcolor=_INK)
   for axes, title in zip(panels, titles, strict=True):
     axes.set_title(title, fontsize=9, color=_INK)
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
+def plot_curves(
+    path: str | os.PathLike,
+    *,
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+):
+  """Writes a PNG: how alike bars are that lie so many bars apart.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    curves: by system and by kind, the mean similarity at lags of 1, 2 and so on
+      bars; one system at least, all of the same kinds. The last is drawn as
+      what the others are measured by.
+  """
+  from matplotlib.figure import Figure
+
+  kinds = list(next(iter(curves.values())))
+  figure = Figure(figsize=(4.6 * len(kinds), 3.6), dpi=_DPI, facecolor='white',
+                  layout='constrained')
+  panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+  *others, last = curves
+  for axes, kind in zip(panels, kinds, strict=True):
+    for i, name in enumerate([*others, last]):
+      values = curves[name][kind]
+      style = (
+          {'color': _INK, 'linestyle': '--'} if name == last else
+          {'color': _CURVE_COLORS[i % len(_CURVE_COLORS)]})
+      axes.plot(
+          range(1, len(values) + 1), values, marker='.', label=name, **style)
+    axes.set(ylim=(0, 1), xlabel='bars apart')
+    axes.set_ylabel(f'similarity of {kind}', color=_INK)
+    axes.tick_params(colors=_FAINT, labelsize=8, length=0)
+    for spine in axes.spines.values():
+      spine.set_color('#e4e4ea')
+  panels[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')

@@ -36,16 +36,19 @@ def melody_of(sequence) -> tuple[np.ndarray, np.ndarray]:
   """When notes start and how high they are.
 
   Args:
-    sequence: a `note_seq.NoteSequence` with one tempo; of notes that start
-      together the highest counts.
+    sequence: a `note_seq.NoteSequence` with one tempo; of a band the first
+      instrument that is no drum, and of notes that start together the highest
+      counts.
 
   Returns:
     Sixteenths from the beginning, and MIDI pitches: int [notes] each, in order.
   """
   tempo_qpm = sequence.tempos[0].qpm if sequence.tempos else 120.0
   highest = {}
-  for note in sequence.notes:
-    if not note.is_drum:
+  notes = [note for note in sequence.notes if not note.is_drum]
+  first = min((note.instrument for note in notes), default=0)
+  for note in notes:
+    if note.instrument == first:
       step = round(note.start_time * tempo_qpm / 15)
       highest[step] = max(note.pitch, highest.get(step, 0))
   steps = sorted(highest)

@@ -19,7 +19,9 @@ from va_magenta.evaluation import (
   plots,
   quality,
   report,
+  structure,
   systems,
+  template,
 )
 from va_magenta.evaluation.cache import Cache
 from va_magenta.evaluation.metrics import AXES
@@ -27,6 +29,11 @@ from va_magenta.evaluation.metrics import AXES
 # Baselines that take no music of their own.
 SHUFFLED, MIDDLE = 'shuffled targets', 'middle of the plane'
 _NUM_REAL = 2000
+# Pieces are compared with melodies by people of whichever length is the longest
+# that is no longer than they are: bars, and the config whose examples they are.
+_MELODY_CONFIGS = {
+    template.NUM_BARS: 'cat-mel_2bar_small',
+    structure.NUM_BARS: 'hierdec-mel_16bar'}
 _NUM_RECONSTRUCTED = 1000
 _TEXT = 'report.md'
 
@@ -134,11 +141,25 @@ def run(
           music, targets, judge.student, cache, options)
     if options.emopia_dir:
       found['emopia'] = _emopia(music, targets, work_dir, options, tell)
-    real = None
+    lengths = {
+        system.name: max(
+            (n for n in _MELODY_CONFIGS if n <= system.num_bars),
+            default=template.NUM_BARS)
+        for system in compared}
+    real = {}
     if options.examples_path:
-      real = _real(work_dir, options)
-      found['reconstruction'] = _reconstruction(compared, real, options.seed)
-    found['quality'] = _quality(music, real)
+      real = {
+          n: _real(work_dir, options, n) for n in sorted(set(lengths.values()))}
+      found['reconstruction'] = _reconstruction(compared, work_dir, options)
+    melodies = {
+        name: [quality.melody_of(piece) for row in rows for piece in row]
+        for name, rows in music.items()}
+    found['quality'] = _quality(melodies, lengths, real)
+    whole = {
+        name: own for name, own in melodies.items()
+        if lengths[name] == structure.NUM_BARS}
+    if whole:
+      found['structure'] = _structure(whole, real.get(structure.NUM_BARS))
     if options.oasis_dir:
       found['pictures'] = _pictures(
           compared, judge, composer, work_dir, output_dir, options)
@@ -256,14 +277,18 @@ def _emopia(music, targets, work_dir, options, tell) -> dict:
   return {'held_out_accuracy': judge.held_out, 'systems': found}
 
 
-def _real(work_dir, options) -> np.ndarray:
-  """Two-bar melodies by people, held out of training: tokens [n, 32]."""
+def _corpus(work_dir, options, config_name: str):
+  """Music by people, as examples of a config."""
   from va_magenta.va_to_music import examples
 
-  corpus = examples.convert(
-      _MELODY_CONFIG, options.cache_dir or str(work_dir / 'examples'),
+  return examples.convert(
+      config_name, options.cache_dir or str(work_dir / 'examples'),
       examples_path=options.examples_path)
-  tokens = corpus.split('test')[..., 0]
+
+
+def _test_split(corpus, options) -> np.ndarray:
+  """Tokens [n, steps, outputs] that were held out of training, in any order."""
+  tokens = corpus.split('test')
   if not len(tokens):
     raise ValueError(
         f'{options.examples_path} has no melody in its test split, which is a '
@@ -271,26 +296,54 @@ def _real(work_dir, options) -> np.ndarray:
   return np.random.default_rng(options.seed).permutation(tokens)
 
 
-_MELODY_CONFIG = 'cat-mel_2bar_small'
+def _real(work_dir, options, num_bars: int) -> np.ndarray:
+  """Melodies by people, held out of training: tokens [n, steps]."""
+  corpus = _corpus(work_dir, options, _MELODY_CONFIGS[num_bars])
+  return _test_split(corpus, options)[..., 0]
 
 
-def _quality(music, real) -> dict:
+def _quality(melodies, lengths, real) -> dict:
   """Measures of the melodies of each system, and of real ones."""
-  of_real = real is not None and [
-      quality.of_tokens(tokens) for tokens in real[:_NUM_REAL]]
+  of_real = {
+      n: [quality.of_tokens(row) for row in tokens[:_NUM_REAL]]
+      for n, tokens in real.items()}
   found = {
-      name: quality.compare(
-          [quality.melody_of(piece) for row in rows for piece in row],
-          of_real or None)
-      for name, rows in music.items()}
-  if of_real:
-    found['melodies by people'] = quality.compare(of_real)
+      name: quality.compare(own, of_real.get(lengths[name]))
+      for name, own in melodies.items()}
+  for n, own in of_real.items():
+    found[_by_people(n)] = quality.compare(own)
   return found
 
 
-def _reconstruction(compared, real, seed: int) -> dict:
-  """How well each checkpoint gives back held-out melodies."""
-  found, seen = {}, set()
+def _by_people(num_bars: int) -> str:
+  return f'{num_bars} bars by people'
+
+
+def _structure(melodies, real) -> dict:
+  """Measures of whole pieces: 'measures' and 'curves' by system.
+
+  Real melodies are compared with others: no system can be expected to come
+  nearer.
+  """
+  known = None
+  if real is not None:
+    of_real = [quality.of_tokens(row) for row in real[:2 * _NUM_REAL]]
+    middle = (len(of_real) + 1) // 2
+    known = of_real[:middle]
+    melodies = {
+        **melodies, _by_people(structure.NUM_BARS): of_real[middle:] or known}
+  return {
+      'measures': {
+          name: structure.evaluate(own, known)
+          for name, own in melodies.items()},
+      'curves': {
+          name: {kind: structure.curve(own, kind) for kind in structure.KINDS}
+          for name, own in melodies.items()}}
+
+
+def _reconstruction(compared, work_dir, options) -> dict:
+  """How well each checkpoint gives back held-out music of its kind."""
+  found, seen, corpora = {}, set(), {}
   for system in compared:
     if isinstance(system, systems.Template):
       continue
@@ -299,13 +352,14 @@ def _reconstruction(compared, real, seed: int) -> dict:
     if path in seen:
       continue
     seen.add(path)
-    from va_magenta.va_to_music import training
-    model = _with_critic(generation.load_melody_model(checkpoint))
-    tokens = np.random.default_rng(seed).permutation(real)[
-        :_NUM_RECONSTRUCTED, :, None]
-    if tokens.shape[1] != model.config.max_seq_len:
-      continue  # Of another length than the melodies.
-    values = training.evaluate(model, tokens)
+    from va_magenta.va_to_music import configs, examples, training
+    model = _with_critic(generation.load_model(checkpoint))
+    config_name = configs.magenta_name(model.config.name)
+    if config_name not in corpora:
+      corpora[config_name] = _corpus(work_dir, options, config_name)
+    tokens = np.random.default_rng(options.seed).permutation(_test_split(
+        examples.cut(corpora[config_name], model.config.max_seq_len), options))
+    values = training.evaluate(model, tokens[:_NUM_RECONSTRUCTED])
     found[str(checkpoint)] = {
         name.partition('/')[2]: {
             'mean': float(v.mean()), 'sd': float(v.std() / len(v)**.5)}
@@ -406,10 +460,20 @@ def describe(found: Mapping) -> str:
     parts.append(
         "EMOPIA's quadrants were left out: no --emopia_dir was given.")
   parts.append('## Melodies\n\n' + _quality_table(found['quality']))
-  if 'reconstruction' in found:
-    header = list(next(iter(found['reconstruction'].values()), {}))
+  if 'structure' in found:
     parts.append(
-        '## Reconstruction of held-out melodies\n\nMean ± standard error.\n\n'
+        f'## Structure\n\nOf the melodies of {structure.NUM_BARS} bars: mean '
+        'similarity of bars 1, 2, 4 and 8 apart, in rhythm and in pitch '
+        'classes; share of bars that repeat an earlier one; distance of the '
+        'similarities at all lags from those of people, among whom other '
+        'melodies are the last line.\n\n'
+        + _quality_table(found['structure']['measures']))
+  if 'reconstruction' in found:
+    header = list(dict.fromkeys(
+        name for figures in found['reconstruction'].values()
+        for name in figures))
+    parts.append(
+        '## Reconstruction of held-out music\n\nMean ± standard error.\n\n'
         + report.systems_table(
             found['reconstruction'],
             [(n.replace('_', ' '), n, True) for n in header], decimals=3))
@@ -431,7 +495,8 @@ def _quality_table(found: Mapping) -> str:
     rows.append(row)
   note = (
       '' if not any('/' in n for n in next(iter(found.values()))) else
-      'In brackets: overlap with the distribution of melodies by people.\n\n')
+      'In brackets: overlap with the distribution of as many bars by people.'
+      '\n\n')
   return note + report.table(
       ['', *(name.replace('_', ' ') for name in measures)], rows)
 
@@ -473,6 +538,10 @@ def _write(output_dir, found, text, targets, obtained, music, options):
           options.audio and not i)
       for i, (name, rows) in enumerate(music.items())}
   images = ['asked_against_obtained.png', 'plane.png']
+  if 'structure' in found:
+    images.append('structure.png')
+    plots.plot_curves(
+        output_dir / 'structure.png', curves=found['structure']['curves'])
   if 'pictures' in found:
     images.append('pictures.png')
   with files.writing(output_dir / 'index.html') as temporary:

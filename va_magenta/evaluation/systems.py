@@ -1,6 +1,7 @@
 """What is compared: the generator with some settings, and baselines.
 
-A system composes for many targets at once, given a seed; the generator's z
+A system composes pieces of `num_bars` bars for many targets at once, given a
+seed; the generator's z
 depends on the seed alone, so that only the target differs from piece to piece.
 
 * `Asked`: the generator, asked for the target.
@@ -114,6 +115,11 @@ class Asked:
   name: str
   settings: Mapping
 
+  @property
+  def num_bars(self) -> int:
+    """Length of its pieces."""
+    return _num_bars(self.settings)
+
   def compose(self, targets: np.ndarray, seed: int, composer: Composer):
     """A NoteSequence for each of targets [n, 2], one after the other."""
     for target in targets:
@@ -134,6 +140,11 @@ class Prior:
   name: str
   settings: Mapping
   candidates: int = 1
+
+  @property
+  def num_bars(self) -> int:
+    """Length of its pieces."""
+    return _num_bars(self.settings)
 
   def compose(self, targets: np.ndarray, seed: int, composer: Composer):
     """A NoteSequence for each of targets [n, 2], one after the other."""
@@ -157,18 +168,31 @@ class Prior:
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-  """The hand-made rule."""
+  """The hand-made rule.
+
+  Attributes:
+    name: of the system.
+    num_bars: length of its pieces.
+  """
 
   name: str = 'template'
+  num_bars: int = template.NUM_BARS
 
   def compose(self, targets: np.ndarray, seed: int, composer: Composer):
     """A NoteSequence for each of targets [n, 2], one after the other."""
     del composer  # It needs none.
     for target in targets:
-      yield template.compose(VA(*target), seed)
+      yield template.compose(VA(*target), seed, self.num_bars)
 
 
 System = Asked | Prior | Template
+
+
+def _num_bars(settings: Mapping) -> int:
+  from va_magenta import generation
+
+  settings = {**DEFAULTS, **settings}
+  return settings.get('bars') or generation.phrase_bars(settings['checkpoint'])
 
 
 def parse(text: str, common: Mapping) -> Asked:

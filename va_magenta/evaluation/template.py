@@ -26,21 +26,22 @@ _LENGTHS, _LENGTH_SHARES = (2, 4, 6, 8), (5, 6, 1, 2)  # In sixteenths.
 _RANGE = (-3, 8)  # Degrees about the tonic that a melody keeps to.
 
 
-def tokens(valence: float, seed: int) -> np.ndarray:
-  """A melody of two bars in the vocabulary of `va_to_music.melody`.
+def tokens(valence: float, seed: int, num_bars: int = NUM_BARS) -> np.ndarray:
+  """A melody in the vocabulary of `va_to_music.melody`.
 
   Args:
     valence: in [-1, 1]: the mode, and where the tonic lies.
     seed: of the rhythm and of the degrees of the scale, which are the same for
       every valence.
+    num_bars: its length.
 
   Returns:
-    int32 [32].
+    int32 [16 * num_bars].
   """
   rng = np.random.default_rng(seed)
   scale = _MAJOR if valence >= 0 else _MINOR
   tonic = round(_between(TONIC, valence))
-  melody = np.zeros(NUM_BARS * STEPS_PER_BAR, np.int32)
+  melody = np.zeros(num_bars * STEPS_PER_BAR, np.int32)
   step, degree = 0, int(rng.choice((0, 2, 4)))  # Begins on the tonic's chord.
   while step < len(melody):
     octave, place = divmod(degree, len(scale))
@@ -54,12 +55,12 @@ def tokens(valence: float, seed: int) -> np.ndarray:
   return melody
 
 
-def compose(target: VA, seed: int):
+def compose(target: VA, seed: int, num_bars: int = NUM_BARS):
   """A `note_seq.NoteSequence` for a point of the plane, by the rules alone."""
   from va_magenta.va_to_music import melody
 
   return melody.tokens_to_sequence(
-      tokens(target.valence, seed),
+      tokens(target.valence, seed, num_bars),
       tempo_qpm=_between(TEMPO_QPM, target.arousal),
       velocity=round(_between(VELOCITY, target.arousal)))
 
