@@ -5,8 +5,9 @@
   va_magenta_app --port=8000 --noopen --checkpoint=my_va_run
 
 The page shows where a picture lies on the VA plane, lets the point be dragged,
-and makes pieces for it, side by side, to hear and to download. Nothing is
-asked of the network, and nothing is kept. Ctrl+C ends it.
+and makes pieces for it, side by side, to hear and to download. Nothing is kept,
+and nothing is asked of the network but a checkpoint that you choose and that is
+not here yet. Ctrl+C ends it.
 """
 
 import threading
