@@ -363,11 +363,12 @@ def test_a_better_student_reads_what_need_not_be_heard_again(
     def regress(self, features):
       return student.regress(features) / 2
 
-  heard, listened = [], labelling.estimate
+  heard, read, listened = [], [], labelling.estimate
 
-  def estimate(path, student, settings, hear):
+  def estimate(path, student, settings, hear, known):
     heard.append(bool(hear))
-    return listened(path, student, settings, hear)
+    read.append(known is None)
+    return listened(path, student, settings, hear, known)
 
   monkeypatch.setattr(labelling, 'estimate', estimate)
   output = tmp_path / 'labels.parquet'
@@ -386,12 +387,16 @@ def test_a_better_student_reads_what_need_not_be_heard_again(
   assert _label(tmp_path / 'midi', output, fusions, **again).num_known == 6
   assert heard == [True] * 3
   assert labelling.read(output).equals(first)
-  # The teacher shall hear more: of what was not heard.
+  # The teacher shall hear more: of what was not heard. It is not read again.
   heard.clear()
+  read.clear()
   _label(tmp_path / 'midi', output, fusions,
          **again | {'settings': SETTINGS})
-  assert heard == [True] * 8
-  assert labelling.read(output)['audio_valence'].notna().all()
+  assert heard == [True] * 8 and sum(read) == 3
+  more = labelling.read(output)
+  assert more['audio_valence'].notna().all()
+  columns = ['md5', 'window', *labelling.SECONDS, *labelling.ESTIMATES[:2]]
+  assert more[columns].equals(first[columns])
 
   # Another student, by the digest of its weights.
   folder = tmp_path / 'checkpoints/symbolic_va'
@@ -444,7 +449,7 @@ def test_a_piece_that_kills_does_not_stop_the_others(
 
   def worker_estimate(task):
     labelling._Worker.load()
-    path, listen = task
+    path, listen, _ = task
     try:
       return estimate(
           path, labelling._Worker.student, SETTINGS,

@@ -131,7 +131,8 @@ def window_bounds(
 
 def estimate(
     path: str, student: symbolic.SymbolicVA, settings: Settings,
-    hear: Hear | None = None) -> tuple[dict[str, np.ndarray], str | None]:
+    hear: Hear | None = None, known: np.ndarray | None = None,
+) -> tuple[dict[str, np.ndarray], str | None]:
   """Estimates of a piece and its windows, not fused.
 
   Args:
@@ -139,6 +140,8 @@ def estimate(
     student: reads the notes.
     settings: how much is read and heard.
     hear: listens, if given.
+    known: what the student has read before, float64 [1 + windows, 5]: `window`,
+      `SECONDS` and its estimates.
 
   Returns:
     Columns `window`, `SECONDS` and `ESTIMATES`, float64 [1 + windows] each; and
@@ -153,6 +156,31 @@ def estimate(
   notes = notes[notes['start_seconds'] < max(settings.max_seconds, first + 1)]
   if notes['is_drum'].all():
     raise ValueError(f'{path}: only drums')
+  if known is None:
+    known = _read(path, notes, student)
+  windows, seconds, read = np.split(known, [1, 3], axis=1)
+
+  heard, reason = np.full_like(read, np.nan), None
+  if hear and len(np.unique(notes['part'])) >= settings.min_audio_parts:
+    try:
+      heard = np.asarray(
+          hear(path, seconds[1:], settings.max_audio_seconds), np.float64)
+    except Exception as error:  # Parsers raise whatever they like.
+      reason = _reason(error, path)
+    if heard.shape != read.shape:
+      raise TypeError(f'heard {heard.shape} where {read.shape} was asked for')
+  return {
+      'window': windows[:, 0].astype(int),
+      **dict(zip(SECONDS, seconds.T, strict=True)),
+      **dict(zip(
+          ESTIMATES, np.concatenate([read, heard], axis=1).clip(-1, 1).T,
+          strict=True)),
+  }, reason
+
+
+def _read(
+    path: str, notes: np.ndarray, student: symbolic.SymbolicVA) -> np.ndarray:
+  """What the student reads; as `known` of `estimate`."""
   beats, seconds = window_bounds(
       pathlib.Path(path).read_bytes(), notes['start_beats'].max() + 1e-6)
   number, features = [], [symbolic_features.extract(notes)]
@@ -162,27 +190,10 @@ def estimate(
     if not window['is_drum'].all():
       number.append(i)
       features.append(symbolic_features.extract(window))
-  seconds = seconds[number]
-  read = student.regress(np.stack(features))
-
-  heard, reason = np.full_like(read, np.nan), None
-  if hear and len(np.unique(notes['part'])) >= settings.min_audio_parts:
-    try:
-      heard = np.asarray(
-          hear(path, seconds, settings.max_audio_seconds), np.float64)
-    except Exception as error:  # Parsers raise whatever they like.
-      reason = _reason(error, path)
-    if heard.shape != read.shape:
-      raise TypeError(f'heard {heard.shape} where {read.shape} was asked for')
-  bounds = np.concatenate(
-      [[[notes['start_seconds'].min(), notes['end_seconds'].max()]], seconds])
-  return {
-      'window': np.array([WHOLE_PIECE, *number]),
-      **dict(zip(SECONDS, bounds.T, strict=True)),
-      **dict(zip(
-          ESTIMATES, np.concatenate([read, heard], axis=1).clip(-1, 1).T,
-          strict=True)),
-  }, reason
+  whole = notes['start_seconds'].min(), notes['end_seconds'].max()
+  return np.column_stack([
+      [WHOLE_PIECE, *number], [whole, *seconds[number]],
+      student.regress(np.stack(features))])
 
 
 def teacher() -> Hear:
@@ -248,16 +259,18 @@ class _Worker:
 
   @classmethod
   def estimate(
-      cls, task: tuple[str, bool]) -> tuple[dict | None, str | None]:
+      cls, task: tuple[str, bool, np.ndarray | None]
+  ) -> tuple[dict | None, str | None]:
     """As `estimate`; None and the reason if there are no estimates.
 
     Args:
-      task: path of the piece, and whether it shall be heard.
+      task: path of the piece, whether it shall be heard, and what is known.
     """
     cls.load()
-    path, listen = task
+    path, listen, known = task
     try:
-      return estimate(path, cls.student, cls.settings, listen and cls.hear)
+      return estimate(
+          path, cls.student, cls.settings, listen and cls.hear, known)
     except (ValueError, OSError) as error:
       return None, _reason(error, path)
     except Exception as error:  # A hostile file's; the others go on.
@@ -366,7 +379,7 @@ def label(
   report = Report()
   pieces = _find_pieces(midi_dir, report)
   models = _models(settings, make_hear)
-  kept, heard = _already(known, pieces.keys(), models)
+  kept, heard, read = _already(known, pieces.keys(), models)
   report.num_known = len(kept)
   parts = []
   if kept:
@@ -375,7 +388,7 @@ def label(
   blocks = _estimate_all(
       sorted((name, bool(make_hear) and name not in heard)
              for name in pieces.keys() - kept),
-      pieces, folder, settings, make_hear, models, num_workers)
+      pieces, read, folder, settings, make_hear, models, num_workers)
   for block in blocks:
     for what in ('unlabelled', 'unheard'):
       getattr(report, what).update(
@@ -442,24 +455,28 @@ def _models(
 
 def _already(
     known, names: Collection[str], models: Mapping[str, str]
-) -> tuple[set[str], set[str]]:
-  """Pieces of a known table that are done, and those that were heard."""
+) -> tuple[set[str], set[str], dict[str, np.ndarray]]:
+  """Pieces of a known table: done, heard, and what was read of the others."""
   if known is None:
-    return set(), set()
-  known = known[known['md5'].isin(names)]
-  known = known[known['window'] == WHOLE_PIECE]
+    return set(), set(), {}
+  rows = known[known['md5'].isin(names)]
+  known = rows[rows['window'] == WHOLE_PIECE]
   heard = {*known['md5'][known['audio_valence'].notna()]}
   if known.attrs.get(_STUDENT) != models[_STUDENT]:
-    return set(), heard
+    return set(), heard, {}
   # Of a table that such a run has made, no other piece can or need be heard.
   is_done = known.attrs.get(_TEACHER) == models.get(
       _TEACHER, known.attrs.get(_TEACHER))
-  return {*known['md5']} if is_done else heard, heard
+  kept = {*known['md5']} if is_done else heard
+  rows = rows[~rows['md5'].isin(kept)]
+  columns = rows[['window', *SECONDS, *ESTIMATES[:2]]].to_numpy(np.float64)
+  return kept, heard, {
+      name: columns[at] for name, at in rows.groupby('md5').indices.items()}
 
 
 def _estimate_all(
     names: Sequence[tuple[str, bool]], pieces: Mapping[str, str],
-    folder: pathlib.Path, settings: Settings,
+    read: Mapping[str, np.ndarray], folder: pathlib.Path, settings: Settings,
     make_hear: Callable[[], Hear] | None, models: Mapping[str, str],
     num_workers: int | None) -> list[dict]:
   """The blocks of all pieces, those that are missing made first.
@@ -467,6 +484,7 @@ def _estimate_all(
   Args:
     names: md5 of each piece, and whether it shall be heard.
     pieces: path by md5.
+    read: what is known of a piece, by md5.
     folder: of the blocks.
     settings: as `label` takes.
     make_hear: as `label` takes.
@@ -497,7 +515,8 @@ def _estimate_all(
         for i in todo:
           block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
           estimates = workers.estimate(
-              [(pieces[name], listen) for name, listen in blocks[i]], progress)
+              [(pieces[name], listen, read.get(name))
+               for name, listen in blocks[i]], progress)
           for (name, _), (columns, reason) in zip(
               blocks[i], estimates, strict=True):
             if reason:
@@ -535,7 +554,7 @@ class _Workers:
   def __exit__(self, *exception):
     self._pool.shutdown(cancel_futures=True)
 
-  def estimate(self, tasks: Sequence[tuple[str, bool]], progress) -> list:
+  def estimate(self, tasks: Sequence[tuple], progress) -> list:
     """As `_Worker.estimate`, of each.
 
     Raises:
@@ -564,9 +583,10 @@ class _Workers:
     self._pool.submit(_Worker.load).result()
 
   def _estimate_alone(
-      self, path: str, listen: bool) -> tuple[dict | None, str | None]:
+      self, path: str, listen: bool, known: np.ndarray | None
+  ) -> tuple[dict | None, str | None]:
     fault = None
-    for task in [(path, True), (path, False)][not listen:]:
+    for task in [(path, True, known), (path, False, known)][not listen:]:
       try:
         columns, reason = self._pool.submit(_Worker.estimate, task).result()
         return columns, reason or fault
