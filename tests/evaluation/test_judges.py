@@ -7,7 +7,7 @@ import pytest
 
 from va_magenta.evaluation import judges
 from va_magenta.music_to_va import audio, fusion, symbolic, symbolic_features
-from va_magenta.va_to_music import melody
+from va_magenta.va_to_music import melody, trio
 
 FEATURES = len(symbolic_features.FEATURE_NAMES)
 
@@ -55,6 +55,31 @@ def test_the_listener_hears_and_fuses(monkeypatch):
   read = student.regress(judges.features(pieces))
   np.testing.assert_allclose(
       listener.fuse(pieces, heard), read + heard, atol=1e-6)
+
+
+def test_all_judges_judge_whole_pieces_of_a_band(monkeypatch):
+  rng = np.random.default_rng(0)
+  tokens = np.zeros((256, 3), int)
+  tokens[::2, 0] = rng.integers(40, 60, 128)
+  tokens[::4, 1] = rng.integers(15, 27, 64)
+  tokens[::2, 2] = rng.integers(0, 512, 128)
+  band = trio.tokens_to_sequence(tokens, tempo_qpm=170)
+  alone = melody.tokens_to_sequence(tokens[:, 0], tempo_qpm=170)
+  read = judges.Reader(judges.student(judges.JUDGE))([band, alone])
+  assert np.isfinite(read).all()
+  assert np.abs(read[0] - read[1]).max() > .01
+  listener = judges.Listener(judges.student(judges.JUDGE))
+  heard = np.array([listener.listen(piece) for piece in (band, alone)])
+  assert np.isfinite(heard).all()
+  assert np.abs(heard[0] - heard[1]).max() > .01
+  assert np.isfinite(listener.fuse([band, alone], heard)).all()
+  monkeypatch.setattr(judges, '_NUM_TREES', 2)
+  quadrants = np.tile([1, 2, 3, 4], 30)
+  judge = judges.QuadrantJudge(
+      features=np.repeat(judges.features([band, alone]), 60, axis=0),
+      quadrants=quadrants, songs=np.arange(120).astype(str),
+      kinds=np.full(120, 'clip'))
+  assert set(judge([band, alone])) <= {1, 2, 3, 4}
 
 
 @pytest.fixture

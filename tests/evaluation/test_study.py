@@ -217,7 +217,7 @@ def test_structure_without_people_to_compare_with(oracle, no_plots, tmp_path):
 
 def test_each_checkpoint_gives_back_music_of_its_kind(
     tmp_path, monkeypatch, random_music_vae):
-  from va_magenta.va_to_music import configs, examples
+  from va_magenta.va_to_music import configs, examples, training
 
   melodies = configs.Config(
       name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
@@ -225,31 +225,44 @@ def test_each_checkpoint_gives_back_music_of_its_kind(
   models = {
       'a': melodies,
       'b': dataclasses.replace(
-          melodies, name='va-hierdec-trio_16bar', max_seq_len=256,
-          output_depths=(90, 90, 512), level_lengths=(8, 32), control_depth=2,
+          melodies, name='va-hierdec-trio_16bar', max_seq_len=128,
+          output_depths=(90, 90, 512), level_lengths=(4, 32), control_depth=2,
           conductor_control=True)}
-  converted = []
+  converted, evaluated = [], []
 
   def convert(name, cache_dir, *, examples_path):
     converted.append(name)
-    outputs = 3 if 'trio' in name else 1
-    tokens = np.random.default_rng(0).integers(
-        0, 90, (40, 256 if outputs == 3 else 32, outputs))
+    shape = (40, 256, 3) if 'trio' in name else (40, 32, 1)
     return examples.Examples(
-        tokens.astype(np.int16), np.arange(40), list(map(str, range(40))))
+        np.random.default_rng(0).integers(0, 90, shape).astype(np.int16),
+        np.arange(40), list(map(str, range(40))))
+
+  def evaluate(model, tokens, batch_size):
+    evaluated.append(
+        (model.config.name, bool(model.critic), tokens, batch_size))
+    return {'metrics/accuracy': np.array([.5, .7])}
 
   monkeypatch.setattr(examples, 'convert', convert)
+  monkeypatch.setattr(training, 'evaluate', evaluate)
   monkeypatch.setattr(
       study.checkpoints, 'resolve', lambda name: tmp_path / name)
   monkeypatch.setattr(
       generation, 'load_model', lambda name: random_music_vae(models[name]))
-  found = study._reconstruction(
-      [systems.Asked(name, {'checkpoint': name}) for name in ('a', 'b')]
-      + [systems.Template()], tmp_path, study.Options(examples_path='x'))
+  found = study._reconstruction([
+      systems.Asked('one', {'checkpoint': 'a'}),
+      systems.Prior('two', {'checkpoint': 'a'}),
+      systems.Asked('three', {'checkpoint': 'b'}), systems.Template()],
+      tmp_path, study.Options(examples_path='x'))
   assert converted == ['cat-mel_2bar_small', 'hierdec-trio_16bar']
+  (flat, is_told, short, many), (trio, trio_is_told, long, few) = evaluated
+  assert (flat, is_told) == ('cat-mel_2bar_small', False)
+  assert (trio, trio_is_told) == ('va-hierdec-trio_16bar', True)
+  num_test = sum(examples.split_of(str(i)) == 'test' for i in range(40))
+  assert short.shape == (num_test, 32, 1)
+  assert long.shape == (2 * num_test, 128, 3)
+  assert many == 4 * few
   assert set(found) == {'a', 'b'}
-  for figures in found.values():
-    assert all(np.isfinite(f['mean']) for f in figures.values())
+  assert found['b']['accuracy']['mean'] == pytest.approx(.6)
 
 
 @pytest.mark.parametrize(('options', 'message'), [
