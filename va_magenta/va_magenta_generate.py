@@ -11,6 +11,11 @@ but the notes say it:
   va_magenta_generate --valence=-0.5 --arousal=0.7 --mode=search
   va_magenta_generate --valence=-0.5 --arousal=0.7 --performance=plain
 
+Writes a whole melody of 16 bars, or one with bass and drums:
+
+  va_magenta_generate --image=picture.jpg --checkpoint=hierdec-mel_16bar
+  va_magenta_generate --image=picture.jpg --checkpoint=hierdec-trio_16bar
+
 Leads from mood to mood, by points or pictures; and plays a melody of yours as
 another mood asks:
 
@@ -42,12 +47,12 @@ _VA_PATH = flags.DEFINE_string(
     'turn: valence,arousal:valence,arousal and so on.')
 _INPUT = flags.DEFINE_string(
     'input', None, 'MIDI file with a melody, in 4/4, to be played again with '
-    'notes and performance that suit the target.')
+    'notes and performance that suit the target; not for trios.')
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'cat-mel_2bar',
-    "MusicVAE of melodies: cat-mel_2bar ships; Magenta's cat-mel_2bar_big and "
-    'hierdec-mel_16bar are fetched; or the path of a folder, a .tar or the '
-    'prefix of a TensorFlow checkpoint.')
+    'MusicVAE of melodies, cat-mel_2bar or hierdec-mel_16bar, or of melody, '
+    'bass and drums, hierdec-trio_16bar; or the path of a folder, a .tar or '
+    'the prefix of a TensorFlow checkpoint.')
 _OUTPUT_DIR = flags.DEFINE_string(
     'output_dir', 'va_magenta_output', 'Folder to write to.')
 _NUM_OUTPUTS = flags.DEFINE_integer(
@@ -64,21 +69,21 @@ _MODE = flags.DEFINE_enum(
     'or to search for those whose notes come nearest the target; slower.')
 _PERFORMANCE = flags.DEFINE_enum(
     'performance', 'learned', ['learned', 'plain'], 'Whether tempo, loudness, '
-    'articulation, register and instrument suit the target, or nothing but '
+    'articulation, register and instruments suit the target, or nothing but '
     'notes differs between pieces.')
 _SEED = flags.DEFINE_integer(
     'seed', None, 'The same seed gives the same notes; by default another one '
     'every time (the .json tells).')
 _BARS = flags.DEFINE_integer(
     'bars', None, "Length of a piece: a multiple of the model's phrase, which "
-    'is the default (2 bars; 16 for hierdec-mel_16bar); two phrases a point or '
-    'picture, if there are several.')
+    'is the default (2 bars; 16 of hierdec models). Of several points or '
+    'pictures two phrases each, or, of hierdec models, a segment each.')
 _TEMPO_QPM = flags.DEFINE_float(
     'tempo_qpm', None, 'Quarter notes a minute; by default as suits the '
     'target.')
 _PROGRAM = flags.DEFINE_integer(
-    'program', None, 'General MIDI program, from 0; 0 is the grand piano; by '
-    'default as suits the target.')
+    'program', None, 'General MIDI program of the melody, from 0; 0 is the '
+    'grand piano; by default as suits the target.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, 'Also write .wav, rendered by FluidSynth.')
 _OVERWRITE = flags.DEFINE_boolean(
