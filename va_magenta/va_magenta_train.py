@@ -22,6 +22,17 @@ hears them. What its loss is made of are hyperparameters:
 In va-hierdec configs the conductor may hear the VA of each bar too, with
 --hparams=conductor_control=True; Magenta cannot open what comes of it.
 
+A hierarchy of 16 bars may begin with a model of 2 bars, which becomes what
+reads and plays its segments: first the levels above them learn, from what that
+one makes of segments, and then all goes on in notes:
+
+  va_magenta_train --config=va-hierdec-mel_16bar_small --run_dir=/tmp/levels \
+    --examples_path=my_midi_files/ --segments=va-cat-mel_2bar \
+    --num_steps=20000
+  va_magenta_train --config=va-hierdec-mel_16bar_small --run_dir=/tmp/run \
+    --examples_path=my_midi_files/ --warm_start=/tmp/levels --freeze=encoder \
+    --num_steps=1000
+
 On GPUs, --precision=mixed_bfloat16 is faster, and --strategy=mirrored takes all
 of one machine. --strategy=multi_worker takes several machines: the same command
 runs once for each GPU, with a run_dir that all see, and TF_CONFIG says which of
@@ -64,6 +75,10 @@ flags.DEFINE_enum(
     'What brings z to its prior; the same as --hparams=objective=...')
 flags.DEFINE_string('warm_start', None, 'Checkpoint to begin with.')
 flags.DEFINE_string(
+    'segments', None,
+    'Instead, the checkpoint of a flat model that reads and plays the segments '
+    'of a hierarchy; only the levels above it are trained.')
+flags.DEFINE_string(
     'critic', 'critic_va', 'Checkpoint of the critic that va- configs follow.')
 flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
@@ -96,6 +111,14 @@ def main(argv):
     raise ValueError(
         '--strategy=multi_worker needs --cache_dir: only the chief writes to '
         '--run_dir')
+  if FLAGS.segments and (
+      FLAGS.warm_start or FLAGS.freeze or FLAGS.strategy != 'none'
+      or FLAGS.precision != 'float32'
+      or FLAGS.gradient_accumulation_steps > 1):
+    raise ValueError(
+        '--segments trains nothing but the levels above, on one device: leave '
+        'out --warm_start, --freeze, --strategy, --precision and '
+        '--gradient_accumulation_steps')
   # Workers meet before TensorFlow is used for anything else.
   strategy = training.Strategy(FLAGS.strategy)
   hparams = FLAGS.hparams
@@ -112,12 +135,23 @@ def main(argv):
       FLAGS.cache_dir or f'{FLAGS.run_dir}/examples',
       examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name,
       max_per_piece=FLAGS.max_per_piece)
+  if corpus.tokens.shape[1] > config.max_seq_len:
+    corpus = examples.cut(corpus, config.max_seq_len)
   print(f'{len(corpus.tokens)} examples of {len(corpus.names)} pieces')
-  figures = training.train(
-      config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
-      critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
-      seed=FLAGS.seed, strategy=strategy, precision=FLAGS.precision,
-      gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
+  if FLAGS.segments:
+    from va_magenta.va_to_music import levels
+    flat = levels.load_flat(
+        checkpoints.resolve(FLAGS.segments), config, critic)
+    figures = levels.train(
+        config, flat, corpus, levels.read(
+            flat, corpus, config, seed=FLAGS.seed, cache_dir=FLAGS.cache_dir),
+        FLAGS.run_dir, num_steps=FLAGS.num_steps, seed=FLAGS.seed)
+  else:
+    figures = training.train(
+        config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
+        critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
+        seed=FLAGS.seed, strategy=strategy, precision=FLAGS.precision,
+        gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
   for name, value in figures.items():
     print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
   if figures:

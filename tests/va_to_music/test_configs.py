@@ -14,6 +14,9 @@ _STRUCTURE = {
     'hierdec-mel_16bar': ((90,), (16, 16), (0, 0)),
     'hierdec-trio_16bar': ((90, 90, 512), (16, 16), (0, 0)),
 }
+# Ours, in sizes that Magenta has not.
+_OWN_SIZES = ('va-cat-trio_2bar', 'va-hierdec-mel_16bar_small',
+              'va-hierdec-trio_16bar_small')
 _CONFIG = configs.Config(
     name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
     level_lengths=None, z_size=8, enc_rnn_size=(16,), dec_rnn_size=(12, 12))
@@ -39,7 +42,8 @@ def test_values_are_magentas(name):
   shared = ours.keys() & hparams.keys()
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
-      'control_depth', 'conductor_control', 'control_gain', 'control_dropout',
+      'control_depth', 'conductor_control', 'hierarchical_encoder',
+      'control_gain', 'control_dropout',
       'objective', 'va_weight', 'kl_control_weight', 'va_share',
       'va_temperature', 'independence_weight'}
   for key in shared:
@@ -66,8 +70,11 @@ def test_conditioned_configs_extend_magentas(name):
   base = configs.magenta_name(name)
   assert configs.magenta_name(base) == base
   config, plain = configs.from_magenta(name), configs.from_magenta(base)
-  for key in ('z_size', 'enc_rnn_size', 'dec_rnn_size', 'output_depths',
-              'level_lengths', 'max_seq_len', 'transpose_range'):
+  same = ['output_depths']
+  if name not in _OWN_SIZES:
+    same += ['z_size', 'enc_rnn_size', 'dec_rnn_size', 'level_lengths',
+             'max_seq_len', 'transpose_range']
+  for key in same:
     assert getattr(config, key) == getattr(plain, key)
   assert (config.name, config.control_depth) == (name, 2)
   assert config.va_weight > 0 and 0 < config.control_dropout < 1
@@ -102,6 +109,8 @@ def test_conditioned_configs_extend_magentas(name):
     ('independence_weight=1', 'set control_depth=2, got 0'),
     ('conductor_control=True',
      'is for a hierarchy with a control: cat-mel_2bar_small has level_lengths'),
+    ('hierarchical_encoder=True',
+     'is for a hierarchy of two levels: cat-mel_2bar_small has level_lengths'),
     ('max_seq_len=16', 'max_seq_len of cat-mel_2bar_small cannot be changed'),
     # Magenta's encoder has it and ours has not: better told than left out.
     ('residual_encoder=True', 'residual_encoder of cat-mel_2bar_small cannot'),
@@ -140,7 +149,9 @@ def test_an_unknown_name_lists_the_known(name):
   assert _one_line(info) == (
       f'unknown config {name!r}; known are: cat-mel_2bar_small, '
       'cat-mel_2bar_big, hierdec-mel_16bar, hierdec-trio_16bar, '
-      'va-cat-mel_2bar, va-hierdec-mel_16bar, va-hierdec-trio_16bar')
+      'va-cat-mel_2bar, va-cat-trio_2bar, va-hierdec-mel_16bar, '
+      'va-hierdec-mel_16bar_small, va-hierdec-trio_16bar, '
+      'va-hierdec-trio_16bar_small')
 
 
 @pytest.mark.parametrize('config', [

@@ -276,17 +276,24 @@ def test_examples_are_labelled_by_the_critic_as_they_are(stand_in_critic):
   critic = stand_in_critic()
   model = MusicVae(_VA_CONFIG, critic=critic)
   batch = _batch(20)
-  expected = np.array(critic(np.eye(90)[batch['tokens'][..., 0]]))
+  expected = np.array(critic(np.eye(90)[batch['tokens'][..., 0]]))[:, None]
   np.testing.assert_allclose(model(batch)['va'], expected, atol=1e-6)
   np.testing.assert_allclose(
       model.critic_va(batch['tokens']), expected, atol=1e-6)
   assert expected.std(0).min() > 0.05
+  # A conductor that hears it is told of each segment.
+  conducted = MusicVae(dataclasses.replace(
+      _VA_CONFIG, level_lengths=(2, 2), dec_rnn_size=(9,),
+      conductor_control=True), critic=critic)
+  np.testing.assert_allclose(
+      conducted.critic_va(batch['tokens']).reshape(-1, 2),
+      critic(np.eye(90)[batch['tokens'].reshape(-1, 2)]), atol=1e-6)
   # Transposition changes it, and the label with it.
   tokens = np.minimum(batch['tokens'], 80)
   lower = model.critic_va(tokens)
   higher = model.critic_va(np.where(tokens > 1, tokens + 5, tokens))
   notes = (tokens > 1).any((1, 2))
-  assert (higher[notes, 0] > lower[notes, 0]).all()
+  assert (higher[notes, 0, 0] > lower[notes, 0, 0]).all()
 
 
 def test_labels_are_clipped_to_the_plane(stand_in_critic):
@@ -380,7 +387,7 @@ def test_training_follows_va_and_leaves_the_critic_alone(
   # What was played for one target is no answer to another.
   targets = random.uniform(-1, 1, (100, 2))
   x = model.sample(random.normal(size=(100, 6)), controls=targets, seed=0)
-  played = model.critic_va(x.argmax(-1)[..., None])
+  played = model.critic_va(x.argmax(-1)[..., None])[:, 0]
   shuffled = random.permutation(targets)
   assert np.linalg.norm(played - shuffled, axis=1).mean() > 1.2 * (
       np.linalg.norm(played - targets, axis=1).mean())
@@ -482,7 +489,7 @@ def figures_of_z(tmp_path_factory, stand_in_critic):
     config = dataclasses.replace(_NOTHING_WORKS_ON_Z, **changes)
     folder = tmp_path_factory.mktemp('z')
     training.train(config, corpus, folder, num_steps=150, critic=critic)
-    va = MusicVae(config, critic=critic).critic_va(corpus.tokens)
+    va = MusicVae(config, critic=critic).critic_va(corpus.tokens)[:, 0]
     mu, sigma = load(folder).encode(corpus.tokens, va)
     design = np.column_stack([mu, np.ones(len(mu))])
     rest = va - design @ np.linalg.lstsq(design, va, rcond=None)[0]

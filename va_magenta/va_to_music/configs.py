@@ -9,6 +9,7 @@ Magenta.
 import copy
 import dataclasses
 import json
+import math
 import pathlib
 
 CHOICES = {
@@ -31,7 +32,10 @@ class Config:
     control_depth: depth of the control fed at every step to encoder and
       decoder; 0 for none, 2 for (valence, arousal).
     conductor_control: whether the conductor of a hierarchy hears the control
-      too, at each segment the mean of the segment's. Magenta's own cannot.
+      too, at each segment the mean of the segment's; each segment is then
+      learned with its own. Magenta's own cannot.
+    hierarchical_encoder: whether the encoder too reads segments first, and then
+      what it made of each; if not, it reads the whole.
     z_size: depth of the latent vector.
     enc_rnn_size: LSTM units of each encoder layer, in each direction.
     dec_rnn_size: LSTM units of each layer of every decoder and of the
@@ -81,6 +85,7 @@ class Config:
   dec_rnn_size: tuple[int, ...]
   control_depth: int = 0
   conductor_control: bool = False
+  hierarchical_encoder: bool = False
   transpose_range: tuple[int, int] = (0, 0)
   batch_size: int = 512
   objective: str = 'elbo'
@@ -130,6 +135,15 @@ class Config:
           'conductor_control is for a hierarchy with a control: '
           f'{self.name} has level_lengths {self.level_lengths} and '
           f'control_depth {self.control_depth}')
+    if self.hierarchical_encoder and len(self.level_lengths or ()) != 2:
+      raise ValueError(
+          'hierarchical_encoder is for a hierarchy of two levels: '
+          f'{self.name} has level_lengths {self.level_lengths}')
+
+  @property
+  def num_segments(self) -> int:
+    """Segments that have an embedding of their own; 1 if flat."""
+    return math.prod((self.level_lengths or (1,))[:-1])
 
   @property
   def depth(self) -> int:
@@ -170,8 +184,11 @@ _STRUCTURE = ('name', 'output_depths', 'level_lengths', 'transpose_range')
 # Ours, that follow VA, and the config of Magenta's that each extends.
 CONDITIONED = {
     'va-cat-mel_2bar': 'cat-mel_2bar_small',
+    'va-cat-trio_2bar': 'hierdec-trio_16bar',
     'va-hierdec-mel_16bar': 'hierdec-mel_16bar',
+    'va-hierdec-mel_16bar_small': 'hierdec-mel_16bar',
     'va-hierdec-trio_16bar': 'hierdec-trio_16bar',
+    'va-hierdec-trio_16bar_small': 'hierdec-trio_16bar',
 }
 _CONDITIONING = {
     'control_depth': 2,
@@ -188,6 +205,21 @@ _CONDITIONING = {
     'sampling_schedule': 'constant',
     'sampling_rate': 0.0,
 }
+# In the sizes of cat-mel_2bar_small, so that what was learned of two bars goes
+# on in trios, and below the levels above them.
+_SIZES = {'z_size': 256, 'enc_rnn_size': [512], 'dec_rnn_size': [256, 256]}
+_SMALL = {**_SIZES, 'hierarchical_encoder': True, 'conductor_control': True}
+_CHANGES = {
+    'va-cat-trio_2bar': {**_SIZES, 'max_seq_len': 32},
+    'va-hierdec-mel_16bar_small': _SMALL,
+    'va-hierdec-trio_16bar_small': _SMALL,
+}
+_STRUCTURES = {
+    name: {'level_lengths': level_lengths, 'transpose_range': (-5, 5)}
+    for name, level_lengths in (
+        ('va-cat-trio_2bar', None),
+        ('va-hierdec-mel_16bar_small', (8, 32)),
+        ('va-hierdec-trio_16bar_small', (8, 32)))}
 
 
 def magenta_name(name: str) -> str:
@@ -240,7 +272,7 @@ def from_magenta(name: str, hparams: str = '') -> Config:
     if field.name not in (*values.values(), *_STRUCTURE):
       values.add_hparam(field.name, field.default)
   if name in CONDITIONED:
-    values.override_from_dict(_CONDITIONING)
+    values.override_from_dict({**_CONDITIONING, **_CHANGES.get(name, {})})
   before = values.values()
   try:
     values.parse(hparams)
@@ -265,9 +297,9 @@ def from_magenta(name: str, hparams: str = '') -> Config:
       k: tuple(v) if isinstance(v, list) else v
       for k, v in values.values().items() if k in fields
   }
-  return Config(
-      name=name,
-      output_depths=tuple(output_depths),
-      level_lengths=tuple(level_lengths) if level_lengths else None,
-      transpose_range=augmenter._transpose_range if augmenter else (0, 0),
-      **shared)
+  structure = {
+      'output_depths': tuple(output_depths),
+      'level_lengths': tuple(level_lengths) if level_lengths else None,
+      'transpose_range': augmenter._transpose_range if augmenter else (0, 0),
+      **_STRUCTURES.get(name, {})}
+  return Config(name=name, **structure, **shared)

@@ -50,6 +50,17 @@ class Examples:
     return keep[self.piece]
 
 
+def cut(corpus: Examples, num_steps: int) -> Examples:
+  """Examples in stretches of so many steps; of a piece, no stretch twice."""
+  tokens = corpus.tokens.reshape(-1, num_steps, corpus.tokens.shape[2])
+  piece = np.repeat(corpus.piece, len(tokens) // len(corpus.tokens))
+  rows = np.concatenate(
+      [piece[:, None], tokens.reshape(len(tokens), -1)], axis=1)
+  _, first = np.unique(rows, axis=0, return_index=True)
+  first.sort()
+  return Examples(tokens[first], piece[first], corpus.names)
+
+
 def split_of(name: str) -> str:
   """The split of a piece: 8 of 10 'train', 1 'validation', 1 'test'."""
   digit = int(hashlib.md5(name.encode()).hexdigest(), 16) % 10

@@ -5,7 +5,8 @@ Two forms hold the same variables under Magenta's names: TensorFlow checkpoints
 written `|`, as this project ships them. Shapes and gate order are Magenta's on
 both sides, so nothing is permuted. What a checkpoint lacks are the rows of a
 control that was added later; they are filled with zeros, so that the model
-starts out as the pretrained one.
+starts out as the pretrained one. Likewise a trio may begin as a model of
+melodies, which then plays its first part.
 """
 
 import json
@@ -28,15 +29,17 @@ _NPZ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile, zlib.error,
 def _variables(model) -> Iterator[tuple[str, object, int | None]]:
   """(Magenta's name, Keras variable, row where a control begins or None)."""
   config = model.config
-  for direction, stack in (('fw', model.encoder.forward),
-                           ('bw', model.encoder.backward)):
-    for i, lstm in enumerate(stack):
-      scope = (f'encoder/cell_{i}/bidirectional_rnn/{direction}/'
-               'multi_rnn_cell/cell_0/lstm_cell')
-      yield f'{scope}/kernel', lstm.kernels[0], None if i else config.depth
-      yield f'{scope}/bias', lstm.biases[0], None
-  yield from _dense('encoder/mu', model.encoder.mu)
-  yield from _dense('encoder/sigma', model.encoder.sigma)
+  encoder = model.encoder
+  if config.hierarchical_encoder:
+    scope = 'encoder/hierarchical_level_0'
+    yield from _bidirectional(scope, encoder.segments, config.depth)
+    yield from _dense(f'{scope}/embedding', encoder.embedding)
+    encoder = encoder.above
+    yield from _bidirectional('encoder/hierarchical_level_1', encoder, None)
+  else:
+    yield from _bidirectional('encoder', encoder, config.depth)
+  yield from _dense('encoder/mu', encoder.mu)
+  yield from _dense('encoder/sigma', encoder.sigma)
 
   decoder = model.decoder
   core_scope = ''
@@ -54,6 +57,15 @@ def _variables(model) -> Iterator[tuple[str, object, int | None]]:
     yield from _cells(
         f'{scope}/multi_rnn_cell', core.lstm, core.depth + core.z_size)
     yield from _dense(f'{scope}/output_projection', core.output_projection)
+
+
+def _bidirectional(scope, encoder, control_row):
+  for direction, stack in (('fw', encoder.forward), ('bw', encoder.backward)):
+    for i, lstm in enumerate(stack):
+      cell = (f'{scope}/cell_{i}/bidirectional_rnn/{direction}/'
+              'multi_rnn_cell/cell_0/lstm_cell')
+      yield f'{cell}/kernel', lstm.kernels[0], None if i else control_row
+      yield f'{cell}/bias', lstm.biases[0], None
 
 
 def _dense(scope, layer):
@@ -88,6 +100,8 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
     ValueError: if it is of another config, or cannot be read.
   """
   arrays = read(path)
+  if allow_missing:
+    arrays = _as_first_output(arrays, model.config)
   assigned, missing = [], []
   for name, variable, control_row in _variables(model):
     if name not in arrays:
@@ -118,6 +132,26 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
   for variable, array in assigned:
     variable.assign(array.astype(np.float32))
   return missing
+
+
+def _as_first_output(arrays, config):
+  """Weights of a flat model of melodies, for a trio's: what is added is silent.
+
+  The trio's first output is a melody, too. What its encoder reads beside that
+  has rows of zeros, so that z is that of the melody, and its melody decoder
+  knows what to do with it.
+  """
+  first, *others = config.output_depths
+  if not others or any('core_decoder' in name for name in arrays):
+    return arrays
+  adapted = {}
+  for name, array in arrays.items():
+    if name.startswith('decoder/'):
+      name = f'core_decoder_0/{name}'
+    elif name.startswith('encoder/cell_0/') and name.endswith('/kernel'):
+      array = np.insert(array, [first] * sum(others), 0, axis=0)
+    adapted[name] = array
+  return adapted
 
 
 def _multiply_controls(array, control_row, config, factor):

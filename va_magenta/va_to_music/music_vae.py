@@ -116,9 +116,12 @@ class Lstm(keras.layers.Layer):
     rows = self.kernels[layer][:self.input_depths[layer]]
     return self.multiply(x, rows) + self.biases[layer]
 
-  def project_tokens(self, tokens):
-    """What one-hots of tokens int `[...]` add to the first layer's gates."""
-    return ops.take(self.kernels[0], tokens, axis=0)
+  def project_tokens(self, tokens, first_row=0):
+    """What one-hots of tokens int `[...]` add to the first layer's gates.
+
+    Of a one-hot, rows are taken where others would be multiplied with zero.
+    """
+    return ops.take(self.kernels[0], first_row + tokens, axis=0)
 
   def zero_state(self, batch_size):
     """States at rest: (c, h) of each layer."""
@@ -272,27 +275,80 @@ def _backward_loop(d_hidden, recurrent_kernel, cells, activations):
   return d_gates, d_c, d_h
 
 
-class BidirectionalEncoder(keras.layers.Layer):
-  """Stacked bidirectional LSTMs and the posterior's mean and deviation."""
+class Bidirectional(keras.layers.Layer):
+  """Stacked bidirectional LSTMs.
 
-  def __init__(self, config: Config, precision='float32', **kwargs):
+  Args:
+    depth: of the input.
+    units: of each layer, in each direction.
+    precision: see `MusicVae`.
+  """
+
+  def __init__(self, depth, units, precision='float32', **kwargs):
     super().__init__(**kwargs)
     self.forward, self.backward = [], []
-    depth = config.depth + config.control_depth
-    for i, units in enumerate(config.enc_rnn_size):
+    for i, n in enumerate(units):
       self.forward.append(
-          Lstm(depth, (units,), dtype=precision, name=f'forward_{i}'))
+          Lstm(depth, (n,), dtype=precision, name=f'forward_{i}'))
       self.backward.append(
-          Lstm(depth, (units,), dtype=precision, name=f'backward_{i}'))
-      depth = 2 * units
-    small = keras.initializers.RandomNormal(stddev=0.001)
-    self.mu = keras.layers.Dense(
-        config.z_size, kernel_initializer=small, name='mu')
-    self.sigma = keras.layers.Dense(
-        config.z_size, 'softplus', kernel_initializer=small, name='sigma')
-    self.mu.build((None, depth))
-    self.sigma.build((None, depth))
+          Lstm(depth, (n,), dtype=precision, name=f'backward_{i}'))
+      depth = 2 * n
+    self.output_depth = depth
     self.built = True
+
+  def call(self, x):
+    """`[batch, steps, depth]` -> both directions' last output, side by side."""
+    return self._run(
+        ops.shape(x)[0], lambda lstm: lstm.project(ops.transpose(x, (1, 0, 2))))
+
+  def read(self, tokens, output_depths, controls=None):
+    """As `call`, of one-hots side by side, and the controls beside them.
+
+    Args:
+      tokens: int `[batch, steps, outputs]`.
+      output_depths: of the one-hots.
+      controls: `[batch, steps, control_depth]`.
+    """
+    rows = np.cumsum([0, *output_depths]).tolist()
+    tokens = ops.transpose(tokens, (1, 0, 2))
+
+    def project(lstm):
+      gates = lstm.biases[0] + sum(
+          lstm.project_tokens(tokens[..., i], row)
+          for i, row in enumerate(rows[:-1]))
+      if controls is None:
+        return gates
+      return gates + lstm.multiply(
+          ops.transpose(controls, (1, 0, 2)),
+          lstm.kernels[0][rows[-1]:lstm.input_depths[0]])
+
+    return self._run(ops.shape(tokens)[1], project)
+
+  def _run(self, batch_size, project):
+    """All layers, of which `project` gives an LSTM of the first its gates."""
+    for forward, backward in zip(self.forward, self.backward, strict=True):
+      zero = forward.zero_state(batch_size)
+      ahead = forward.run(project(forward), zero)
+      back = backward.run(project(backward), zero, reverse=True)
+      x = ops.concatenate([ahead, back], axis=-1)
+
+      def project(lstm, x=x):
+        return lstm.project(x)
+
+    return ops.concatenate([ahead[-1], back[0]], axis=-1)
+
+
+class BidirectionalEncoder(Bidirectional):
+  """Stacked bidirectional LSTMs and the posterior's mean and deviation."""
+
+  def __init__(self, depth, units, z_size, precision='float32', **kwargs):
+    super().__init__(depth, units, precision, **kwargs)
+    small = keras.initializers.RandomNormal(stddev=0.001)
+    self.mu = keras.layers.Dense(z_size, kernel_initializer=small, name='mu')
+    self.sigma = keras.layers.Dense(
+        z_size, 'softplus', kernel_initializer=small, name='sigma')
+    self.mu.build((None, self.output_depth))
+    self.sigma.build((None, self.output_depth))
 
   def call(self, x):
     """The posterior of sequences float `[batch, steps, depth]`.
@@ -300,14 +356,55 @@ class BidirectionalEncoder(keras.layers.Layer):
     Returns:
       mu, sigma, both `[batch, z_size]`.
     """
-    x = ops.transpose(x, (1, 0, 2))
-    for forward, backward in zip(self.forward, self.backward, strict=True):
-      zero = forward.zero_state(ops.shape(x)[1])
-      ahead = forward.run(forward.project(x), zero)
-      back = backward.run(backward.project(x), zero, reverse=True)
-      x = ops.concatenate([ahead, back], axis=-1)
-    last = ops.concatenate([ahead[-1], back[0]], axis=-1)
+    return self._posterior(super().call(x))
+
+  def read(self, *args, **kwargs):
+    """The posterior of tokens; arguments are those of `Bidirectional.read`."""
+    return self._posterior(super().read(*args, **kwargs))
+
+  def _posterior(self, last):
     return self.mu(last), self.sigma(last)
+
+
+class HierarchicalEncoder(keras.layers.Layer):
+  """Reads each segment, and then what it made of them, in both directions.
+
+  As Magenta's `HierarchicalLstmEncoder`, but that segments are passed on as
+  embeddings of the depth of the conductor's: what goes up is what comes down.
+  """
+
+  def __init__(self, config: Config, precision='float32', **kwargs):
+    super().__init__(**kwargs)
+    self.num_segments = config.num_segments
+    self.segments = Bidirectional(
+        config.depth + config.control_depth, config.enc_rnn_size, precision,
+        name='segments')
+    depth = config.dec_rnn_size[-1]
+    self.embedding = keras.layers.Dense(depth, name='embedding')
+    self.embedding.build((None, self.segments.output_depth))
+    self.above = BidirectionalEncoder(
+        depth, (depth,), config.z_size, precision, name='above')
+    self.built = True
+
+  def read(self, tokens, output_depths, controls=None):
+    """As `BidirectionalEncoder.read`."""
+    tokens, controls = (
+        x if x is None else ops.reshape(
+            x, (-1, x.shape[1] // self.num_segments, x.shape[2]))
+        for x in (tokens, controls))
+    embeddings = self.embedding(
+        self.segments.read(tokens, output_depths, controls))
+    return self.above(ops.reshape(
+        embeddings, (-1, self.num_segments, embeddings.shape[-1])))
+
+
+def make_encoder(config: Config, precision='float32'):
+  """The encoder of a config."""
+  if config.hierarchical_encoder:
+    return HierarchicalEncoder(config, precision, name='encoder')
+  return BidirectionalEncoder(
+      config.depth + config.control_depth, config.enc_rnn_size, config.z_size,
+      precision, name='encoder')
 
 
 class CategoricalDecoder(keras.layers.Layer):
@@ -474,12 +571,7 @@ class Decoder(keras.layers.Layer):
     ]
     self.built = True
 
-  @property
-  def num_segments(self) -> int:
-    """Segments (bars) that have an embedding of their own; 1 if flat."""
-    return math.prod((self.config.level_lengths or [1])[:-1])
-
-  def _embed_segments(self, z, controls=None):
+  def embed_segments(self, z, controls=None):
     """z as an embedding for each segment, `[batch, segments, depth]`.
 
     With `conductor_control` the conductor hears, at each segment, the mean of
@@ -489,11 +581,12 @@ class Decoder(keras.layers.Layer):
       return z[:, None]
     gates = ops.broadcast_to(
         self.conductor.biases[0],
-        (self.num_segments, ops.shape(z)[0], self.conductor.biases[0].shape[0]))
+        (self.config.num_segments, ops.shape(z)[0],
+         self.conductor.biases[0].shape[0]))
     if self.config.conductor_control:
       means = ops.reshape(
           ops.mean(self._to_segments(controls), axis=1),
-          (-1, self.num_segments, self.config.control_depth))
+          (-1, self.config.num_segments, self.config.control_depth))
       rows = self.conductor.kernels[0][1:self.conductor.input_depths[0]]
       gates = gates + ops.matmul(ops.transpose(means, (1, 0, 2)), rows)
     return ops.transpose(
@@ -502,11 +595,11 @@ class Decoder(keras.layers.Layer):
   def _to_segments(self, x):
     """`[batch, steps, ...]` as `[batch * segments, steps of one, ...]`."""
     return ops.reshape(
-        x, (-1, x.shape[1] // self.num_segments, *x.shape[2:]))
+        x, (-1, x.shape[1] // self.config.num_segments, *x.shape[2:]))
 
   def _from_segments(self, x):
     return ops.reshape(
-        x, (-1, x.shape[1] * self.num_segments, *x.shape[2:]))
+        x, (-1, x.shape[1] * self.config.num_segments, *x.shape[2:]))
 
   def call(self, x_target, z, controls=None):
     """Logits with teacher forcing.
@@ -521,7 +614,7 @@ class Decoder(keras.layers.Layer):
       `[batch, steps, depth]`, the outputs' logits side by side.
     """
     x_input = shift(x_target)
-    embeddings = self._embed_segments(z, controls)
+    embeddings = self.embed_segments(z, controls)
     embeddings = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
     if controls is not None:
       controls = self._to_segments(controls)
@@ -547,7 +640,7 @@ class Decoder(keras.layers.Layer):
       # Both hear the same tokens, side by side in one batch.
       z = ops.concatenate([z, z])
       controls = ops.concatenate([controls, ops.zeros_like(controls)])
-    embeddings = ops.transpose(self._embed_segments(z, controls), (1, 0, 2))
+    embeddings = ops.transpose(self.embed_segments(z, controls), (1, 0, 2))
     return ops.stack([
         core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,
                     controls, guidance)
@@ -589,7 +682,7 @@ class MusicVae(keras.Model):
     # How many there are that share a batch, whose losses Keras adds.
     self.num_replicas = 1
     self.random = keras.random.SeedGenerator(seed)
-    self.encoder = BidirectionalEncoder(config, precision, name='encoder')
+    self.encoder = make_encoder(config, precision)
     self.decoder = Decoder(config, precision, name='decoder')
     # Partials, so that Keras does not take them for parts of the model: their
     # weights are neither trained nor saved.
@@ -605,7 +698,8 @@ class MusicVae(keras.Model):
             'losses/kl_loss', 'losses/kl_bits', 'losses/kl_beta',
             'metrics/accuracy')
     }
-    self._encode = compiled(self.encoder)
+    self._encode = compiled(lambda tokens, controls: self.encoder.read(
+        tokens, config.output_depths, controls))
     self._label = compiled(self.label)
     # One loop, which XLA compiles in a second and runs nearly twice as fast.
     self._sample = compiled(self.decoder.sample, xla=True)
@@ -614,19 +708,35 @@ class MusicVae(keras.Model):
   # --- Training.
 
   def label(self, x):
-    """The VA that pieces are learned with, `[batch, 2]`: what the critic finds.
+    """The VA that pieces are learned with: what the critic finds.
 
     It is that of the very tokens: transposition changes it. Without a critic it
     is neutral, and of a config without control it is None.
 
     Args:
       x: one-hots `[batch, steps, depth]`.
+
+    Returns:
+      `[batch, stretches, 2]`: of each segment with `conductor_control`, and of
+      the whole, as one stretch, without.
     """
     if not self.config.control_depth:
       return None
     if self.critic is None:
-      return ops.zeros((ops.shape(x)[0], self.config.control_depth))
-    return ops.stop_gradient(ops.clip(self.critic(x), -1.0, 1.0))
+      return ops.zeros((
+          ops.shape(x)[0], self._num_stretches, self.config.control_depth))
+    return ops.stop_gradient(ops.clip(self._hear(x), -1.0, 1.0))
+
+  @property
+  def _num_stretches(self):
+    """How many stretches of a piece have a VA of their own."""
+    return self.config.num_segments if self.config.conductor_control else 1
+
+  def _hear(self, x):
+    """The critic's VA of each stretch: one-hots -> `[batch, stretches, 2]`."""
+    stretches = ops.reshape(
+        x, (-1, x.shape[1] // self._num_stretches, x.shape[2]))
+    return ops.reshape(self.critic(stretches), (-1, self._num_stretches, 2))
 
   def call(self, inputs, training=False):
     """The forward pass of training.
@@ -638,20 +748,21 @@ class MusicVae(keras.Model):
 
     Returns:
       dict of 'logits' `[batch, steps, depth]`; 'mu', 'sigma' and 'z' `[batch,
-      z_size]`; 'va' `[batch, 2]` or None; and, in training, if `va_weight` is
-      not 0, for each example that was played 'va_loss' and, with a reference,
-      'kl_control_loss'.
+      z_size]`; 'va' `[batch, stretches, 2]` or None; and, in training, if
+      `va_weight` is not 0, for each example that was played 'va_loss' and, with
+      a reference, 'kl_control_loss'.
     """
     tokens = inputs['tokens']
     x = one_hot(tokens, self.config.output_depths)
     va = self.label(x)
     asked = va
     if training and self.config.control_dropout:
-      keep = keras.random.uniform((ops.shape(va)[0], 1), seed=self.random) >= (
-          self.config.control_dropout)
+      keep = keras.random.uniform(
+          (ops.shape(va)[0], 1, 1), seed=self.random) >= (
+              self.config.control_dropout)
       asked = va * ops.cast(keep, 'float32')
     controls = self.every_step(asked)
-    mu, sigma = self.encoder(with_controls(x, controls))
+    mu, sigma = self.encoder.read(tokens, self.config.output_depths, controls)
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
     heard = x
     if training and self._sampling_probability() is not None:
@@ -671,11 +782,16 @@ class MusicVae(keras.Model):
     return outputs
 
   def every_step(self, va):
-    """VA of each example, or None, as what layers hear at each step."""
+    """VA of stretches, or None, as what layers hear at each step.
+
+    Args:
+      va: `[batch, stretches, 2]`.
+    """
     if va is None:
       return None
     return ops.repeat(
-        va[:, None] * self.config.control_gain, self.config.max_seq_len, axis=1)
+        va * self.config.control_gain, self.config.max_seq_len // va.shape[1],
+        axis=1)
 
   def _play(self, z, va):
     """How far what the decoder plays by itself is from what it was asked for.
@@ -689,11 +805,12 @@ class MusicVae(keras.Model):
 
     Args:
       z: `[batch, z_size]`, of the posterior.
-      va: `[batch, 2]`, of the pieces.
+      va: `[batch, stretches, 2]`, of the pieces.
 
     Returns:
-      Of each example of the share of the batch that is played, 'va_loss', a
-      distance on the VA plane, or 0 if it has hardly a note; and, with a
+      Of each example of the share of the batch that is played, 'va_loss', the
+      mean of its stretches' distances on the VA plane, where one that has
+      hardly a note counts 0; and, with a
       reference, 'kl_control_loss': how far the decoder's choices are, in nats,
       from those of the reference, which is asked for nothing (KL-control:
       Jaques et al., "Sequence Tutor", 2017). Music that is only to please the
@@ -723,9 +840,13 @@ class MusicVae(keras.Model):
         for one_hots, of_output in zip(
             split_outputs(x, config.output_depths),
             split_outputs(logits, config.output_depths), strict=True)], axis=-1)
-    distance = va_losses.distance(self.critic(played), target)
-    melody = split_outputs(x, config.output_depths)[0]
-    losses = {'va_loss': distance * va_losses.is_audible(melody)}
+    distance = va_losses.distance(self._hear(played), target)
+    melody = ops.reshape(
+        split_outputs(x, config.output_depths)[0],
+        (-1, self._num_stretches, config.max_seq_len // self._num_stretches,
+         config.output_depths[0]))
+    losses = {'va_loss': ops.mean(
+        distance * va_losses.is_audible(melody), axis=-1)}
     if self.reference:
       unasked = self.reference(x, z, ops.zeros_like(controls))
       losses['kl_control_loss'] = sum(
@@ -826,7 +947,7 @@ class MusicVae(keras.Model):
         losses['kl_control_loss'] = ops.mean(outputs['kl_control_loss'])
     if config.independence_weight:
       losses['independence_loss'] = va_losses.cross_correlation(
-          outputs['mu'], outputs['va'])
+          outputs['mu'], ops.mean(outputs['va'], axis=1))
     weights = self._loss_weights(ops.cast(self.optimizer.iterations, 'float32'))
     watched = {
         'kl_beta': weights[_PRIOR_LOSSES[config.objective]], **losses}
@@ -843,16 +964,15 @@ class MusicVae(keras.Model):
 
     Args:
       tokens: int `[n, steps, outputs]`.
-      controls: float `[n, control_depth]` or `[n, steps, control_depth]`.
+      controls: float `[n, control_depth]`, or `[n, stretches, control_depth]`
+        of stretches of equal length.
 
     Returns:
       mu and sigma, float32 `[n, z_size]`.
     """
     tokens = ops.convert_to_tensor(tokens, 'int32')
-    x = with_controls(
-        one_hot(tokens, self.config.output_depths),
-        self._check_controls(controls, tokens.shape[0], tokens.shape[1]))
-    mu, sigma = self._encode(x)
+    mu, sigma = self._encode(
+        tokens, self._check_controls(controls, *tokens.shape[:2]))
     return ops.convert_to_numpy(mu), ops.convert_to_numpy(sigma)
 
   def critic_va(self, tokens) -> np.ndarray:
@@ -862,7 +982,8 @@ class MusicVae(keras.Model):
       tokens: int `[n, steps, outputs]`.
 
     Returns:
-      float32 `[n, 2]`; None of a config without control.
+      float32 `[n, stretches, 2]`, see `label`; None of a config without
+      control.
     """
     va = self._label(one_hot(
         ops.convert_to_tensor(tokens, 'int32'), self.config.output_depths))
@@ -876,7 +997,7 @@ class MusicVae(keras.Model):
       z: float `[n, z_size]`.
       temperature: divides the logits; 0 takes the likeliest token every time.
       seed: of the draws; None for another one every time.
-      controls: float `[n, control_depth]` or `[n, steps, control_depth]`.
+      controls: as in `encode`.
       guidance: how strongly the controls are followed (Ho & Salimans,
         "Classifier-free diffusion guidance", 2022): 1 as the model learned, 0
         not at all, and above 1 more than it learned, at twice the time.
@@ -922,20 +1043,18 @@ class MusicVae(keras.Model):
             f'{self.config.name} needs controls of depth {depth}')
       return None
     controls = np.asarray(controls, np.float32)
-    if controls.ndim == 2:
-      controls = np.repeat(controls[:, None], num_steps, axis=1)
-    if controls.shape != (n, num_steps, depth):
+    given, controls = controls.shape, (
+        controls[:, None] if controls.ndim == 2 else controls)
+    stretches = controls.shape[1] if controls.ndim == 3 else 0
+    if controls.shape != (n, stretches, depth) or (
+        not stretches or num_steps % stretches):
       raise ValueError(
-          f'controls must have shape [{n}, {depth}] or [{n}, {num_steps}, '
-          f'{depth}], got {list(controls.shape)}')
+          f'controls must have shape [{n}, {depth}], or [{n}, stretches, '
+          f'{depth}] with stretches that divide {num_steps} steps, got '
+          f'{list(given)}')
     if not np.isfinite(controls).all():
       raise ValueError('controls have numbers that are not finite')
-    return ops.convert_to_tensor(controls * self.config.control_gain)
-
-
-def with_controls(x, controls):
-  """What the encoder reads: one-hots, and the controls beside them."""
-  return x if controls is None else ops.concatenate([x, controls], axis=-1)
+    return self.every_step(ops.convert_to_tensor(controls))
 
 
 def load(path: str | os.PathLike) -> MusicVae:

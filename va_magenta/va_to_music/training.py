@@ -208,15 +208,53 @@ class MagentaDecay(keras.optimizers.schedules.LearningRateSchedule):
         c.decay_rate, keras.ops.cast(step, 'float32')) + c.min_learning_rate
 
 
-def _save_state(model: MusicVae, step: int, path: pathlib.Path):
+def check_origin(run_dir: pathlib.Path, identity: dict) -> bool:
+  """Whether a folder holds a run to go on with, which must be this one.
+
+  Args:
+    run_dir: of the run; the folder `train` in it exists.
+    identity: what makes the run, as JSON has it.
+
+  Raises:
+    ValueError: if the folder holds another run.
+  """
+  if not (run_dir / 'train' / 'state.npz').exists():
+    return False
+  began = json.loads((run_dir / 'train' / 'run.json').read_text())
+  changed = [name for name in identity if identity[name] != began.get(name)]
+  if changed:
+    raise ValueError(
+        f'{run_dir} holds a run with another {", ".join(changed)}: choose '
+        'another --run_dir, or the flags that it was started with')
+  return True
+
+
+def check_steps(run_dir: pathlib.Path, first_step: int, num_steps: int):
+  """Raises ValueError if a run has done more steps than it shall."""
+  if first_step > num_steps:
+    raise ValueError(
+        f'{run_dir} has done {first_step} steps already: --num_steps must be '
+        f'that or more, got {num_steps}')
+
+
+def write_origin(run_dir: pathlib.Path, identity: dict, config: Config):
+  """Writes what a run is made of, and what its checkpoint is."""
+  with files.writing(run_dir / 'config.json') as temporary:
+    config.save(temporary)
+  with files.writing(run_dir / 'train' / 'run.json') as temporary:
+    temporary.write_text(json.dumps(identity, indent=2) + '\n')
+
+
+def _save_state(model: keras.Model, step: int, path: pathlib.Path):
   variables = [*model.variables, *model.optimizer.variables]
   with files.writing(path) as temporary:
     np.savez(temporary, step=step, **{
         str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)})
 
 
-def _load_state(model: MusicVae, path: pathlib.Path) -> int:
-  """Restores what `_save_state` wrote, and gives the step."""
+def load_state(model: keras.Model, run_dir: pathlib.Path) -> int:
+  """Restores what a run saved last, and gives the step."""
+  path = run_dir / 'train' / 'state.npz'
   variables = [*model.variables, *model.optimizer.variables]
   try:
     saved = dict(np.load(path, allow_pickle=False))
@@ -237,18 +275,29 @@ def _load_state(model: MusicVae, path: pathlib.Path) -> int:
   return int(step)
 
 
-class _Progress(keras.callbacks.Callback):
-  """Progress bar, TensorBoard scalars under Magenta's names, saved state."""
+class Progress(keras.callbacks.Callback):
+  """Progress bar, TensorBoard scalars under Magenta's names, saved state.
 
-  def __init__(self, run_dir, first_step, num_steps, validation, log_every,
+  Args:
+    run_dir: of the run.
+    first_step: that is to be done.
+    num_steps: in all.
+    vae: the `MusicVae` whose weights are the run's checkpoint.
+    watch: called at each save, gives figures of the validation split.
+    log_every: steps between scalars.
+    save_every_seconds: time between saves.
+  """
+
+  def __init__(self, run_dir, first_step, num_steps, vae, watch, log_every,
                save_every_seconds):
     super().__init__()
     self.run_dir, self.step = run_dir, first_step
-    self.num_steps, self.validation = num_steps, validation
+    self.num_steps, self.vae, self.watch = num_steps, vae, watch
     self.log_every, self.save_every_seconds = log_every, save_every_seconds
     self.saved_at = time.monotonic()
 
   def on_train_begin(self, logs=None):
+    """Opens the bar and the event files."""
     self.bar = tqdm.tqdm(
         total=self.num_steps, initial=self.step, desc='training', unit='step',
         mininterval=1)
@@ -256,6 +305,7 @@ class _Progress(keras.callbacks.Callback):
         name: _ScalarWriter(self.run_dir / name) for name in ('train', 'eval')}
 
   def on_train_batch_end(self, batch, logs=None):
+    """Counts a step; writes and saves when it is time."""
     self.step += 1
     self.bar.update()
     if self.step % self.log_every == 0 or self.step == self.num_steps:
@@ -267,30 +317,28 @@ class _Progress(keras.callbacks.Callback):
       rate = float(keras.ops.convert_to_numpy(
           self.model.optimizer.learning_rate))
       self.writers['train'].write(self.step, {**logs, 'learning_rate': rate})
-      self.bar.set_postfix(
-          loss=f"{logs['loss']:.2f}",
-          accuracy=f"{logs['metrics/accuracy']:.3f}",
-          kl_bits=f"{logs['losses/kl_bits']:.1f}")
+      self.bar.set_postfix({
+          name.rpartition('/')[2]: f'{value:.3f}'
+          for name, value in logs.items() if name in (
+              'loss', 'losses/kl_bits') or name.startswith('metrics/')})
       self.model.reset_metrics()
     if time.monotonic() - self.saved_at > self.save_every_seconds:
       self.save()
 
   def save(self):
+    """Saves weights and state, and says how the run is doing."""
     # The state last: a run that is killed in between does these steps again.
-    magenta_weights.save(self.model, self.run_dir / 'weights.npz')
+    magenta_weights.save(self.vae, self.run_dir / 'weights.npz')
     _save_state(self.model, self.step, self.run_dir / 'train' / 'state.npz')
-    if len(self.validation):
-      figures = {
-          name: float(values.mean()) for name, values in evaluate(
-              self.model, self.validation).items()}
-      if self.model.critic:
-        figures |= evaluate_control(self.model)
+    figures = self.watch()
+    if figures:
       self.writers['eval'].write(self.step, figures)
       tqdm.tqdm.write(f'step {self.step}, validation: ' + ', '.join(
           f'{k} {v:.3f}' for k, v in figures.items()))
     self.saved_at = time.monotonic()
 
   def on_train_end(self, logs=None):
+    """Closes the bar."""
     self.bar.close()
 
 
@@ -372,7 +420,8 @@ def _teacher_forced(model):
     def losses(tokens):
       x = music_vae.one_hot(tokens, model.config.output_depths)
       controls = model.every_step(model.label(x))
-      mu, sigma = model.encoder(music_vae.with_controls(x, controls))
+      mu, sigma = model.encoder.read(
+          tokens, model.config.output_depths, controls)
       return model.losses_of(tokens, {
           'logits': model.decoder(x, mu, controls), 'mu': mu, 'sigma': sigma})
 
@@ -405,7 +454,7 @@ def evaluate_control(model: MusicVae, *, num_z: int = 16, num_targets: int = 5,
   z, asked = np.repeat(z, len(targets), axis=0), np.tile(targets, (num_z, 1))
   found = model.critic_va(_tokens(model, model.sample(
       z, temperature=temperature, seed=seed, controls=asked,
-      guidance=guidance)))
+      guidance=guidance))).mean(1)
   return {
       **{f'control/{axis}_r': _correlation(asked[:, i], found[:, i])
          for i, axis in enumerate(('valence', 'arousal'))},
@@ -417,6 +466,16 @@ def evaluate_control(model: MusicVae, *, num_z: int = 16, num_targets: int = 5,
 def _correlation(x, y):
   # A model that plays the same whatever it is asked for follows nothing.
   return float(np.corrcoef(x, y)[0, 1]) if y.std() else 0.0
+
+
+def _watch(model, tokens) -> dict[str, float]:
+  """Figures of examples of the validation split, if there are any."""
+  if not len(tokens):
+    return {}
+  figures = {
+      name: float(values.mean())
+      for name, values in evaluate(model, tokens).items()}
+  return figures | (evaluate_control(model) if model.critic else {})
 
 
 def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
@@ -437,11 +496,12 @@ def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
   return figures
 
 
-def _digest(arrays) -> str:
-  digest = hashlib.md5()
+def digest(arrays) -> str:
+  """A digest of arrays' contents, in hex."""
+  md5 = hashlib.md5()
   for array in arrays:
-    digest.update(np.ascontiguousarray(array).tobytes())
-  return digest.hexdigest()
+    md5.update(np.ascontiguousarray(array).tobytes())
+  return md5.hexdigest()
 
 
 def train(config: Config, corpus: examples.Examples, run_dir: str, *,
@@ -515,22 +575,14 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   if not len(tokens):
     raise ValueError('the corpus has no example in its train split')
   # What makes the run; it goes on only as it began.
-  origin = run_dir / 'train' / 'run.json'
   identity = json.loads(json.dumps({
       **dataclasses.asdict(config), 'seed': seed, 'freeze': freeze,
       'warm_start': str(warm_start) if warm_start else None,
       'precision': precision,
       'gradient_accumulation_steps': gradient_accumulation_steps,
-      'critic': _digest(critic.weights) if critic else None,
-      'corpus': _digest([tokens])}))
-  state = run_dir / 'train' / 'state.npz'
-  if state.exists():
-    began = json.loads(origin.read_text())
-    changed = [name for name in identity if identity[name] != began.get(name)]
-    if changed:
-      raise ValueError(
-          f'{run_dir} holds a run with another {", ".join(changed)}: choose '
-          'another --run_dir, or the flags that it was started with')
+      'critic': digest(critic.weights) if critic else None,
+      'corpus': digest([tokens])}))
+  goes_on = check_origin(run_dir, identity)
   keras.utils.set_random_seed(seed)
   with strategy.scope():
     reference = None
@@ -539,7 +591,7 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
       magenta_weights.load(reference, warm_start, allow_missing=True)
     model = MusicVae(config, seed=seed, critic=critic, reference=reference,
                      precision=precision)
-    if warm_start and not state.exists():
+    if warm_start and not goes_on:
       missing = magenta_weights.load(model, warm_start, allow_missing=True)
       for name in missing:
         print(f'{warm_start} lacks {name}: it begins at random')
@@ -559,23 +611,18 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     strategy.average_gradients(optimizer)
     # XLA on a CPU was measured: slower to compile and slower to run.
     model.compile(optimizer, jit_compile=keras.backend.backend() == 'jax')
-  first_step = _load_state(model, state) if state.exists() else 0
+  first_step = load_state(model, run_dir) if goes_on else 0
   strategy.part_randomness(model.random)
-  if first_step > num_steps:
-    raise ValueError(
-        f'{run_dir} has done {first_step} steps already: --num_steps must be '
-        f'that or more, got {num_steps}')
+  check_steps(run_dir, first_step, num_steps)
   callbacks = []
   if is_chief:
-    with files.writing(run_dir / 'config.json') as temporary:
-      config.save(temporary)
-    with files.writing(origin) as temporary:
-      temporary.write_text(json.dumps(identity, indent=2) + '\n')
+    write_origin(run_dir, identity, config)
     validation = corpus.split('validation')
     order = np.random.default_rng(seed).permutation(len(validation))
-    callbacks = [_Progress(
-        run_dir, first_step, num_steps, validation[order[:num_validation]],
-        log_every, save_every_seconds)]
+    callbacks = [Progress(
+        run_dir, first_step, num_steps, model,
+        lambda: _watch(model, validation[order[:num_validation]]), log_every,
+        save_every_seconds)]
   if first_step < num_steps:
     model.fit(
         Batches(tokens, config, seed, first_step, num_steps,

@@ -8,15 +8,15 @@ only.
 import keras
 from keras import ops
 
-# As in `generation`.
-_MIN_NOTES = 3
+# A melody of fewer notes says nothing about how it feels.
+MIN_NOTES = 3
 # Widths of the kernel of `mmd`, in units of the distance of two draws of the
 # prior: Tolstikhin et al.'s.
 _MMD_WIDTHS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 def distance(va, target):
-  """Euclidean distance of points on the VA plane, `[batch, 2]` -> `[batch]`."""
+  """Euclidean distance of points on the VA plane, `[..., 2]` -> `[...]`."""
   # The gradient of a root at 0 is infinite.
   return ops.sqrt(ops.sum(ops.square(va - target), axis=-1) + 1e-12)
 
@@ -44,14 +44,14 @@ def is_audible(melody):
   would, by gradients, never find the way back.
 
   Args:
-    melody: one-hots `[batch, steps, tokens]`, of which the first two hold a
-      note and end it.
+    melody: one-hots `[..., steps, tokens]`, of which the first two hold a note
+      and end it.
 
   Returns:
-    1.0 or 0.0, `[batch]`.
+    1.0 or 0.0, `[...]`.
   """
-  notes = ops.sum(melody[..., 2:], axis=(1, 2))
-  return ops.cast(notes >= _MIN_NOTES, 'float32')
+  notes = ops.sum(melody[..., 2:], axis=(-2, -1))
+  return ops.cast(notes >= MIN_NOTES, 'float32')
 
 
 def straight_through(one_hots, logits, temperature, seed):
