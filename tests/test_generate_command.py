@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import note_seq
 import numpy as np
 import pytest
 from PIL import Image
@@ -81,6 +82,51 @@ def test_a_path_becomes_music(run, tmp_path):
       (tmp_path / 'va_magenta_output' / f'{name}.json').read_text())
   assert len(record['va_path']) == 2
   assert lines[1].endswith(f"distance {record['outputs'][0]['distance']:.2f}")
+
+
+@pytest.fixture
+def trios(tmp_path, random_music_vae):
+  """A checkpoint of trios in two segments of 2 bars, with random weights."""
+  from va_magenta.va_to_music import configs, magenta_weights
+
+  config = configs.Config(
+      name='hierdec-trio_16bar', max_seq_len=64, output_depths=(90, 90, 512),
+      level_lengths=(2, 32), z_size=8, enc_rnn_size=(4,), dec_rnn_size=(8,),
+      control_depth=2, conductor_control=True)
+  folder = tmp_path / 'trios'
+  folder.mkdir()
+  config.save(folder / 'config.json')
+  magenta_weights.save(random_music_vae(config), folder / 'weights.npz')
+  return folder
+
+
+def test_a_path_becomes_a_trio(run, tmp_path, trios):
+  code, _, err = run(
+      '--va_path=-0.5,-0.5:0.5,0.6', '--candidates=4', '--seed=0',
+      f'--checkpoint={trios}', '--program=11')
+  assert (code, err) == (0, '')
+  [path] = (tmp_path / 'va_magenta_output').glob('*.json')
+  [output] = json.loads(path.read_text())['outputs']
+  first, second = output['performances']
+  assert first['tempo_qpm'] < second['tempo_qpm']
+  assert first['program'] == second['program'] == 11
+  assert first['bass_program'] == second['bass_program']
+  sequence = note_seq.midi_file_to_note_sequence(
+      str(path.parent / output['midi']))
+  assert {(n.is_drum, n.program) for n in sequence.notes} == {
+      (False, 11), (False, first['bass_program']), (True, 0)}
+
+
+def test_what_trios_do_not_take_is_one_line(
+    run, tmp_path, trios, check_one_line):
+  point = ['--valence=0', '--arousal=0', f'--checkpoint={trios}']
+  check_one_line(
+      run(*point, '--input=melody.mid'), 'give a checkpoint of melodies')
+  check_one_line(run(*point, '--bars=2'), 'a multiple of 4')
+  check_one_line(
+      run('--va_path=0,0:0,0:0,0', '--bars=4', f'--checkpoint={trios}'),
+      'each in a segment of 2 bars: bars must be 8 or more, got 4')
+  assert not (tmp_path / 'va_magenta_output').exists()
 
 
 def _bad_picture(kind, path):

@@ -823,6 +823,14 @@ def test_magentas_own_checkpoint(generate, tmp_path, monkeypatch):
   by_tar = generate(
       checkpoint=tmp_path / 'a.tar', temperature=1, output_dir=tmp_path / 'b')
   assert by_prefix.pieces[0].sequence == by_tar.pieces[0].sequence
+  # A trio's is told by its outputs.
+  trios = configs.from_magenta(
+      'hierdec-trio_16bar', 'enc_rnn_size=[4],dec_rnn_size=[4,4],'
+      'sampling_schedule=constant,sampling_rate=0')
+  magenta_weights.save(music_vae.MusicVae(trios), folder / 't.ckpt')
+  assert generation._magenta_config(
+      magenta_weights.read(folder / 't.ckpt'), folder / 't.ckpt'
+  ).name == 'hierdec-trio_16bar'
   # Of none of the configs.
   magenta_weights.save(music_vae.MusicVae(TINY), folder / 'b.ckpt')
   with pytest.raises(ValueError, match='of none of the configs cat-mel'):
