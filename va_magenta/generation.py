@@ -42,8 +42,6 @@ MODES = SAMPLE, SEARCH = 'sample', 'search'
 TEMPO_LIMITS_QPM = (10.0, 400.0)
 MAX_CANDIDATES = 10_000
 MAX_BARS = 128
-# A piece of fewer notes says nothing about how it feels.
-MIN_NOTES = 3
 # Along a path, unless `bars` says otherwise, of a model without segments.
 _PHRASES_A_POINT = 2
 _STEPS_A_BATCH = 2**14
@@ -285,7 +283,7 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
   path = [target] if isinstance(target, VA) else list(target)
   model = load_model(settings.checkpoint)
   # Keras is there by now, and with it what note_seq takes long to import.
-  from va_magenta.va_to_music import form, performance
+  from va_magenta.va_to_music import form, performance, va_losses
 
   # All randomness is drawn in the same order, whatever the target is.
   rng = np.random.default_rng(settings.seed)
@@ -319,7 +317,7 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
   kept, heard = [], set()
   for i in np.argsort(distances, kind='stable'):
     notes, num_notes = _notes(tokens[i])
-    if num_notes >= MIN_NOTES and notes not in heard:
+    if num_notes >= va_losses.MIN_NOTES and notes not in heard:
       heard.add(notes)
       kept.append(Piece(candidates[i], vas[i], distances[i], played[i]))
     if len(kept) == settings.num_outputs:
