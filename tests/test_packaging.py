@@ -297,6 +297,12 @@ def test_nothing_names_a_folder_of_one_machine():
   assert not found
 
 
+def test_citation_names_the_version(wheel):
+  [version] = re.findall(
+      '^version: (.+)$', (ROOT / 'CITATION.cff').read_text(), re.MULTILINE)
+  assert f'Version: {version}\n' in _dist_info(wheel, 'METADATA')
+
+
 def test_readme_has_the_two_commands_that_ci_runs():
   output = subprocess.run(
       ['bash', ROOT / '.ci/run', '--print'], capture_output=True, text=True,
