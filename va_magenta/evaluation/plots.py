@@ -175,11 +175,13 @@ def _draw_plane(axes, target: VA, pieces: Sequence[VA], target_name: str):
   axes.plot(
       target.valence, target.arousal, '*', markersize=26, color=_TARGET_COLOR,
       markeredgecolor='white', zorder=3, clip_on=False)
-  # Beside the star, on the side where there is room.
+  # Beside the star, where there is room, and away from most pieces.
   side = -1 if target.valence > 0.6 else 1
+  below = sum(piece.arousal - target.arousal for piece in pieces) > 0
   axes.annotate(
-      target_name, (target.valence, target.arousal), (side * 13, 6),
-      textcoords='offset points', ha='left' if side > 0 else 'right',
+      target_name, (target.valence, target.arousal),
+      (side * 13, -6 if below else 6), textcoords='offset points',
+      ha='left' if side > 0 else 'right', va='top' if below else 'bottom',
       color=_TARGET_COLOR, fontsize=9, fontweight='bold', zorder=6,
       path_effects=[patheffects.withStroke(linewidth=2.5, foreground='white')])
 
