@@ -668,7 +668,7 @@ def read(path: str | os.PathLike):
     raise FileNotFoundError(f'there is no table of labels at {path}')
   try:
     table = pd.read_parquet(path, engine='pyarrow')
-  except (ValueError, OSError) as error:
+  except Exception as error:  # pyarrow's and pandas' readers each have theirs.
     raise ValueError(
         f'{path} is not a table of labels, or is damaged: '
         f'{" ".join(str(error).split())}') from error
