@@ -244,7 +244,7 @@ def read_checkpoint(path: pathlib.Path):
   """As `va_magenta_generate` does."""
   from va_magenta import generation
 
-  generation.load_melody_model(path)
+  generation.load_model(path)
 
 
 def make_tar(path: pathlib.Path, rng: random.Random):
@@ -442,7 +442,7 @@ def run(kind: str, num_inputs: int) -> tuple[collections.Counter, dict]:
         name = result.partition(':')[0]
         counts[name] += 1
         if name not in ('read', 'refused'):
-          first.setdefault(result[:90], f'{kind} {i}: {result}'[:400])
+          first.setdefault(result[:40], f'{kind} {i}: {result}'[:400])
         i += 1
         if not line:
           break  # A new process goes on behind this input.

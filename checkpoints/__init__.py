@@ -6,8 +6,8 @@ cache when they are first asked for: the folder `$VA_MAGENTA_HOME`, by default
 `~/.cache/va_magenta`.
 
   resolve('cat-mel_2bar')          # ships: its folder
-  resolve('hierdec-mel_16bar')     # Magenta's: fetched to the cache
-  resolve('hierdec-mel_16bar.tar')  # a file: unpacked to the cache
+  resolve('magenta-hierdec-mel_16bar')  # Magenta's: fetched to the cache
+  resolve('hierdec-mel_16bar.tar')      # a file: unpacked to the cache
 """
 
 import contextlib
@@ -67,11 +67,17 @@ TABLE = {
             config='cat-mel_2bar_big', parameters=134_571_098,
             url=f'{_MAGENTA}cat-mel_2bar_big.tar'),
         Checkpoint(
-            'hierdec-mel_16bar', 'Melodies of 16 bars.',
+            'va-hierdec-mel_16bar_small',
+            'Melodies of 16 bars that follow valence and arousal: a hierarchy '
+            'above va-cat-mel_2bar.',
+            config='va-hierdec-mel_16bar_small', parameters=6_539_610),
+        Checkpoint(
+            'magenta-hierdec-mel_16bar',
+            'Melodies of 16 bars, the larger model.',
             config='hierdec-mel_16bar', parameters=176_061_530,
             url=f'{_MAGENTA}hierdec-mel_16bar.tar'),
         Checkpoint(
-            'hierdec-trio_16bar',
+            'magenta-hierdec-trio_16bar',
             'Trios of melody, bass and drums of 16 bars (2 GB to fetch).',
             config='hierdec-trio_16bar', parameters=230_975_156,
             url=f'{_MAGENTA}hierdec-trio_16bar.tar'),
@@ -89,7 +95,12 @@ TABLE = {
         Checkpoint('performance_va', 'Draws how a melody of a VA is played.'),
     )
 }
-ALIASES = {'cat-mel_2bar': 'va-cat-mel_2bar'}
+# What Magenta calls its models of 16 bars means ours where there is one.
+ALIASES = {
+    'cat-mel_2bar': 'va-cat-mel_2bar',
+    'hierdec-mel_16bar': 'va-hierdec-mel_16bar_small',
+    'hierdec-trio_16bar': 'magenta-hierdec-trio_16bar',
+}
 
 
 def path(name: str) -> pathlib.Path:
