@@ -3,9 +3,9 @@
   with page.serve() as url:
     ...
 
-Everything happens on this machine: nothing is asked of the network but Magenta's
-checkpoints when they are first chosen, and what a visitor brings or gets is
-removed when the page is left, or the server ends.
+Everything happens on this machine: nothing is asked of the network but
+Magenta's checkpoints when they are first chosen, and what a visitor brings or
+gets is removed when the page is left, or the server ends.
 """
 
 import base64

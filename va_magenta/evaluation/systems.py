@@ -31,8 +31,8 @@ from va_magenta.va import VA
 DEFAULTS = {
     'checkpoint': 'cat-mel_2bar',
     'student': os.fspath(checkpoints.path('symbolic_va') / judges.SELECTOR)}
-# So often a seed is changed that gives a piece without notes, which is what some
-# models play most of the time when they are asked for calm.
+# So often a seed is changed that gives a piece without notes, which is what
+# some models play most of the time when they are asked for calm.
 _MAX_ATTEMPTS = 100
 
 
