@@ -67,7 +67,8 @@ def composed(monkeypatch):
           pitch=60 + i, velocity=80, start_time=i / 2, end_time=i / 2 + 0.4)
     sequence.total_time = 1.9
     return [
-        generation.Piece(sequence, VA(0.1 * i, 0), 0.5, [performance.Performance()])
+        generation.Piece(
+            sequence, VA(0.1 * i, 0), 0.5, [performance.Performance()])
         for i in range(1, settings.num_outputs + 1)]
 
   monkeypatch.setattr(generation, 'compose', compose)
