@@ -23,6 +23,7 @@ _MAGENTA = (
 # Of the released checkpoints the largest, a trio with Adam's moments, has 2 GB.
 MAX_UNPACKED_BYTES = 8 * 2**30
 MAX_MEMBERS = 1000
+_MAX_NAME_LENGTH = 200  # Of a file; file systems have 255 bytes.
 _TIMEOUT_SECONDS = 30
 
 
@@ -158,10 +159,16 @@ def resolve(name_or_path: str | os.PathLike) -> pathlib.Path:
 def _resolve_path(location: pathlib.Path) -> pathlib.Path:
   import hashlib
   import tarfile
+  import zlib
 
   if location.is_dir() or location.suffix == '.npz' and location.is_file():
     return location
-  if location.is_file() and tarfile.is_tarfile(location):
+  try:
+    is_tar = location.is_file() and tarfile.is_tarfile(location)
+  except (EOFError, zlib.error) as error:  # It began as a compressed one.
+    raise ValueError(
+        f'{location} is not a whole tar: {error}; fetch it again') from error
+  if is_tar:
     stat = location.stat()
     identity = f'{location.resolve()} {stat.st_size} {stat.st_mtime_ns}'
     digest = hashlib.sha256(identity.encode()).hexdigest()[:16]
@@ -280,6 +287,10 @@ def unpack(tar: pathlib.Path, folder: pathlib.Path, source: str):
         if inside.is_absolute() or '..' in inside.parts or ':' in member.name:
           raise ValueError(
               f'{source} is not safe to unpack: {member.name!r} leads out')
+        if max(map(len, inside.parts), default=0) > _MAX_NAME_LENGTH:
+          raise ValueError(
+              f'{source} is not safe to unpack: a name in it is longer than '
+              f'{_MAX_NAME_LENGTH} characters')
         if not (member.isreg() or member.isdir()):
           raise ValueError(
               f'{source} is not safe to unpack: {member.name!r} is a link or '

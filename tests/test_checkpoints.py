@@ -270,6 +270,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path):
     (_member('pipe', type=tarfile.FIFOTYPE), 'device'),
     (_member('null', type=tarfile.CHRTYPE, devmajor=1, devminor=3), 'device'),
     (_member('toy.ckpt.index'), 'not a whole tar'),
+    (_member('a' * 300), 'a name in it is longer than 200 characters'),
 ])
 def test_unsafe_members_are_refused(tmp_path, cache, member, complaint):
   tar = tmp_path / 'evil.tar'
@@ -279,6 +280,14 @@ def test_unsafe_members_are_refused(tmp_path, cache, member, complaint):
   assert '\n' not in str(error.value)
   assert _is_empty(cache)
   assert {p.name for p in tmp_path.iterdir()} == {'evil.tar', 'home'}
+
+
+def test_a_compressed_tar_that_was_cut_short_is_told(tmp_path, cache):
+  tar = tmp_path / 'short.tar'
+  tar.write_bytes(_tar(mode='w:gz')[:40])
+  with pytest.raises(ValueError, match='short.tar is not a whole tar: .*end'):
+    checkpoints.resolve(tar)
+  assert _is_empty(cache)
 
 
 def test_a_bomb_is_refused_before_it_is_written(tmp_path, cache, monkeypatch):
