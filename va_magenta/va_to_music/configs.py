@@ -162,13 +162,29 @@ class Config:
       ValueError: if it is not one.
     """
     try:
-      values = json.loads(path.read_text())
-      return cls(**{
-          k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-      })
+      config = cls(**{
+          k: tuple(v) if isinstance(v, list) else v
+          for k, v in json.loads(path.read_text()).items()})
+      for field in dataclasses.fields(cls):
+        value = getattr(config, field.name)
+        if not _is_of(value, field.type):
+          raise ValueError(f'{field.name} is {value!r}')
+      return config
     except (TypeError, AttributeError, ValueError) as error:
       raise ValueError(
           f'{path} is not the config of a MusicVAE: {error}') from error
+
+
+def _is_of(value, kind) -> bool:
+  """Whether a value from JSON is what a field of `Config` holds."""
+  if kind is float:
+    return type(value) in (int, float) and math.isfinite(value)
+  if kind in (int, bool, str):
+    return type(value) is kind
+  # Of whole numbers; those that may be None say so.
+  if value is None:
+    return kind == (tuple[int, ...] | None)
+  return isinstance(value, tuple) and all(type(n) is int for n in value)
 
 
 # Magenta's configs whose encoder and decoder this engine builds.
