@@ -114,7 +114,8 @@ def test_picture_to_music(browser, app):
   before = _star(page)[1]
   page.keyboard.press('ArrowUp')
   page.wait_for_function(
-      f"!document.querySelector('#plane svg').ariaLabel.includes('{before:.2f}.')")
+      "!document.querySelector('#plane svg').ariaLabel.includes("
+      f"'{before:.2f}.')")
   assert _star(page) == pytest.approx((0.4, before + 0.01))
 
   # Two pieces, side by side.
