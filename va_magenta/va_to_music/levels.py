@@ -33,8 +33,8 @@ from va_magenta import files
 from va_magenta.va_to_music import (
   examples,
   magenta_weights,
-  music_vae,
   training,
+  va_losses,
 )
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
@@ -250,9 +250,7 @@ class Levels(keras.Model):
     r_loss = ops.sum(
         self.log_deviation - ops.log(sigma + 1e-6)
         + (ops.square(sigma) + error) / (2 * variance) - 0.5, axis=(1, 2))
-    kl = ops.sum(
-        0.5 * (ops.square(outputs['mu']) + ops.square(outputs['sigma']) - 1)
-        - ops.log(outputs['sigma']), axis=-1)
+    kl = va_losses.off_prior(outputs['mu'], outputs['sigma'])
     return {
         'r_loss': r_loss,
         'kl_loss': ops.maximum(
@@ -268,7 +266,7 @@ class Levels(keras.Model):
     del y, sample_weight, training
     losses = {name: ops.mean(values)
               for name, values in self.losses_of(x, y_pred).items()}
-    losses['independence_loss'] = music_vae.va_losses.cross_correlation(
+    losses['independence_loss'] = va_losses.cross_correlation(
         y_pred['mu'], ops.mean(x['va'], axis=1))
     for name, tracker in self.trackers.items():
       tracker.update_state(losses[name.rpartition('/')[-1]])

@@ -890,9 +890,7 @@ class MusicVae(keras.Model):
           truth, logits, from_logits=True), axis=-1)
       hit = ops.equal(ops.cast(ops.argmax(logits, -1), truth.dtype), truth)
       accuracy += ops.mean(ops.cast(hit, 'float32'), axis=-1) / len(depths)
-    mu, sigma = outputs['mu'], outputs['sigma']
-    kl = ops.sum(
-        0.5 * (ops.square(mu) + ops.square(sigma) - 1.0) - ops.log(sigma), -1)
+    kl = va_losses.off_prior(outputs['mu'], outputs['sigma'])
     return {
         'r_loss': r_loss,
         'kl_loss': ops.maximum(
