@@ -1,6 +1,8 @@
 """Examples: what Magenta's converter makes of a corpus, kept for good."""
 
 import concurrent.futures
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -230,6 +232,17 @@ def test_an_interrupted_run_goes_on_where_it_stood(
   assert again == ['piece 1', 'piece 2', 'piece 3']
   assert sorted(p.name for p in folder.iterdir()) == [
       '00000.npz', '00001.npz', '00002.npz']
+
+
+def test_a_corpus_that_was_copied_is_the_same(
+    convert, corpus, tmp_path, monkeypatch):
+  first = convert(examples_path=str(corpus))
+  copy = tmp_path / 'elsewhere'
+  shutil.copytree(corpus, copy, copy_function=shutil.copyfile)
+  for path in copy.iterdir():
+    os.utime(path, (0, 0))
+  monkeypatch.setattr(processes, 'Pool', pytest.fail)
+  _same(first, convert(examples_path=str(copy)))
 
 
 def test_another_corpus_in_the_same_cache_is_another_corpus(

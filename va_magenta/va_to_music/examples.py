@@ -270,12 +270,17 @@ def convert(
       np.concatenate([p for _, p in loaded]), [name for name, _ in pieces])
 
 
-def _fingerprint(source: str | bytes):
-  """What changes when a piece does."""
-  if isinstance(source, bytes):
-    return hashlib.md5(source).hexdigest()
-  stat = os.stat(source)
-  return stat.st_size, stat.st_mtime_ns
+def _fingerprint(source: str | bytes) -> str | None:
+  """What changes when a piece does, and not when its file is only copied.
+
+  None for what cannot be read, which is told when it is converted.
+  """
+  try:
+    content = source if isinstance(source, bytes) else (
+        pathlib.Path(source).read_bytes())
+  except OSError:
+    return None
+  return hashlib.md5(content).hexdigest()
 
 
 def _block(folder: pathlib.Path, i: int) -> pathlib.Path:
