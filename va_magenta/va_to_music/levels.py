@@ -358,9 +358,7 @@ def train(
   figures = {
       'test_examples': rows['test'].shape[1],
       **evaluate(model, latents, rows['test'][0])}
-  with files.writing(run_dir / 'figures.json') as temporary:
-    temporary.write_text(
-        json.dumps({'step': num_steps, **figures}, indent=2) + '\n')
+  training.write_report(run_dir, num_steps, figures)
   return figures
 
 

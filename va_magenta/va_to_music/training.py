@@ -6,6 +6,7 @@ the step, the optimizer and the random generators. So a run that was killed goes
 on as if nothing had been.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -365,6 +366,67 @@ class _ScalarWriter:
     self.writer.flush()
 
 
+def write_report(
+    run_dir: pathlib.Path, num_steps: int, figures: dict[str, float]):
+  """Writes what came of a run, `figures.json`, and how, `curves.png`."""
+  with files.writing(run_dir / 'figures.json') as temporary:
+    temporary.write_text(
+        json.dumps({'step': num_steps, **figures}, indent=2) + '\n')
+  scalars = {name: read_scalars(run_dir / name) for name in ('train', 'eval')}
+  if any(scalars.values()):
+    plot_scalars(scalars, run_dir / 'curves.png')
+
+
+def read_scalars(folder: pathlib.Path) -> dict[str, dict[int, float]]:
+  """What TensorBoard's event files hold: by tag and step, the last written."""
+  import tensorflow as tf
+
+  scalars = collections.defaultdict(dict)
+  for path in sorted(folder.glob('events.out.tfevents.*')):
+    try:
+      for record in tf.data.TFRecordDataset(str(path)):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+          scalars[value.tag][event.step] = value.simple_value
+    except tf.errors.DataLossError:
+      pass  # The run was killed while it wrote its last.
+  return {tag: dict(sorted(by_step.items()))
+          for tag, by_step in sorted(scalars.items())}
+
+
+def plot_scalars(
+    scalars: dict[str, dict[str, dict[int, float]]], path: str | os.PathLike):
+  """Writes a PNG with a panel for each tag.
+
+  Args:
+    scalars: by 'train' and 'eval', what `read_scalars` read.
+    path: the file; it is replaced if it exists.
+  """
+  from matplotlib.figure import Figure
+
+  tags = sorted(set().union(*scalars.values()))
+  num_columns = min(4, len(tags))
+  num_rows = -(-len(tags) // num_columns)
+  figure = Figure(figsize=(3.2 * num_columns, 2.3 * num_rows), dpi=110,
+                  facecolor='white', layout='constrained')
+  panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+  for axes, tag in zip(panels, tags, strict=False):
+    for split, color, marker in (
+        ('train', '#00798c', None), ('eval', '#d1495b', '.')):
+      found = scalars[split].get(tag, {})
+      axes.plot(
+          list(found), list(found.values()), color=color, marker=marker,
+          label={'train': 'training', 'eval': 'validation'}[split])
+    axes.set_title(tag, fontsize=9)
+    axes.tick_params(labelsize=7)
+  for axes in panels[len(tags):]:
+    axes.remove()
+  panels[0].legend(frameon=False, fontsize=8)
+  figure.supxlabel('step', fontsize=9)
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
 def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
             ) -> dict[str, np.ndarray]:
   """Reconstruction of each example from the mean of its posterior.
@@ -633,7 +695,5 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   if first_step < num_steps:
     callbacks[0].save()
   figures = _test_figures(model, corpus)
-  with files.writing(run_dir / 'figures.json') as temporary:
-    temporary.write_text(
-        json.dumps({'step': num_steps, **figures}, indent=2) + '\n')
+  write_report(run_dir, num_steps, figures)
   return figures
