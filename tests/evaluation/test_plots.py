@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import note_seq
 import numpy as np
 import pytest
 from PIL import Image
@@ -251,3 +252,32 @@ def test_curves_are_as_high_as_what_is_alike(tmp_path):
     return max(set(y[left]), key=y[left].tolist().count)
 
   assert height(.1) > height(.3) > height(.9)
+
+
+def test_a_piano_roll_is_as_full_as_its_music(tmp_path):
+
+  def inked(num_notes, **changes):
+    sequence = note_seq.NoteSequence(total_time=8)
+    sequence.notes.add(
+        pitch=60, start_time=0, end_time=.1, velocity=100, instrument=9)
+    for i in range(num_notes):
+      sequence.notes.add(**{
+          'pitch': 60 + i, 'start_time': i, 'end_time': i + 1, 'velocity': 127,
+          **changes})
+    plots.plot_piano_rolls(tmp_path / 'a.png', {'a $piece': sequence})
+    return (np.abs(
+        _pixels(tmp_path / 'a.png') - PIECE_RGB).max(-1) < 40).sum()
+
+  assert inked(8) > inked(4) > inked(1)
+  # Drums have another color, and no pitch.
+  assert inked(8, is_drum=True, pitch=36) < inked(1)
+
+
+def test_piano_rolls_stand_below_one_another(tmp_path):
+  sequence = note_seq.NoteSequence(total_time=1)
+  sequence.notes.add(pitch=60, start_time=0, end_time=1, velocity=100)
+  heights = []
+  for names in ('1', '1234'):
+    plots.plot_piano_rolls(tmp_path / 'a.png', dict.fromkeys(names, sequence))
+    heights.append(_pixels(tmp_path / 'a.png').shape[0])
+  assert heights[1] == 4 * heights[0]

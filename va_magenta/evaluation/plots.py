@@ -523,3 +523,58 @@ def plot_curves(
   panels[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')
+
+
+def plot_piano_rolls(path: str | os.PathLike, rolls: Mapping[str, object]):
+  """Writes a PNG: pieces as piano rolls below one another, louder is darker.
+
+  Each part has a color of its own; drums are ticks below the pitches, higher
+  for higher General MIDI keys.
+
+  Args:
+    path: the file; it is replaced if it exists.
+    rolls: `note_seq.NoteSequence`s with notes, by what they are called.
+  """
+  from matplotlib.figure import Figure
+
+  height = 1.9 * len(rolls)
+  figure = Figure(figsize=(8.4, height), dpi=_DPI, facecolor='white')
+  for row, (name, sequence) in enumerate(rolls.items()):
+    axes = figure.add_axes((
+        0.075, (0.5 + 1.9 * (len(rolls) - 1 - row)) / height,
+        0.895, 1.25 / height))
+    _draw_roll(axes, sequence)
+    axes.set_ylabel(
+        name, rotation=0, color=_PIECE_COLOR, fontweight='bold', labelpad=14)
+  axes.set_xlabel('seconds', color=_INK)
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
+def _draw_roll(axes, sequence):
+  pitches = [note.pitch for note in sequence.notes if not note.is_drum]
+  low, high = min(pitches) - 2, max(pitches) + 2
+  if any(note.is_drum for note in sequence.notes):
+    low -= 10
+  parts = sorted({n.instrument for n in sequence.notes if not n.is_drum})
+  for note in sequence.notes:
+    loudness = 0.25 + note.velocity / 170
+    if note.is_drum:
+      # General MIDI's drums are the keys 35..81.
+      y = low + 1 + (note.pitch - 35) / 46 * 8
+      axes.plot(note.start_time, y, '|', markersize=3, color=_INK,
+                alpha=loudness)
+      continue
+    axes.barh(
+        note.pitch, note.end_time - note.start_time, left=note.start_time,
+        height=0.8, alpha=loudness,
+        color=_CURVE_COLORS[parts.index(note.instrument) % len(_CURVE_COLORS)])
+  octaves = [pitch for pitch in range(0, 128, 12) if min(pitches) - 2 < pitch
+             < high]
+  axes.set(xlim=(0, sequence.total_time), ylim=(low, high), yticks=octaves)
+  axes.set_yticklabels([f'C{pitch // 12 - 1}' for pitch in octaves])
+  axes.grid(axis='y', color='#e4e4ea')
+  axes.set_axisbelow(True)
+  axes.tick_params(colors=_FAINT, labelsize=8, length=0)
+  for spine in axes.spines.values():
+    spine.set_color('#e4e4ea')
