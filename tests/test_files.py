@@ -1,8 +1,10 @@
-"""Files are whole or not there."""
+"""Files are whole or not there, and arrays are read whole or refused."""
 
 import os
+import pickle
 import stat
 
+import numpy as np
 import pytest
 
 from va_magenta import files
@@ -69,3 +71,36 @@ def test_a_missing_folder_is_an_os_error(tmp_path):
     pytest.fail('there is nothing to write to')
   assert info.value.filename == str(path)
   assert not path.parent.exists()
+
+
+def test_a_damaged_npz_is_refused_by_name(tmp_path):
+  path = tmp_path / 'arrays.npz'
+  np.savez(path, a=np.arange(3), b=np.ones(2))
+  content = path.read_bytes()
+  arrays = files.read_npz(path)
+  assert arrays.keys() == {'a', 'b'} and arrays['a'].tolist() == [0, 1, 2]
+  refused = set()
+  for i in range(len(content)):
+    for damaged in (
+        content[:i], content[:i] + b'\xff' + content[i + 1:],
+        content[:i] + content[i + 1:]):
+      path.write_bytes(damaged)
+      try:
+        files.read_npz(path)
+      except ValueError as error:
+        assert str(path) in str(error) and '\n' not in str(error)
+        refused.add(type(error.__cause__))
+  assert len(refused) > 3  # Each library says it in its own way.
+
+
+def test_a_pickle_is_no_npz(tmp_path):
+  path = tmp_path / 'arrays.npz'
+  for content in (np.array([object()]), np.array([{}])):
+    np.savez(path, a=content)
+    with pytest.raises(ValueError, match='arrays.npz is not a whole .npz'):
+      files.read_npz(path)
+  path.write_bytes(pickle.dumps({'a': 1}))
+  with pytest.raises(ValueError, match='arrays.npz is not a whole .npz'):
+    files.read_npz(path)
+  with pytest.raises(FileNotFoundError):
+    files.read_npz(tmp_path / 'none.npz')

@@ -168,6 +168,12 @@ def test_what_is_saved_is_loaded(tmp_path, config):
   assert hash(loaded) == hash(config)  # Lists would have become tuples.
 
 
+def test_fractions_may_be_written_without_a_point(tmp_path):
+  (tmp_path / 'config.json').write_text(_saved(beta_rate=1))
+  loaded = configs.Config.load(tmp_path / 'config.json')
+  assert type(loaded.beta_rate) is float and loaded.beta_rate == 1
+
+
 def _saved(**changes):
   values = dataclasses.asdict(_CONFIG) | changes
   return json.dumps({k: v for k, v in values.items() if v != 'gone'})
@@ -180,7 +186,7 @@ def _saved(**changes):
     _saved(dec_rnn_size=[12, 'x']), _saved(sampling_schedule=7),
     _saved(max_beta='1'), _saved(control_depth=1.5), _saved(name=3),
     _saved(level_lengths=8), _saved(max_beta=float('inf')),
-    _saved(conductor_control='no'), _saved(transpose_range=None),
+    _saved(max_beta=10**400), _saved(conductor_control='no'), _saved(transpose_range=None),
     _saved()[:-20],
 ])
 def test_a_damaged_file_is_one_line(tmp_path, text):

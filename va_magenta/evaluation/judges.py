@@ -13,7 +13,6 @@ import contextlib
 import functools
 import hashlib
 import pathlib
-import zipfile
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -211,9 +210,8 @@ def load_quadrant_judge(
     raise ValueError(f'{emopia_dir}: no clip of label.csv is in midi/')
   key = hashlib.md5(repr((
       rows, seed, symbolic_features.FEATURE_NAMES)).encode()).hexdigest()
-  with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile):
-    with np.load(cache, allow_pickle=False) as arrays:
-      arrays = dict(arrays)
+  with contextlib.suppress(OSError, ValueError):
+    arrays = files.read_npz(cache)
     if str(arrays.pop('key', None)) == key:
       return QuadrantJudge(**arrays, seed=seed)
   import tqdm

@@ -14,7 +14,6 @@ import functools
 import json
 import os
 import pathlib
-import zipfile
 from collections.abc import Sequence
 
 import keras
@@ -254,11 +253,7 @@ def load(folder: str | os.PathLike | None = None) -> ImageToVa:
         f'{folder / _CONFIG_FILE} is not the config of an image model: {error}'
     ) from error
   path = folder / _WEIGHTS_FILE
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      arrays = dict(file)
-  except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-    raise ValueError(f'{path} is damaged or cut short: {error}') from error
+  arrays = files.read_npz(path)
   features = build_features(config)
   try:
     features.set_weights([

@@ -259,8 +259,7 @@ def load(folder: str | os.PathLike | None = None) -> AudioVA:
   folder = pathlib.Path(folder or checkpoints.path('audio_va'))
   try:
     config = json.loads((folder / 'config.json').read_text())
-    with np.load(folder / 'weights.npz', allow_pickle=False) as arrays:
-      weights = {name: arrays[name] for name in arrays.files}
+    weights = files.read_npz(folder / 'weights.npz')
 
     def below(prefix):
       return {

@@ -183,8 +183,8 @@ def load(folder: str | os.PathLike | None = None) -> Critic:
     model = Critic(*(
         [float(calibration[axis][name]) for axis in AXES]
         for name in ('mean', 'slope')))
-    with np.load(folder / 'weights.npz', allow_pickle=False) as arrays:
-      model.set_weights([arrays[str(i)] for i in range(len(arrays.files))])
+    arrays = files.read_npz(folder / 'weights.npz')
+    model.set_weights([arrays[str(i)] for i in range(len(arrays))])
   except FileNotFoundError:
     raise
   except Exception as error:  # zip, json, numpy and Keras each have their own.

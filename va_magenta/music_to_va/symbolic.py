@@ -178,8 +178,7 @@ def load(folder: str | os.PathLike | None = None) -> SymbolicVA:
   folder = pathlib.Path(folder or checkpoints.path('symbolic_va'))
   try:
     config = json.loads((folder / 'config.json').read_text())
-    with np.load(folder / 'weights.npz', allow_pickle=False) as arrays:
-      weights = {name: arrays[name] for name in arrays.files}
+    weights = files.read_npz(folder / 'weights.npz')
 
     def below(part, kind):
       return {

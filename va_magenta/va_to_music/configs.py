@@ -161,30 +161,35 @@ class Config:
     Raises:
       ValueError: if it is not one.
     """
+    content = path.read_bytes()
     try:
-      config = cls(**{
-          k: tuple(v) if isinstance(v, list) else v
-          for k, v in json.loads(path.read_text()).items()})
+      values = json.loads(content)
       for field in dataclasses.fields(cls):
-        value = getattr(config, field.name)
-        if not _is_of(value, field.type):
-          raise ValueError(f'{field.name} is {value!r}')
-      return config
-    except (TypeError, AttributeError, ValueError) as error:
+        if field.name in values:
+          values[field.name] = _from_json(field, values[field.name])
+      return cls(**values)
+    except Exception as error:  # json and dataclasses each have their own.
       raise ValueError(
           f'{path} is not the config of a MusicVAE: {error}') from error
 
 
-def _is_of(value, kind) -> bool:
-  """Whether a value from JSON is what a field of `Config` holds."""
-  if kind is float:
-    return type(value) in (int, float) and math.isfinite(value)
-  if kind in (int, bool, str):
-    return type(value) is kind
-  # Of whole numbers; those that may be None say so.
-  if value is None:
-    return kind == (tuple[int, ...] | None)
-  return isinstance(value, tuple) and all(type(n) is int for n in value)
+def _from_json(field: dataclasses.Field, value):
+  """A value as a field of `Config` holds it."""
+  if isinstance(value, list):
+    value = tuple(value)
+  if field.type is float and type(value) is int:
+    value = float(value)  # Whole numbers may be written without a point.
+  if field.type in (int, bool, str):
+    fits = type(value) is field.type
+  elif field.type is float:
+    fits = type(value) is float and math.isfinite(value)
+  elif value is None:  # Those that may be None say so.
+    fits = field.type == (tuple[int, ...] | None)
+  else:
+    fits = isinstance(value, tuple) and all(type(n) is int for n in value)
+  if not fits:
+    raise ValueError(f'{field.name} is {value!r}')
+  return value
 
 
 # Magenta's configs whose encoder and decoder this engine builds.

@@ -15,7 +15,6 @@ import glob
 import hashlib
 import os
 import pathlib
-import zipfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -289,9 +288,9 @@ def _block(folder: pathlib.Path, i: int) -> pathlib.Path:
 
 def _load_block(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   try:
-    with np.load(path, allow_pickle=False) as block:
-      return block['tokens'], block['piece']
-  except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    block = files.read_npz(path)
+    return block['tokens'], block['piece']
+  except (ValueError, KeyError) as error:
     raise ValueError(
         f'{path} is damaged ({error}): remove it, and it is made again'
     ) from error

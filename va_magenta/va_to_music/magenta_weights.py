@@ -12,8 +12,6 @@ melodies, which then plays its first part.
 import json
 import os
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -21,9 +19,6 @@ import numpy as np
 from va_magenta import files
 
 _SHARD_BYTES = 4 * 2**20
-# What reading a damaged `.npz`, or another file of that name, raises.
-_NPZ_ERRORS = (ValueError, EOFError, zipfile.BadZipFile, zlib.error,
-               NotImplementedError, AttributeError, TypeError)
 
 
 def _variables(model) -> Iterator[tuple[str, object, int | None]]:
@@ -184,12 +179,9 @@ def read(path: str | os.PathLike) -> Mapping[str, np.ndarray]:
   if (path / 'weights.npz').is_file():
     path = path / 'weights.npz'
   if path.suffix == '.npz':
-    try:
-      with np.load(path, allow_pickle=False) as arrays:
-        return {name.replace('|', '/'): arrays[name] for name in arrays.files}
-    except _NPZ_ERRORS as error:
-      raise ValueError(
-          f'{path} is not a whole .npz of plain arrays: {error}') from error
+    return {
+        name.replace('|', '/'): array
+        for name, array in files.read_npz(path).items()}
   import tensorflow as tf
 
   prefix = path
