@@ -19,7 +19,7 @@ PROGRAM = textwrap.dedent('''
     flags.DEFINE_integer('number', 0, 'A number.', lower_bound=0)
     flags.DEFINE_enum('do', 'nothing', [
         'nothing', 'value', 'os', 'missing', 'bug', 'wait', 'interrupt',
-        'arguments'], 'What happens.')
+        'arguments', 'import'], 'What happens.')
 
     def main(argv):
       do = flags.FLAGS.do
@@ -38,6 +38,11 @@ PROGRAM = textwrap.dedent('''
         time.sleep(60)
       if do == 'arguments':
         print(argv[1:])
+      if do == 'import':
+        import note_seq
+        print(sorted(m for m in sys.modules if m.startswith('bokeh')))
+        import bokeh.plotting
+        print(bokeh.plotting.figure.__name__, bokeh.__version__[0])
       if do == 'wait':
         with files.writing('result.txt') as path:
           path.write_text('half')
@@ -126,3 +131,9 @@ def test_kill_leaves_no_temporary_file(probe, tmp_path):
   process.send_signal(signal.SIGTERM)
   assert _finish(process)[0] == 143
   assert [p.name for p in tmp_path.iterdir()] == ['probe.py']
+
+
+def test_note_seq_does_not_wait_for_what_only_it_would_plot_with(probe):
+  output, errors = probe('--do=import').communicate()
+  assert output.splitlines() == [
+      "['bokeh', 'bokeh.plotting']", 'figure 3'], errors

@@ -7,9 +7,12 @@ what would be right. A command prints that line and exits with 1;
 traceback.
 """
 
+import importlib.machinery
+import importlib.util
 import os
 import signal
 import sys
+import types
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -33,6 +36,8 @@ def run(main: Callable[[Sequence[str]], int | None], *,
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
   warnings.filterwarnings('ignore', "Couldn't find ffmpeg", RuntimeWarning)
+  # note_seq would import it, for plots that we do not draw, for a second.
+  _defer('bokeh', 'plotting')
   # A plain `kill` ends the command like an exception: temporary files go.
   signal.signal(signal.SIGTERM, _raise_exit)
 
@@ -117,3 +122,29 @@ def _help(main: Callable) -> str:
   name = sys.argv[0] if module.__name__ == '__main__' else module.__name__
   return f'{module.__doc__ or ""}\nFlags of {_program()}:\n' + (
       flags.FLAGS.module_help(name))
+
+
+class _Deferred(types.ModuleType):
+  """A module that runs when something in it is asked for."""
+
+  def __getattr__(self, name):
+    self.__class__ = types.ModuleType
+    self.__spec__.loader.exec_module(self)
+    return getattr(self, name)
+
+
+def _defer(package: str, submodule: str):
+  """Has a package and one of its modules run when they are needed, if ever.
+
+  `importlib.util.LazyLoader` would run them at the next import statement.
+  """
+  path = None
+  for name in (package, f'{package}.{submodule}'):
+    spec = importlib.machinery.PathFinder.find_spec(name, path)
+    if spec is None or name in sys.modules:
+      return
+    module = importlib.util.module_from_spec(spec)
+    module.__class__ = _Deferred
+    sys.modules[name] = module
+    path = spec.submodule_search_locations
+  setattr(sys.modules[package], submodule, module)
