@@ -58,6 +58,7 @@ def test_an_oracle_gets_full_marks_and_its_baselines_do_not(oracle, tmp_path):
   written = json.loads((folder / 'report.json').read_text())
   assert written['control']['asked'] == found['control']['asked']
   assert written['options']['grid'] == 3
+  assert written['redrawn'] == {s.name: 0 for s in SYSTEMS}
   text = (folder / 'report.md').read_text()
   assert 'No other system is better than asked' in text
   assert 'EMOPIA' in text

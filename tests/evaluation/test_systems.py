@@ -43,6 +43,36 @@ def test_what_was_composed_is_remembered(oracle, composer):
   assert len(oracle) == 3 * len(TARGETS)
 
 
+def test_what_has_hardly_a_note_is_drawn_again_and_counted(
+    oracle, composer, monkeypatch):
+  compose = generation.compose
+
+  def silent_when_calm(target, settings):
+    if target.arousal < 0 and settings.seed == 7:
+      raise ValueError('only 0 different pieces with notes')
+    return compose(target, settings)
+
+  monkeypatch.setattr(generation, 'compose', silent_when_calm)
+  asked = systems.Asked('asked', {})
+  pieces = list(asked.compose(TARGETS, 7, composer))
+  np.testing.assert_allclose(_places(pieces), TARGETS, atol=.02)
+  calm = sum(arousal < 0 for _, arousal in TARGETS)
+  assert composer.num_redrawn == calm > 0
+  # One seed for all that are calm.
+  assert len({s.seed for _, s in oracle}) == 2
+  list(asked.compose(TARGETS, 7, composer))
+  assert composer.num_redrawn == 2 * calm
+
+
+def test_what_never_has_a_note_is_told(oracle, composer, monkeypatch):
+  def silent(target, settings):
+    raise ValueError('only 0 different pieces with notes')
+
+  monkeypatch.setattr(generation, 'compose', silent)
+  with pytest.raises(ValueError, match='with notes'):
+    list(systems.Asked('asked', {}).compose(TARGETS, 7, composer))
+
+
 def test_the_prior_knows_no_target_and_shares_its_draws(oracle, composer):
   one = systems.Prior('unconditioned', {})
   pieces = list(one.compose(TARGETS, 0, composer))

@@ -123,10 +123,12 @@ def run(
   targets = control.grid(options.grid)
   with contextlib.closing(Cache(work_dir / 'pieces.jsonl')) as cache:
     composer = systems.Composer(cache)
-    music = {
-        system.name: _compose(
-            system, targets, options.num_seeds, options.seed, composer)
-        for system in compared}
+    music, redrawn = {}, {}
+    for system in compared:
+      before = composer.num_redrawn
+      music[system.name] = _compose(
+          system, targets, options.num_seeds, options.seed, composer)
+      redrawn[system.name] = composer.num_redrawn - before
     obtained = {
         name: np.stack([judge(row) for row in rows])
         for name, rows in music.items()}
@@ -136,7 +138,8 @@ def run(
             system.name: dataclasses.asdict(system) for system in compared},
         'options': dataclasses.asdict(options),
         'versions': _versions(),
-        'control': _control(targets, obtained, options.seed)}
+        'control': _control(targets, obtained, options.seed),
+        'redrawn': redrawn}
     if options.num_heard:
       found['heard'] = _heard(
           music, targets, judge.student, cache, options)
@@ -433,7 +436,10 @@ def describe(found: Mapping) -> str:
       '## Asked against obtained\n\n' + report.systems_table(
           found['control'], report.HEADLINES),
       '## Control\n\n' + report.systems_table(
-          found['control'], report.CONTROL)]
+          found['control'], report.CONTROL),
+      'Pieces drawn again because they had hardly a note: ' + ', '.join(
+          f'{name} {number}' for name, number in found['redrawn'].items())
+      + '.']
   music = {
       name: figures for name, figures in found['control'].items()
       if name != SHUFFLED}

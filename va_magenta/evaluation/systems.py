@@ -37,9 +37,14 @@ _MAX_ATTEMPTS = 100
 
 
 class Composer:
-  """Composes with the generator, and remembers what it composed."""
+  """Composes with the generator, and remembers what it composed.
+
+  Attributes:
+    num_redrawn: of how many pieces so far the first draw had too few notes.
+  """
 
   def __init__(self, cache: Cache):
+    self.num_redrawn = 0
     self._cache = cache
     self._digests = {}
 
@@ -62,7 +67,8 @@ class Composer:
 
     settings = {**DEFAULTS, **settings}
     about = [
-        va_magenta.__version__, target.valence, target.arousal, seed, {
+        'attempt and piece', va_magenta.__version__, target.valence,
+        target.arousal, seed, {
             **settings, **{
                 name: self._digest(settings[name])
                 for name in ('checkpoint', 'student')}}]
@@ -76,13 +82,14 @@ class Composer:
           if attempt == _MAX_ATTEMPTS - 1:
             raise
         else:
-          return base64.b64encode(
-              piece.sequence.SerializeToString(deterministic=True)).decode()
+          return [attempt, base64.b64encode(piece.sequence.SerializeToString(
+              deterministic=True)).decode()]
 
-    piece = base64.b64decode(self._cache.get(about, make))
+    attempt, piece = self._cache.get(about, make)
+    self.num_redrawn += attempt > 0
     # After Keras, if that is imported at all: before it would print.
     import note_seq
-    return note_seq.NoteSequence.FromString(piece)
+    return note_seq.NoteSequence.FromString(base64.b64decode(piece))
 
   def _digest(self, folder) -> str:
     """What changes when the weights or the config of a checkpoint do."""
