@@ -3,6 +3,8 @@
 import concurrent.futures
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -45,3 +47,33 @@ def test_other_errors_are_not_hidden_and_do_not_wait():
       pool.submit(time.sleep, .2)
     raise KeyboardInterrupt
   assert time.monotonic() - start < 60
+
+
+# A command whose processes are at work for long.
+_WORKS = '''
+import os, time
+from va_magenta import command, processes
+
+def main(argv):
+  with processes.Pool(2) as pool:
+    print(*{pool.submit(os.getpid).result() for _ in range(9)}, flush=True)
+    list(pool.map(time.sleep, [100] * 9))
+
+if __name__ == '__main__':
+  command.run(main)
+'''
+
+
+@pytest.mark.parametrize(('how', 'code'), [
+    (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)])
+def test_they_end_when_their_parent_does(tmp_path, how, code):
+  (tmp_path / 'works.py').write_text(_WORKS)
+  with subprocess.Popen(
+      [sys.executable, tmp_path / 'works.py'], text=True,
+      stdout=subprocess.PIPE) as process:
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    assert workers
+    process.send_signal(how)
+    assert process.wait(timeout=50) == code
+    # They hold the other end: it is closed when the last has ended.
+    assert process.stdout.read() == ''

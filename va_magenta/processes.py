@@ -13,12 +13,17 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 
 
 class Pool(concurrent.futures.ProcessPoolExecutor):
-  """Processes without a GPU, quiet, and ended by their parent."""
+  """Processes without a GPU, quiet, and ended by their parent or its end.
+
+  They are ended in the middle of what they do if the body raises, so files are
+  for the parent to write.
+  """
 
   def __init__(
       self, num_workers: int | None = None, start: Callable | None = None,
@@ -34,18 +39,26 @@ class Pool(concurrent.futures.ProcessPoolExecutor):
         num_workers or os.cpu_count(), multiprocessing.get_context('spawn'),
         _start, (start, args))
 
-  def __exit__(self, *exception):
-    # Who is interrupted does not wait for what is still to be done.
+  def __exit__(self, kind, *more):
+    if kind:  # Who is interrupted does not wait for what is still to be done.
+      for process in list((self._processes or {}).values()):
+        process.terminate()
     self.shutdown(cancel_futures=True)
 
 
 def _start(start: Callable | None, args: tuple):
   signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent sees to it.
   signal.signal(signal.SIGTERM, signal.SIG_DFL)
+  threading.Thread(target=_end_with_parent, daemon=True).start()
   os.environ['CUDA_VISIBLE_DEVICES'] = ''
   warnings.simplefilter('ignore')  # MIDI files give each its own.
   if start:
     start(*args)
+
+
+def _end_with_parent():
+  multiprocessing.parent_process().join()
+  os._exit(1)  # A killed parent cannot say so.
 
 
 @contextlib.contextmanager

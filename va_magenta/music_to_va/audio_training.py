@@ -180,16 +180,14 @@ def _cached(clip: Clip, cache_dir: pathlib.Path) -> pathlib.Path:
       f'{digest}-{clip.start_seconds:g}-{clip.max_seconds:g}.npy')
 
 
-def _hear(cache_dir: pathlib.Path, clip: Clip) -> str | None:
-  """Puts the windows of a clip in the cache, or says why not."""
+def _hear(clip: Clip) -> np.ndarray | str:
+  """The windows of a clip, or why it cannot be heard."""
   try:
-    windows = audio_features.extract(*synthesis.synthesize(
+    return audio_features.extract(*synthesis.synthesize(
         clip.path, start_seconds=clip.start_seconds,
         max_seconds=clip.max_seconds))
   except ValueError as error:
     return f'{clip.path.name}: {error}'
-  with files.writing(_cached(clip, cache_dir)) as temporary:
-    np.save(temporary, windows)
 
 
 def hear(
@@ -210,10 +208,12 @@ def hear(
         processes.told_if_killed('synthesised clips'),
         processes.Pool(num_workers) as pool,
     ):
-      for i, fault in enumerate(
-          pool.map(functools.partial(_hear, cache_dir), todo), 1):
-        if fault:
-          report(f'left out: {fault}')
+      for i, windows in enumerate(pool.map(_hear, todo), 1):
+        if isinstance(windows, str):
+          report(f'left out: {windows}')
+        else:
+          with files.writing(cached[todo[i - 1]]) as temporary:
+            np.save(temporary, windows)
         if i % 25 == 0 or i == len(todo):
           report(f'{i} of {len(todo)} synthesised')
   return {

@@ -552,7 +552,7 @@ class _Workers:
     return self
 
   def __exit__(self, *exception):
-    self._pool.shutdown(cancel_futures=True)
+    self._pool.__exit__(*exception)
 
   def estimate(self, tasks: Sequence[tuple], progress) -> list:
     """As `_Worker.estimate`, of each.
