@@ -423,7 +423,11 @@ def work(kind: str, begin: int, end: int):
 
 def run(kind: str, begin: int, end: int) -> tuple[collections.Counter, dict]:
   """Counts of outcomes, and of each fault the first input."""
+  import tqdm
+
   counts, first, i = collections.Counter(), {}, begin
+  progress = tqdm.tqdm(
+      total=end - begin, desc=kind, unit='input', mininterval=1)
   while i < end:
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -444,6 +448,9 @@ def run(kind: str, begin: int, end: int) -> tuple[collections.Counter, dict]:
         if name in FAULTS:
           first.setdefault(result[:40], f'{kind} {i}: {result}'[:400])
         i += 1
+        progress.set_postfix(counts, refresh=False)
+        progress.update()
+  progress.close()
   return counts, first
 
 
