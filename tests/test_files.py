@@ -1,5 +1,6 @@
 """Files are whole or not there, and arrays are read whole or refused."""
 
+import errno
 import os
 import pickle
 import stat
@@ -71,6 +72,36 @@ def test_a_missing_folder_is_an_os_error(tmp_path):
     pytest.fail('there is nothing to write to')
   assert info.value.filename == str(path)
   assert not path.parent.exists()
+
+
+def test_a_full_disk_is_told_by_name(tmp_path):
+  path = tmp_path / 'file.txt'
+  with pytest.raises(OSError, match='No space') as info:
+    with files.writing(path):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+  assert info.value.filename == str(path)
+  other = str(tmp_path / 'other')
+  with pytest.raises(FileNotFoundError) as info, files.writing(path):
+    os.remove(other)
+  assert info.value.filename == other
+  assert not os.listdir(tmp_path)
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path):
+  folder = tmp_path / 'a' / 'folder'
+  for _ in range(2):
+    with files.held(folder):
+      with (
+          pytest.raises(OSError, match=f'{folder} is in use by another'),
+          files.held(folder),
+      ):
+        pytest.fail('held twice')
+    assert not folder.exists()
+  with pytest.raises(ValueError), files.held(folder):
+    (folder / 'file').write_text('kept')
+    raise ValueError
+  with files.held(folder):
+    assert (folder / 'file').read_text() == 'kept'
 
 
 def test_a_damaged_npz_is_refused_by_name(tmp_path):

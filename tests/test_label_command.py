@@ -1,6 +1,7 @@
 """va_magenta_label: MIDI files become a table of labels."""
 
 import functools
+import resource
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,40 @@ def test_listens_if_told(run, midi, monkeypatch):
       '--min_audio_parts=2')
   assert len(heard) == 2
   assert pd.read_parquet('labels.parquet')['audio_valence'].isna().all()
+
+
+@pytest.mark.parametrize(('limit', 'full'), [
+    (100, 'labels.parquet.blocks'), (5000, 'labels.parquet: ')])
+def test_a_full_disk_is_told_and_what_was_done_stays(
+    run, midi, tmp_path, limit, full):
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+  try:
+    message = _error(run('--midi_dir=midi', '--output=labels.parquet'))
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert full in message and 'File too large' in message
+  left = [p.suffix for p in tmp_path.rglob('*') if p.is_file()]
+  assert sorted(left) == ['.json'] * (limit > 100) + ['.mid'] * 2
+  assert run('--midi_dir=midi', '--output=labels.parquet')[0] == 0
+  assert {p.name for p in tmp_path.iterdir()} == {'midi', 'labels.parquet'}
+
+
+def test_two_at_once_do_not_disturb_each_other(run, midi, monkeypatch):
+  def estimate(*args):
+    with pytest.raises(OSError, match='blocks is in use by another process'):
+      labelling.label('midi', 'labels.parquet', fusion.load())
+    told.append(args[0])
+    return estimate_of(*args)
+
+  told, estimate_of = [], labelling.estimate
+  with monkeypatch.context() as patch:
+    patch.setattr(labelling, 'estimate', estimate)
+    assert run('--midi_dir=midi', '--output=labels.parquet')[0] == 0
+  assert len(told) == 2
+  assert run('--midi_dir=midi', '--output=alone.parquet')[0] == 0
+  table = pd.read_parquet('labels.parquet')
+  assert table.equals(pd.read_parquet('alone.parquet'))
 
 
 @pytest.mark.parametrize(('args', 'message'), [

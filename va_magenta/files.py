@@ -1,6 +1,7 @@
-"""Files that are either whole or not there, and arrays that are read whole."""
+"""Files that are either whole or not there, and folders for one at a time."""
 
 import contextlib
+import fcntl
 import io
 import os
 import pathlib
@@ -19,7 +20,8 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
       lies in the same folder and ends in the same suffix.
 
   Raises:
-    OSError: if the folder is missing or cannot be written to.
+    OSError: if the folder is missing or cannot be written to, or the disk is
+      full.
   """
   path = pathlib.Path(path)
   try:
@@ -34,8 +36,43 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     yield temporary
     os.chmod(temporary, 0o666 & ~_umask())
     os.replace(temporary, path)
+  except OSError as error:
+    # Who writes to a full disk is not told which file it was.
+    if error.errno and error.filename in (None, name):
+      error.filename = str(path)
+    raise
   finally:
     temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: str | os.PathLike) -> Iterator[None]:
+  """Makes a folder and keeps it for this process alone, while the body runs.
+
+  At the end it is removed if it is empty. However the process ends, the system
+  lets go of it.
+
+  Raises:
+    OSError: if it cannot be made, or another process has it.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    os.close(handle)
+    raise OSError(
+        f'{folder} is in use by another process: wait for its end, or choose '
+        'another') from error
+  except OSError:
+    pass  # Some file systems have no locks.
+  try:
+    yield
+  finally:
+    with contextlib.suppress(OSError):  # It is not empty, or gone.
+      folder.rmdir()
+    os.close(handle)
 
 
 def read_npz(path: str | os.PathLike) -> dict:

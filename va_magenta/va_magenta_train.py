@@ -46,9 +46,12 @@ Started again with the same flags, a run goes on where it stood. `run_dir` is a
 checkpoint for `va_magenta_generate --checkpoint`; TensorBoard reads it too.
 """
 
+import contextlib
+import pathlib
+
 from absl import flags
 
-from va_magenta import command
+from va_magenta import command, files
 
 FLAGS = flags.FLAGS
 
@@ -138,20 +141,23 @@ def main(argv):
   if corpus.tokens.shape[1] > config.max_seq_len:
     corpus = examples.cut(corpus, config.max_seq_len)
   print(f'{len(corpus.tokens)} examples of {len(corpus.names)} pieces')
-  if FLAGS.segments:
-    from va_magenta.va_to_music import levels
-    flat = levels.load_flat(
-        checkpoints.resolve(FLAGS.segments), config, critic)
-    figures = levels.train(
-        config, flat, corpus, levels.read(
-            flat, corpus, config, seed=FLAGS.seed, cache_dir=FLAGS.cache_dir),
-        FLAGS.run_dir, num_steps=FLAGS.num_steps, seed=FLAGS.seed)
-  else:
-    figures = training.train(
-        config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
-        critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
-        seed=FLAGS.seed, strategy=strategy, precision=FLAGS.precision,
-        gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
+  with contextlib.ExitStack() as stack:
+    if not strategy.worker:  # The chief alone writes.
+      stack.enter_context(files.held(pathlib.Path(FLAGS.run_dir).expanduser()))
+    if FLAGS.segments:
+      from va_magenta.va_to_music import levels
+      flat = levels.load_flat(
+          checkpoints.resolve(FLAGS.segments), config, critic)
+      figures = levels.train(
+          config, flat, corpus, levels.read(
+              flat, corpus, config, seed=FLAGS.seed, cache_dir=FLAGS.cache_dir),
+          FLAGS.run_dir, num_steps=FLAGS.num_steps, seed=FLAGS.seed)
+    else:
+      figures = training.train(
+          config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
+          critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
+          seed=FLAGS.seed, strategy=strategy, precision=FLAGS.precision,
+          gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
   for name, value in figures.items():
     print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
   if figures:

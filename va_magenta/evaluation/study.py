@@ -35,7 +35,6 @@ _MELODY_CONFIGS = {
     template.NUM_BARS: 'cat-mel_2bar_small',
     structure.NUM_BARS: 'hierdec-mel_16bar'}
 _NUM_RECONSTRUCTED = 1000
-_STEPS_A_BATCH = 2**14  # Of what is reconstructed.
 _TEXT = 'report.md'
 
 
@@ -363,9 +362,7 @@ def _reconstruction(compared, work_dir, options) -> dict:
       corpora[config_name] = _corpus(work_dir, options, config_name)
     tokens = np.random.default_rng(options.seed).permutation(_test_split(
         examples.cut(corpora[config_name], model.config.max_seq_len), options))
-    values = training.evaluate(
-        model, tokens[:_NUM_RECONSTRUCTED],
-        batch_size=_STEPS_A_BATCH // model.config.max_seq_len)
+    values = training.evaluate(model, tokens[:_NUM_RECONSTRUCTED])
     found[str(checkpoint)] = {
         name.partition('/')[2]: {
             'mean': float(v.mean()), 'sd': float(v.std() / len(v)**.5)}

@@ -28,7 +28,6 @@ better student can read all pieces anew without their being heard again.
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -367,7 +366,8 @@ def label(
   Raises:
     FileNotFoundError: if no MIDI file is found.
     ValueError: if none could be labelled.
-    OSError: if files cannot be written, or a process was killed.
+    OSError: if files cannot be written, another process labels to `output`, or
+      a process was killed.
   """
   import pandas as pd
 
@@ -385,30 +385,31 @@ def label(
   if kept:
     parts.append(known[known['md5'].isin(kept)].drop(columns=list(LABELS)))
   folder = pathlib.Path(f'{output}.blocks')
-  blocks = _estimate_all(
-      sorted((name, bool(make_hear) and name not in heard)
-             for name in pieces.keys() - kept),
-      pieces, read, folder, settings, make_hear, models, num_workers)
-  for block in blocks:
-    for what in ('unlabelled', 'unheard'):
-      getattr(report, what).update(
-          (pieces[name], reason) for name, reason in block[what].items())
-    parts.append(pd.DataFrame(block['rows']))
-  parts = [part for part in parts if len(part)]
-  if not parts:
-    reasons = collections.Counter(report.unlabelled.values()).most_common(1)
-    raise ValueError(
-        f'no file of {midi_dir} could be labelled: {reasons[0][0]}')
-  table = pd.concat(parts, ignore_index=True)
-  if heard:
-    rows = ['md5', 'window']
-    sound = known[known['md5'].isin(heard)].set_index(rows)[list(AUDIO)]
-    table = table.set_index(rows).fillna(sound).reset_index()
-  table = fuse(table, fusions)
-  # What was not heard, all the same, is so because of these.
-  table.attrs = models if make_hear else {_STUDENT: models[_STUDENT]}
-  write(output, table)
-  shutil.rmtree(folder, ignore_errors=True)
+  with files.held(folder):
+    blocks = _estimate_all(
+        sorted((name, bool(make_hear) and name not in heard)
+               for name in pieces.keys() - kept),
+        pieces, read, folder, settings, make_hear, models, num_workers)
+    for block in blocks:
+      for what in ('unlabelled', 'unheard'):
+        getattr(report, what).update(
+            (pieces[name], reason) for name, reason in block[what].items())
+      parts.append(pd.DataFrame(block['rows']))
+    parts = [part for part in parts if len(part)]
+    if not parts:
+      reasons = collections.Counter(report.unlabelled.values()).most_common(1)
+      raise ValueError(
+          f'no file of {midi_dir} could be labelled: {reasons[0][0]}')
+    table = pd.concat(parts, ignore_index=True)
+    if heard:
+      rows = ['md5', 'window']
+      sound = known[known['md5'].isin(heard)].set_index(rows)[list(AUDIO)]
+      table = table.set_index(rows).fillna(sound).reset_index()
+    table = fuse(table, fusions)
+    # What was not heard, all the same, is so because of these.
+    table.attrs = models if make_hear else {_STUDENT: models[_STUDENT]}
+    write(output, table)
+    shutil.rmtree(folder, ignore_errors=True)
   whole = table[table['window'] == WHOLE_PIECE]
   report.num_pieces, report.num_windows = len(whole), len(table) - len(whole)
   report.num_heard = int(whole['audio_valence'].notna().sum())
@@ -500,38 +501,33 @@ def _estimate_all(
   paths = [folder / f'{key}.json' for key in keys]
   todo = [i for i, path in enumerate(paths) if not path.exists()]
   if todo:
-    folder.mkdir(exist_ok=True)
-    try:
-      with (
-          processes.told_if_killed(
-              'labelled pieces',
-              f'what is in {folder} is whole; run it again'),
-          _Workers(num_workers, settings, make_hear) as workers,
-          tqdm.tqdm(
-              total=len(names), desc='labelling', unit='piece',
-              initial=len(names) - sum(len(blocks[i]) for i in todo)
-          ) as progress,
-      ):
-        for i in todo:
-          block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
-          estimates = workers.estimate(
-              [(pieces[name], listen, read.get(name))
-               for name, listen in blocks[i]], progress)
-          for (name, _), (columns, reason) in zip(
-              blocks[i], estimates, strict=True):
-            if reason:
-              what = 'unlabelled' if columns is None else 'unheard'
-              block[what][name] = reason
-            if columns:
-              block['rows'].append({'md5': name, **{
-                  column: [round(v, 4) for v in values.tolist()]
-                  for column, values in columns.items()
-              }})
-          with files.writing(paths[i]) as temporary:
-            temporary.write_text(json.dumps(block))
-    finally:
-      with contextlib.suppress(OSError):  # It is not empty.
-        folder.rmdir()
+    with (
+        processes.told_if_killed(
+            'labelled pieces',
+            f'what is in {folder} is whole; run it again'),
+        _Workers(num_workers, settings, make_hear) as workers,
+        tqdm.tqdm(
+            total=len(names), desc='labelling', unit='piece',
+            initial=len(names) - sum(len(blocks[i]) for i in todo)
+        ) as progress,
+    ):
+      for i in todo:
+        block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
+        estimates = workers.estimate(
+            [(pieces[name], listen, read.get(name))
+             for name, listen in blocks[i]], progress)
+        for (name, _), (columns, reason) in zip(
+            blocks[i], estimates, strict=True):
+          if reason:
+            what = 'unlabelled' if columns is None else 'unheard'
+            block[what][name] = reason
+          if columns:
+            block['rows'].append({'md5': name, **{
+                column: [round(v, 4) for v in values.tolist()]
+                for column, values in columns.items()
+            }})
+        with files.writing(paths[i]) as temporary:
+          temporary.write_text(json.dumps(block))
   return [_read_block(path) for path in paths]
 
 

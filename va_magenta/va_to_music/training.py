@@ -28,6 +28,7 @@ from va_magenta.va_to_music.music_vae import MusicVae
 # The first two tokens of a melody are hold and note-off; the rest are pitches.
 _FIRST_PITCH = 2
 _MELODY_DEPTH = 90
+_STEPS_A_BATCH = 2**14  # Of what is evaluated at once.
 
 STRATEGIES = ('none', 'mirrored', 'multi_worker')
 PRECISIONS = ('float32', 'mixed_bfloat16', 'mixed_float16')
@@ -427,14 +428,12 @@ def plot_scalars(
     figure.savefig(temporary, format='png')
 
 
-def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
-            ) -> dict[str, np.ndarray]:
+def evaluate(model: MusicVae, tokens: np.ndarray) -> dict[str, np.ndarray]:
   """Reconstruction of each example from the mean of its posterior.
 
   Args:
     model: the model.
     tokens: int `[examples, steps, outputs]`.
-    batch_size: examples at once.
 
   Returns:
     Each float `[examples]`. 'metrics/accuracy': share of steps whose likeliest
@@ -445,6 +444,7 @@ def evaluate(model: MusicVae, tokens: np.ndarray, batch_size: int = 512
     posterior.
   """
   teacher_forced = _teacher_forced(model)
+  batch_size = max(_STEPS_A_BATCH // model.config.max_seq_len, 1)
   batches = []
   for i in range(0, len(tokens), batch_size):
     batch = np.asarray(tokens[i:i + batch_size], np.int32)
