@@ -448,7 +448,7 @@ def run(kind: str, begin: int, end: int) -> tuple[collections.Counter, dict]:
         if name in FAULTS:
           first.setdefault(result[:40], f'{kind} {i}: {result}'[:400])
         i += 1
-        progress.set_postfix(counts, refresh=False)
+        progress.set_postfix_str(str(dict(counts)), refresh=False)
         progress.update()
   progress.close()
   return counts, first

@@ -1,7 +1,7 @@
 """Kills jobs at random moments, again and again; counts what that has broken.
 
 python benchmarks/kill.py --num_kills=34
-python benchmarks/kill.py --jobs=train --num_kills=100 --seed=1
+python benchmarks/kill.py --jobs=train --num_kills=100 --kill_seed=1
 
 Each job does something small: it labels MIDI files, builds the dataset lakh_va
 of them, or trains a MusicVAE. It runs once undisturbed. Then it is begun in a
@@ -30,6 +30,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 
 from absl import app, flags
@@ -158,6 +159,8 @@ def run(job: Job, folder: pathlib.Path, seconds: float) -> int:
           f'va_magenta.{job.command}').console_entry_point()
     except SystemExit as error:
       code = error.code or 0
+    except BaseException:
+      traceback.print_exc()
     finally:
       os._exit(code)
   end = time.monotonic() + seconds
@@ -285,7 +288,7 @@ def main(argv):
       write_midi(pathlib.Path(folder, 'midi'))
       counts, faults = kill(
           JOBS[name], pathlib.Path(folder), flags.FLAGS.num_kills,
-          random.Random(f'{name} {flags.FLAGS.seed}'))
+          random.Random(f'{name} {flags.FLAGS.kill_seed}'))
     print(f'| {name} |', *(f'{counts[column]} |' for column in columns))
     for fault in faults:
       print(f'  {fault}')
@@ -295,5 +298,5 @@ def main(argv):
 if __name__ == '__main__':
   flags.DEFINE_integer('num_kills', 34, 'Kills of each job.')
   flags.DEFINE_list('jobs', list(JOBS), 'Jobs to kill.')
-  flags.DEFINE_integer('seed', 0, 'Says at which moments.')
+  flags.DEFINE_integer('kill_seed', 0, 'Says at which moments.')
   app.run(main)

@@ -307,7 +307,8 @@ def unpack(tar: pathlib.Path, folder: pathlib.Path, source: str):
         # Contents only: no owner, mode or time of the archive's maker.
         with target.open('xb') as file:
           shutil.copyfileobj(archive.extractfile(member), file)
-  except (tarfile.TarError, EOFError, zlib.error, FileExistsError) as error:
+  except (tarfile.TarError, EOFError, zlib.error, FileExistsError,
+          NotADirectoryError) as error:
     raise ValueError(
         f'{source} is not a whole tar: {str(error).splitlines()[0]}; fetch it '
         'again') from error

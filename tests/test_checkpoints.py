@@ -270,6 +270,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path):
     (_member('pipe', type=tarfile.FIFOTYPE), 'device'),
     (_member('null', type=tarfile.CHRTYPE, devmajor=1, devminor=3), 'device'),
     (_member('toy.ckpt.index'), 'not a whole tar'),
+    (_member('toy.ckpt.index/below'), 'not a whole tar'),
     (_member('a' * 300), 'a name in it is longer than 200 characters'),
 ])
 def test_unsafe_members_are_refused(tmp_path, cache, member, complaint):
