@@ -146,13 +146,12 @@ def run(job: Job, folder: pathlib.Path, seconds: float) -> int:
   log = folder.with_suffix('.log')
   child = os.fork()
   if not child:
-    os.setpgid(0, 0)
-    os.chdir(folder)
-    terminal = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(terminal, 1)
-    os.dup2(terminal, 2)
     code = 1
     try:
+      os.chdir(folder)
+      terminal = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+      os.dup2(terminal, 1)
+      os.dup2(terminal, 2)
       sys.argv = [job.command, *job.arguments]
       job.prepare()
       importlib.import_module(
@@ -163,6 +162,7 @@ def run(job: Job, folder: pathlib.Path, seconds: float) -> int:
       traceback.print_exc()
     finally:
       os._exit(code)
+  os.setpgid(child, child)  # A group with the processes that it starts.
   end = time.monotonic() + seconds
   while time.monotonic() < end:
     ended, status = os.waitpid(child, os.WNOHANG)

@@ -12,6 +12,7 @@ cache when they are first asked for: the folder `$VA_MAGENTA_HOME`, by default
 
 import contextlib
 import dataclasses
+import errno
 import os
 import pathlib
 import shutil
@@ -274,6 +275,7 @@ def unpack(tar: pathlib.Path, folder: pathlib.Path, source: str):
       anything but files and folders; is larger than `MAX_UNPACKED_BYTES` or has
       more than `MAX_MEMBERS` members; or holds no whole checkpoint.
   """
+  import lzma
   import tarfile
   import zlib
 
@@ -307,8 +309,13 @@ def unpack(tar: pathlib.Path, folder: pathlib.Path, source: str):
         # Contents only: no owner, mode or time of the archive's maker.
         with target.open('xb') as file:
           shutil.copyfileobj(archive.extractfile(member), file)
-  except (tarfile.TarError, EOFError, zlib.error, FileExistsError,
-          NotADirectoryError) as error:
+  except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
+          OSError) as error:
+    # Decompressors too raise OSErrors, which have no number. Of the system's
+    # only those are the tar's fault that say that one name is in another's way.
+    if isinstance(error, OSError) and error.errno not in (
+        None, errno.EEXIST, errno.ENOTDIR):
+      raise
     raise ValueError(
         f'{source} is not a whole tar: {str(error).splitlines()[0]}; fetch it '
         'again') from error

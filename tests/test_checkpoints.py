@@ -1,8 +1,11 @@
 """Names and paths of checkpoints; fetching, caching and unpacking them."""
 
+import errno
+import gzip
 import hashlib
 import http.server
 import io
+import lzma
 import multiprocessing
 import pathlib
 import shutil
@@ -287,6 +290,25 @@ def test_a_compressed_tar_that_was_cut_short_is_told(tmp_path, cache):
   tar = tmp_path / 'short.tar'
   tar.write_bytes(_tar(mode='w:gz')[:40])
   with pytest.raises(ValueError, match='short.tar is not a whole tar: .*end'):
+    checkpoints.resolve(tar)
+  assert _is_empty(cache)
+
+
+@pytest.mark.parametrize(('error', 'told'), [
+    (gzip.BadGzipFile('CRC check failed'), 'whole.tar is not a whole tar: CRC'),
+    (lzma.LZMAError('Corrupt'), 'whole.tar is not a whole tar: Corrupt'),
+    (OSError('Invalid data'), 'whole.tar is not a whole tar: Invalid data'),
+    (OSError(errno.ENOSPC, 'No space left on device'), 'No space left'),
+])
+def test_a_damaged_tar_is_told_from_a_full_disk(
+    tmp_path, cache, monkeypatch, error, told):
+  def fail(source, target):
+    raise error
+
+  tar = tmp_path / 'whole.tar'
+  tar.write_bytes(_tar())
+  monkeypatch.setattr(shutil, 'copyfileobj', fail)
+  with pytest.raises((ValueError, OSError), match=told):
     checkpoints.resolve(tar)
   assert _is_empty(cache)
 

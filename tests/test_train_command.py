@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import textwrap
 
 import numpy as np
 import pytest
+
+from va_magenta import files
 
 _NUM_PIECES = 24
 _NUM_STEPS = 12
@@ -111,6 +114,36 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(run, folder):
   assert whole.keys() == killed.keys()
   for name in whole:
     np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
+
+
+@pytest.mark.parametrize(('limit', 'full'), [
+    (500, 'full/examples/cat-mel_2bar_small-'), (5000, 'full/weights.npz')])
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(
+    run, folder, limit, full):
+  pytest.importorskip('va_magenta.magenta_compat')
+  flags = [flag for flag in _FLAGS if not flag.startswith('--cache_dir')]
+  soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+  try:
+    code, _, err = run(*flags, '--run_dir=full')
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+  assert code == 1
+  line = err.splitlines()[-1]
+  assert line.startswith(f'va_magenta_train: error: {full}')
+  assert line.endswith('File too large') and 'Traceback' not in err
+  left = [p.name for p in (folder / 'full').rglob('*') if p.is_file()]
+  assert not [name for name in left if name[0] == '.' or 'weights' in name]
+  assert ('00000.npz' in left) == (limit == 5000)
+
+
+def test_a_run_that_is_at_work_is_left_alone(run, folder):
+  pytest.importorskip('va_magenta.magenta_compat')
+  with files.held(folder / 'taken'):
+    code, _, err = run(*_FLAGS, '--run_dir=taken')
+  assert code == 1
+  assert err.splitlines()[-1].startswith(
+      'va_magenta_train: error: taken is in use by another process')
 
 
 def test_a_model_learns_to_follow_va(run, folder, monkeypatch):
