@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from va_magenta import processes
+from va_magenta import files, processes
 from va_magenta.va_to_music import configs, examples
 
 _CONFIG = 'cat-mel_2bar_small'
@@ -230,6 +230,24 @@ def test_an_interrupted_run_goes_on_where_it_stood(
                       lambda piece: again.append(piece[0]) or work(piece))
   _same(whole, convert(examples_path=str(corpus)))
   assert again == ['piece 1', 'piece 2', 'piece 3']
+  assert sorted(p.name for p in folder.iterdir()) == [
+      '00000.npz', '00001.npz', '00002.npz']
+
+
+def test_two_at_once_give_the_same(convert, corpus, tmp_path, monkeypatch):
+  def meanwhile(path):
+    if not others:  # The other begins and ends before this one writes.
+      others.append(None)
+      others.append(convert(examples_path=str(corpus)))
+    return writing(path)
+
+  whole = convert('whole', examples_path=str(corpus))
+  monkeypatch.setattr(examples, '_BLOCK_SIZE', 2)
+  others, writing = [], files.writing
+  monkeypatch.setattr(files, 'writing', meanwhile)
+  _same(whole, convert(examples_path=str(corpus)))
+  _same(whole, others[1])
+  folder, = (tmp_path / 'cache').iterdir()
   assert sorted(p.name for p in folder.iterdir()) == [
       '00000.npz', '00001.npz', '00002.npz']
 
