@@ -185,8 +185,9 @@ def _saved(**changes):
     _saved(z_size=None), _saved(z_size=0), _saved(enc_rnn_size=[]),
     _saved(dec_rnn_size=[12, 'x']), _saved(sampling_schedule=7),
     _saved(max_beta='1'), _saved(control_depth=1.5), _saved(name=3),
-    _saved(level_lengths=8), _saved(max_beta=float('inf')),
-    _saved(max_beta=10**400), _saved(conductor_control='no'),
+    _saved(control_depth=-1), _saved(level_lengths=8),
+    _saved(max_beta=float('inf')), _saved(max_beta=10**400),
+    _saved(conductor_control='no'),
     _saved(transpose_range=None), _saved()[:-20],
 ])
 def test_a_damaged_file_is_one_line(tmp_path, text):

@@ -124,11 +124,13 @@ class Config:
     for name in ('control_gain', 'va_temperature'):
       if not getattr(self, name) > 0:
         raise ValueError(f'{name} must be above 0, got {getattr(self, name)}')
+    if self.control_depth < 0:
+      raise ValueError(
+          f'control_depth must not be negative, got {self.control_depth}')
     if (self.va_weight or self.independence_weight) and self.control_depth != 2:
       raise ValueError(
           'va_weight and independence_weight are for a control of (valence, '
           f'arousal): set control_depth=2, got {self.control_depth}')
-
     if self.conductor_control and not (
         self.level_lengths and self.control_depth):
       raise ValueError(
