@@ -220,3 +220,21 @@ def test_command_takes_the_groups_of_the_generators_student(
       'data']['eimg_groups']) < set(range(20))
   check_one_line(
       run_command('va_magenta_train_performance', '--eimg_dir=x'), 'lakh_dir')
+
+
+def test_a_mean_depends_on_va_only_where_that_helps(data):
+  folder, _ = data
+  rated = performance_training.read_eimg(
+      folder / 'eimg', range(40), symbolic_features.from_midi,
+      symbolic_features.skyline, lambda line: None)
+  gains = np.array([1.0, 2, 3])
+  helped = performance_training.fit_normal(
+      rated, {'nothing': np.zeros(3), 'VA': gains})
+  assert abs(helped['weights'][1:]).max() > 1
+  unhelped = performance_training.fit_normal(
+      rated, {'nothing': np.zeros(3), 'VA': gains - 1.5})
+  assert not unhelped['weights'][1:].any()
+  for name in ('mean', 'covariance'):
+    np.testing.assert_allclose(
+        unhelped['weights'][0] if name == 'mean' else unhelped[name],
+        unhelped[f'marginal_{name}'])

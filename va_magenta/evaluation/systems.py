@@ -71,7 +71,8 @@ class Composer:
         target.arousal, seed, {
             **settings, **{
                 name: self._digest(settings[name])
-                for name in ('checkpoint', 'student')}}]
+                for name in ('checkpoint', 'student')},
+            'performance_va': self._digest('performance_va')}]
 
     def make():
       for attempt in range(_MAX_ATTEMPTS):

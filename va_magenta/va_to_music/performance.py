@@ -22,9 +22,9 @@ place) explains 3 % of the variance of velocities within EIMG's played clips.
 
 A trio is played by a small band. Its melody is played as any other; beside it
 
-- how much louder than the melody bass and drums are is normally distributed,
-  and the bass has a categorical distribution over General MIDI's basses,
-  likewise given VA;
+- how much louder than the melody bass and drums are is normally distributed
+  (with a mean that does not depend on VA, as that helped nothing held out), and
+  the bass has a categorical distribution over General MIDI's basses, given VA;
 - the bass is in the melody's key, in the octave where it lies.
 """
 

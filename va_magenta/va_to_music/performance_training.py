@@ -223,12 +223,19 @@ def read_lakh(
 _PLURALS = {'melody': 'melodies', 'bass': 'basses', 'band': 'bands'}
 
 
-def fit_normal(data: Rated) -> dict[str, np.ndarray]:
-  """What `performance.Normal` takes."""
-  x = _design(data.va, 1)
+def fit_normal(
+    data: Rated, held_out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+  """What `performance.Normal` takes.
+
+  Args:
+    data: to be fitted.
+    held_out: what `normal_held_out` says of it. Where VA helps by no more than
+      folds differ, the mean does not depend on it.
+  """
+  x = _design(data.va, 1 if _helps(held_out) else 0)
   weights, residuals = _regress(x, data.values)
   return {
-      'weights': weights,
+      'weights': np.pad(weights, ((0, 3 - len(weights)), (0, 0))),
       'covariance': residuals.T @ residuals / (len(x) - x.shape[1]),
       'marginal_mean': data.values.mean(0),
       'marginal_covariance': np.cov(data.values.T),
@@ -410,6 +417,12 @@ def _likelihoods(held_out: Mapping[str, np.ndarray], digits: int) -> str:
       for name, values in held_out.items())
 
 
+def _helps(held_out: Mapping[str, np.ndarray]) -> bool:
+  """Whether VA raises the likelihood by more than folds differ (1 SD)."""
+  gain = held_out['VA'] - held_out['nothing']
+  return gain.mean() > gain.std(ddof=1)
+
+
 def _gain(held_out: Mapping[str, np.ndarray], digits: int) -> str:
   return _plus_minus(held_out['VA'] - held_out['nothing'], digits)
 
@@ -511,7 +524,9 @@ counted), a normal distribution as above:
 |---|---|
 {_likelihoods(balance_held_out, 3)}
 
-With VA it is higher by {_gain(balance_held_out, 3)}.
+With VA it is higher by {_gain(balance_held_out, 3)}{
+    '' if _helps(balance_held_out) else
+    ', no more than folds differ: so it does not depend on VA'}.
 
 What the bass is, of {len(basses.parameters['programs'])} programs;
 regularization {basses.regularization:g}:
@@ -596,7 +611,8 @@ def run(
     for given, values in figures.items():
       report(f'log-likelihood of the {name} given {given}: '
              f'{_plus_minus(values, 3)}')
-  normal, balance = fit_normal(rated), fit_normal(bands)
+  normal, balance = (
+      fit_normal(rated, held_out), fit_normal(bands, balance_held_out))
   run_dir.mkdir(parents=True, exist_ok=True)
   performance.save(run_dir, {
       'normal': normal, 'instruments': instruments.parameters,
