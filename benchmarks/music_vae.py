@@ -15,8 +15,8 @@ Both sides hold the same weights and see the same random examples:
 The sides take turns, and the ratio is that of their best rounds, as another
 load on the machine only ever slows a round down.
 
-At released sizes (`--config=hierdec-mel_16bar --nosampling --batch_size=16
---rounds=2 --steps=1`) a step takes a minute of two cores and 10 GB.
+At released sizes (`--config=hierdec-mel_16bar --nosampling --batch_size=8
+--rounds=2 --steps=1`) a step takes half a minute of a core and 17 GB.
 """
 
 import copy
@@ -53,7 +53,7 @@ def _compare(name, unit, theirs, ours):
       seconds = time.perf_counter() - start
       best[side] = max(best[side], FLAGS.batch_size * FLAGS.steps / seconds)
   print(f'{FLAGS.config} {name}: ' + ', '.join(
-      f'{side} {rate:.0f} {unit}' for side, rate in best.items())
+      f'{side} {rate:.3g} {unit}' for side, rate in best.items())
       + f', ratio {best["va_magenta"] / best["Magenta"]:.2f}', flush=True)
 
 

@@ -33,7 +33,7 @@ def model():
           'marginal_covariance': covariance + factors[1] @ factors[1].T,
       },
       {
-          'programs': [0, 40, 73],
+          'values': [0, 40, 73],
           'weights': [[0.5, 0, 0], [0, 1, -1], [0, -1, 2]],
           'marginal': [0.5, 0.25, 0.25],
       },
@@ -44,9 +44,14 @@ def model():
           'marginal_covariance': [[30, 9], [9, 60]],
       },
       {
-          'programs': [32, 33],
+          'values': [32, 33],
           'weights': [[0, 0], [0, 0], [-2, 2]],
           'marginal': [0.5, 0.5],
+      },
+      {
+          'values': [0, 1],
+          'weights': [[-0.5, 0.5], [0, 0], [-2, 2]],
+          'marginal': [0.4, 0.6],
       })
 
 
@@ -303,24 +308,57 @@ def test_bass_and_balance_follow_va(model):
   assert {p.bass_program for p in played(-0.5, temperature=0)} == {32}
 
 
+def test_drums_play_where_they_are_usual(model):
+  def share(arousal, **kwargs):
+    rows = model.draw([[VA(0.2, arousal)]] * 3000, np.tile(TRIO, (3000, 1, 1)),
+                      np.random.default_rng(0), **kwargs)
+    return np.mean([p.drums_play for p, in rows])
+
+  for arousal in (-0.5, 0.5):
+    assert share(arousal) == pytest.approx(
+        1 / (1 + np.exp(-1 - 4 * arousal)), abs=0.03)
+  assert share(-0.5, temperature=0) == 0
+  assert share(0.5, temperature=0) == 1
+  assert share(-0.5, guidance=0) == pytest.approx(0.6, abs=0.03)
+
+
+def test_drums_come_in_and_go_along_a_path(model):
+  path = [VA(0, arousal) for arousal in (-0.9, 0.9, -0.9)]
+  [row] = model.draw([path], TRIO[None], np.random.default_rng(0),
+                     temperature=0)
+  assert [p.drums_play for p in row] == [False, True, False]
+  played = performance.play(np.tile(TRIO, (3, 1)), [
+      performance.BandPerformance(tempo_qpm=60, drums_play=p.drums_play)
+      for p in row])
+  drums, others = (
+      [n.start_time for n in played.notes if n.is_drum == is_drum]
+      for is_drum in (True, False))
+  assert (min(drums), max(drums)) == (8, 15)
+  assert (min(others), max(others)) < (8, 15) < (max(others), 24)
+  without = performance.play(
+      TRIO, [performance.BandPerformance(drums_play=False)])
+  assert not any(n.is_drum for n in without.notes)
+  assert without.total_time == max(n.end_time for n in without.notes)
+
+
 def test_saved_model_is_loaded(tmp_path, model):
   performance.save(
       tmp_path, {name: vars(getattr(model, name)) for name in (
-          'normal', 'instruments', 'balance', 'basses')}, {'clips': 3})
+          'normal', 'instruments', 'balance', 'basses', 'drums')}, {'clips': 3})
   loaded = performance.load(tmp_path)
   np.testing.assert_allclose(
       loaded.normal.covariance, model.normal.covariance, rtol=1e-5)
-  assert loaded.instruments.programs.tolist() == [0, 40, 73]
+  assert loaded.instruments.values.tolist() == [0, 40, 73]
   np.testing.assert_allclose(loaded.balance.weights, model.balance.weights)
-  assert loaded.basses.programs.tolist() == [32, 33]
+  assert loaded.basses.values.tolist() == [32, 33]
   assert json.loads((tmp_path / 'config.json').read_text())['data'] == {
       'clips': 3}
 
 
 @pytest.mark.parametrize('damage', [
     lambda text: text[:100], lambda text: '[]', lambda text: '{}',
-    lambda text: text.replace('"programs": [\n   0,', '"programs": ['),
-    lambda text: text.replace('"programs": [\n   32,', '"programs": ['),
+    lambda text: text.replace('"values": [\n   0,', '"values": ['),
+    lambda text: text.replace('"values": [\n   32,', '"values": ['),
     lambda text: text.replace('"balance"', '"loudness"')])
 def test_damaged_model_is_one_line(tmp_path, damage):
   from va_magenta import checkpoints

@@ -103,7 +103,9 @@ def data(tmp_path_factory):
            [melody,
             (33 + (random.random() < chance), [40] * 20, [70 + bass] * 20, 1,
              0.9),
-            (_DRUMS, [36] * 20, [100 + drums] * 20, 1, 0.5)], 100)
+            # Where it is calm a third has none.
+            *[(_DRUMS, [36] * 20, [100 + drums] * 20, 1, 0.5)] * (
+                arousal > 0 or i % 3 > 0)], 100)
     labels[md5] = (random.uniform(-0.2, 0.2), arousal)
   labels['0' * 32] = (0.0, 0.0)  # Is not there.
   with open(folder / 'eimg' / 'labels.csv', 'w', newline='') as file:
@@ -133,19 +135,22 @@ def test_job_finds_what_was_put_in(data, tmp_path):
   assert tempo == pytest.approx(np.log(2) / 2, abs=0.1)
   assert velocity == pytest.approx(24, abs=1)
   assert pitch == pytest.approx(4, abs=1)
-  flute = model.instruments.programs.tolist().index(73)
+  flute = model.instruments.values.tolist().index(73)
   excited, calm = (
       model.instruments.given(np.array([0, a])) for a in (0.5, -0.5))
   assert excited[flute] > calm[flute] + 0.2
   # And of the bass; labels are stretched.
-  assert model.basses.programs.tolist() == [33, 34]
+  assert model.basses.values.tolist() == [33, 34]
   excited, calm = (model.basses.given(np.array([0, a])) for a in (0.5, -0.5))
   assert excited[1] > calm[1] + 0.1
+  assert model.drums.values.tolist() == [0, 1]
+  excited, calm = (model.drums.given(np.array([0, a])) for a in (0.9, -0.9))
+  assert excited[1] > 0.9 > 0.85 > calm[1] > 0.5
   louder = model.balance.weights
   np.testing.assert_allclose(louder[0], [-20, 10], atol=1)
   arousals = np.array(list(data[1].values()))[:, 1]
   np.testing.assert_allclose(
-      louder[1:], [[0, 0], [0, 20 * arousals.std() / 0.58]], atol=1)
+      louder[1:], [[0, 0], [0, 20 * arousals.std() / 0.58]], atol=1.5)
   config = json.loads((tmp_path / 'config.json').read_text())
   # Those of the other groups were not read, nor those without dynamics.
   assert set(config['data']['eimg_groups']) < set(range(30))
@@ -220,6 +225,17 @@ def test_command_takes_the_groups_of_the_generators_student(
       'data']['eimg_groups']) < set(range(20))
   check_one_line(
       run_command('va_magenta_train_performance', '--eimg_dir=x'), 'lakh_dir')
+
+
+def test_what_is_always_so_is_no_choice():
+  same = performance_training.Rated(
+      np.ones(40, int), np.random.default_rng(0).uniform(-1, 1, (40, 2)),
+      np.arange(40))
+  fitted = performance_training.choose_categorical(same, 0)
+  drums = performance.Categorical(**fitted.parameters)
+  assert drums.draw(np.zeros((1, 2)), np.array([0.7]), 1, 1) == [1]
+  for values in fitted.held_out.values():
+    np.testing.assert_array_equal(values, 0)
 
 
 def test_a_mean_depends_on_va_only_where_that_helps(data):

@@ -25,6 +25,7 @@ A trio is played by a small band. Its melody is played as any other; beside it
 - how much louder than the melody bass and drums are is normally distributed
   (with a mean that does not depend on VA, as that helped nothing held out), and
   the bass has a categorical distribution over General MIDI's basses, given VA;
+- drums play or rest, with a chance given VA: calm music mostly has none;
 - the bass is in the melody's key, in the octave where it lies.
 """
 
@@ -80,11 +81,13 @@ class BandPerformance(Performance):
     bass_program: General MIDI program, 0..127.
     bass_velocity: MIDI velocity of all notes of the bass, 1..127.
     drum_velocity: likewise of the drums.
+    drums_play: whether there are any.
   """
 
   bass_program: int = trio.BASS_PROGRAM
   bass_velocity: int = melody.VELOCITY
   drum_velocity: int = melody.VELOCITY
+  drums_play: bool = True
 
   @property
   def bass_shift(self) -> int:
@@ -150,29 +153,29 @@ class Normal:
             ) @ covariance, covariance
 
 
-class Programs:
-  """A distribution over General MIDI programs, whose logits are linear in VA.
+class Categorical:
+  """A distribution over a few whole numbers, whose logits are linear in VA.
 
   Args:
-    programs: int [programs].
-    weights: [3, programs], of the logits, as in `Normal`.
-    marginal: [programs], their shares in all music.
+    values: int [values], for instance General MIDI programs.
+    weights: [3, values], of the logits, as in `Normal`.
+    marginal: [values], their shares in all music.
 
   Raises:
     ValueError: if shapes do not match.
   """
 
-  def __init__(self, programs, weights, marginal):
-    self.programs = np.asarray(programs, int)
+  def __init__(self, values, weights, marginal):
+    self.values = np.asarray(values, int)
     self.weights = np.asarray(weights, float)
     self.marginal = np.asarray(marginal, float)
-    p = self.programs.size
-    _check_shapes((self.weights, (3, p)), (self.marginal, (p,)))
+    n = self.values.size
+    _check_shapes((self.weights, (3, n)), (self.marginal, (n,)))
 
   def given(
       self, va: np.ndarray, guidance: float = 1.0, temperature: float = 1.0
   ) -> np.ndarray:
-    """Probabilities of `programs`.
+    """Probabilities of `values`.
 
     Args:
       va: float [..., 2].
@@ -180,7 +183,7 @@ class Programs:
       temperature: divides log probabilities, > 0.
 
     Returns:
-      Float [..., programs].
+      Float [..., values].
     """
     logits = _with_one(va) @ self.weights
     logits = guidance * log_softmax(logits) + (1 - guidance) * np.log(
@@ -190,11 +193,11 @@ class Programs:
   def draw(
       self, va: np.ndarray, uniform: np.ndarray, guidance: float,
       temperature: float) -> np.ndarray:
-    """Programs int [n] for va [n, 2] and random numbers [n] in [0, 1)."""
+    """Values, int [...], for va [..., 2] and random numbers [...] in [0, 1)."""
     cumulative = np.cumsum(
         self.given(va, guidance, max(temperature, 1e-6)), axis=-1)
-    return self.programs[np.minimum(
-        (cumulative <= uniform[:, None]).sum(-1), len(self.programs) - 1)]
+    return self.values[np.minimum(
+        (cumulative <= uniform[..., None]).sum(-1), len(self.values) - 1)]
 
 
 def _check_shapes(*arrays_and_shapes):
@@ -207,15 +210,18 @@ class PerformanceModel:
 
   Args:
     normal: arguments of `Normal`, of `VARIABLES`.
-    instruments: of `Programs`, for melodies.
+    instruments: of `Categorical`, the programs of melodies.
     balance: of `Normal`, of `BALANCE`.
-    basses: of `Programs`, for basses.
+    basses: of `Categorical`, the programs of basses.
+    drums: of `Categorical`, whether drums play, 0 or 1.
   """
 
-  def __init__(
-      self, normal: dict, instruments: dict, balance: dict, basses: dict):
+  def __init__(self, normal: dict, instruments: dict, balance: dict,
+               basses: dict, drums: dict):
     self.normal, self.balance = Normal(**normal), Normal(**balance)
-    self.instruments, self.basses = Programs(**instruments), Programs(**basses)
+    self.instruments, self.basses, self.drums = (
+        Categorical(**parameters) for parameters in (
+            instruments, basses, drums))
     _check_shapes(
         (self.normal.marginal_mean, (len(VARIABLES),)),
         (self.balance.marginal_mean, (len(BALANCE),)))
@@ -248,8 +254,8 @@ class PerformanceModel:
     """Performances of melodies or trios.
 
     What is random is drawn once a piece, and the same whatever the targets are:
-    along a path tempo, loudness and articulation glide, and register and
-    instruments, those of the path's middle, stay.
+    along a path tempo, loudness and articulation glide, drums come in or go,
+    and register and instruments, those of the path's middle, stay.
 
     Args:
       targets: where each section of each piece shall lie.
@@ -291,11 +297,16 @@ class PerformanceModel:
         *self.balance.given(points, guidance), noise, temperature)
     band = _as_velocity(velocity[..., None] + louder)
     program = self.basses.draw(points.mean(1), uniform, guidance, temperature)
+    uniform = np.broadcast_to(
+        random.random(len(tokens))[:, None], points.shape[:2])
+    drums_play = self.drums.draw(points, uniform, guidance, temperature)
     return [
         [BandPerformance(
             **dataclasses.asdict(of_melody), bass_program=int(program[i]),
-            bass_velocity=int(bass), drum_velocity=int(drums))
-         for of_melody, (bass, drums) in zip(played[i], band[i], strict=True)]
+            bass_velocity=int(bass), drum_velocity=int(drums),
+            drums_play=bool(play))
+         for of_melody, (bass, drums), play in zip(
+             played[i], band[i], drums_play[i], strict=True)]
         for i in range(len(tokens))
     ]
 
@@ -378,6 +389,12 @@ def play(tokens: np.ndarray, performances: Sequence[Performance]):
     values = [getattr(p, name) for p in performances]
     return np.interp(quarters, middles, values)
 
+  drums = [n for n in sequence.notes if n.is_drum]
+  pitched = [n for n in sequence.notes if not n.is_drum]
+  del sequence.notes[:]
+  sequence.notes.extend(pitched + [
+      n for n in drums if performances[
+          int(n.start_time / num_quarters * len(performances))].drums_play])
   quarters = np.arange(np.ceil(num_quarters))
   tempos = glide('tempo_qpm', quarters + 0.5)
   times = np.concatenate([[0], np.cumsum(60 / tempos)])
@@ -424,7 +441,7 @@ def load(folder: str | os.PathLike | None = None) -> PerformanceModel:
         'va_magenta_train_performance writes it anew') from error
 
 
-_PARTS = ('normal', 'instruments', 'balance', 'basses')
+_PARTS = ('normal', 'instruments', 'balance', 'basses', 'drums')
 
 
 def save(folder: pathlib.Path, parts: dict[str, dict], data: dict):

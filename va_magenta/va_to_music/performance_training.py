@@ -182,7 +182,7 @@ def parts_of(notes: np.ndarray) -> Parts:
 def read_lakh(
     folder: pathlib.Path, labels: Mapping[str, tuple[float, float]],
     read_notes: Callable, report: Callable[[str], None]
-) -> tuple[Rated, Rated, Rated]:
+) -> tuple[Rated, Rated, Rated, Rated]:
   """Who plays, and how loud, in MIDI files with labels.
 
   Args:
@@ -192,12 +192,13 @@ def read_lakh(
     report: told what was read.
 
   Returns:
-    Programs of melodies; programs of basses; `Parts.balance` of bands.
+    Programs of melodies; programs of basses; `Parts.balance` of bands; of
+    pieces with a melody, whether drums play, 0 or 1.
 
   Raises:
     ValueError: if there are none.
   """
-  found = {'melody': [], 'bass': [], 'band': []}
+  found = {'melody': [], 'bass': [], 'band': [], 'piece': []}
   for i, (md5, label) in enumerate(sorted(labels.items())):
     try:
       parts = parts_of(read_notes(folder / md5[0] / f'{md5}.mid'))
@@ -208,6 +209,9 @@ def read_lakh(
           (int(own['program'][0]), label, i) for own in of_kind]
     if balance := parts.balance():
       found['band'].append((balance, label, i))
+    if parts.melodies:
+      found['piece'].append(
+          (int(len(parts.drums) >= _MIN_PART_NOTES), label, i))
   for name, rows in found.items():
     if not rows:
       raise ValueError(f'{folder}: no labelled file has a {name}')
@@ -220,7 +224,8 @@ def read_lakh(
   return tuple(rated)
 
 
-_PLURALS = {'melody': 'melodies', 'bass': 'basses', 'band': 'bands'}
+_PLURALS = {'melody': 'melodies', 'bass': 'basses', 'band': 'bands',
+            'piece': 'with a melody'}
 
 
 def fit_normal(
@@ -282,7 +287,7 @@ def _folds(groups, seed):
 
 
 def frequent(data: Rated) -> Rated:
-  """Without the parts of rare programs."""
+  """Without the parts of rare values."""
   counts = collections.Counter(data.values.tolist())
   keep = np.array([
       counts[p] >= _MIN_PROGRAM_SHARE * len(data.values)
@@ -290,49 +295,52 @@ def frequent(data: Rated) -> Rated:
   return Rated(data.values[keep], data.va[keep], data.groups[keep])
 
 
-def fit_programs(
+def fit_categorical(
     data: Rated, regularization: float) -> dict[str, np.ndarray]:
-  """What `performance.Programs` takes.
+  """What `performance.Categorical` takes.
 
   Multinomial logistic regression; each program's first weight is free, those of
   valence and arousal are drawn to 0, all the more the fewer parts there are.
 
   Args:
-    data: of frequent programs.
+    data: of frequent values.
     regularization: inverse of the penalty's weight, as in scikit-learn.
   """
   from sklearn import linear_model
 
+  if np.ptp(data.values) == 0:
+    return {'values': data.values[:1], 'weights': np.zeros((3, 1)),
+            'marginal': np.ones(1)}
   model = linear_model.LogisticRegression(
       C=regularization, max_iter=500).fit(data.va, data.values)
   weights = np.concatenate([model.intercept_[None], model.coef_.T])
   if len(model.classes_) == 2:  # Then it gives those of the second alone.
     weights = np.concatenate([-weights / 2, weights / 2], axis=1)
   return {
-      'programs': model.classes_,
+      'values': model.classes_,
       'weights': weights,
       'marginal': np.mean(
           data.values[:, None] == model.classes_, axis=0),
   }
 
 
-def programs_held_out(
+def categorical_held_out(
     data: Rated, regularization: float | None, seed: int) -> np.ndarray:
   """Log-likelihood of held-out pieces, in nats a part, [NUM_FOLDS].
 
   Args:
-    data: of frequent programs.
+    data: of frequent values.
     regularization: as above; None leaves VA out.
     seed: of the folds.
   """
   folds = []
   for train, test in _folds(data.groups, seed):
-    fitted = fit_programs(
+    fitted = fit_categorical(
         Rated(*(a[train] for a in (data.values, data.va, data.groups))),
         regularization or _REGULARIZATIONS[0])
-    known = np.isin(data.values[test], fitted['programs'])
+    known = np.isin(data.values[test], fitted['values'])
     test = test[known]
-    column = np.searchsorted(fitted['programs'], data.values[test])
+    column = np.searchsorted(fitted['values'], data.values[test])
     if regularization is None:
       folds.append(np.log(fitted['marginal'][column]).mean())
     else:
@@ -343,14 +351,14 @@ def programs_held_out(
 
 
 @dataclasses.dataclass
-class FittedPrograms:
-  """A distribution over programs, and how well it does.
+class FittedCategorical:
+  """A distribution over a few values, and how well it does.
 
   Attributes:
-    parameters: what `performance.Programs` takes.
+    parameters: what `performance.Categorical` takes.
     data: what it was fitted to.
     regularization: that of the best held-out likelihood.
-    held_out: `programs_held_out` by what the logits depend on.
+    held_out: `categorical_held_out` by what the logits depend on.
   """
 
   parameters: dict
@@ -359,15 +367,15 @@ class FittedPrograms:
   held_out: dict[str, np.ndarray]
 
 
-def choose_programs(data: Rated, seed: int) -> FittedPrograms:
-  """Fits the frequent programs, with the regularization that does best."""
+def choose_categorical(data: Rated, seed: int) -> FittedCategorical:
+  """Fits the frequent values, with the regularization that does best."""
   data = frequent(data)
   by_regularization = {
-      c: programs_held_out(data, c, seed) for c in _REGULARIZATIONS}
+      c: categorical_held_out(data, c, seed) for c in _REGULARIZATIONS}
   best = max(by_regularization, key=lambda c: by_regularization[c].mean())
-  return FittedPrograms(
-      fit_programs(data, best), data, best, {
-          'nothing': programs_held_out(data, None, seed),
+  return FittedCategorical(
+      fit_categorical(data, best), data, best, {
+          'nothing': categorical_held_out(data, None, seed),
           'VA': by_regularization[best]})
 
 
@@ -393,11 +401,11 @@ def _means(normal: dict, units: Mapping) -> str:
   return '\n'.join(rows)
 
 
-def _likelier(fitted: FittedPrograms) -> str:
+def _likelier(fitted: FittedCategorical) -> str:
   """A list: of which programs there are more, in the corners."""
   import pretty_midi
 
-  distribution = performance.Programs(**fitted.parameters)
+  distribution = performance.Categorical(**fitted.parameters)
   lines = []
   for c in _CORNERS:
     p = distribution.given(np.array(c))
@@ -406,9 +414,16 @@ def _likelier(fitted: FittedPrograms) -> str:
     lines.append(
         f'- ({c[0]:+.1f}, {c[1]:+.1f}): ' + ', '.join(
             pretty_midi.program_to_instrument_name(
-                int(distribution.programs[j])) + f' {ratio[j]:.1f} x'
+                int(distribution.values[j])) + f' {ratio[j]:.1f} x'
             for j in top))
   return '\n'.join(lines)
+
+
+def _shares(fitted: FittedCategorical) -> str:
+  """Cells of a table: the share of the last value in the corners."""
+  shares = performance.Categorical(**fitted.parameters).given(
+      np.array(_CORNERS))[:, -1]
+  return ' | '.join(f'{share:.2f}' for share in shares)
 
 
 def _likelihoods(held_out: Mapping[str, np.ndarray], digits: int) -> str:
@@ -428,9 +443,9 @@ def _gain(held_out: Mapping[str, np.ndarray], digits: int) -> str:
 
 
 def _card(
-    normal: dict, rated: Rated, held_out: dict, instruments: FittedPrograms,
-    basses: FittedPrograms, balance: dict, bands: Rated,
-    balance_held_out: dict, command: str) -> str:
+    normal: dict, rated: Rated, held_out: dict, instruments: FittedCategorical,
+    basses: FittedCategorical, balance: dict, bands: Rated,
+    balance_held_out: dict, drums: FittedCategorical, command: str) -> str:
   units = {
       'log_density': ('notes a quarter', np.exp, '.2f'),
       'log_tempo': ('tempo, quarters a minute', np.exp, '.0f'),
@@ -495,7 +510,7 @@ linear one ships.
 
 ## Instruments
 
-Logits of {len(melody_parameters['programs'])} General MIDI programs, those that
+Logits of {len(melody_parameters['values'])} General MIDI programs, those that
 play {_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA; regularization
 {instruments.regularization:g}. Log-likelihood of pieces held out, nats a
 melody:
@@ -528,7 +543,7 @@ With VA it is higher by {_gain(balance_held_out, 3)}{
     '' if _helps(balance_held_out) else
     ', no more than folds differ: so it does not depend on VA'}.
 
-What the bass is, of {len(basses.parameters['programs'])} programs;
+What the bass is, of {len(basses.parameters['values'])} programs;
 regularization {basses.regularization:g}:
 
 | the logits depend on | log-likelihood, nats a bass |
@@ -538,6 +553,20 @@ regularization {basses.regularization:g}:
 With VA it is higher by {_gain(basses.held_out, 3)}:
 
 {_likelier(basses)}
+
+Whether drums play, in {len(drums.data.values)} files of several instruments
+that have a melody; regularization {drums.regularization:g}:
+
+| the logit depends on | log-likelihood, nats a file |
+|---|---|
+{_likelihoods(drums.held_out, 3)}
+
+With VA it is higher by {_gain(drums.held_out, 3)}. The share of files with
+drums is {drums.parameters['marginal'][-1]:.2f}; given VA:
+
+| {_OF_CORNERS} |
+|---|---|---|---|
+| {_shares(drums)} |
 '''
 
 
@@ -600,14 +629,16 @@ def run(
   labels = {
       md5: tuple(rated.va.mean(0) + (point - points.mean(0)) * spread)
       for md5, point in zip(labels, points, strict=True)}
-  melodies, basses, bands = read_lakh(lakh_dir, labels, read_notes, report)
+  melodies, basses, bands, pieces = read_lakh(
+      lakh_dir, labels, read_notes, report)
   held_out = normal_held_out(rated, seed)
   balance_held_out = normal_held_out(bands, seed)
-  instruments, basses = (
-      choose_programs(data, seed) for data in (melodies, basses))
+  instruments, basses, drums = (
+      choose_categorical(data, seed) for data in (melodies, basses, pieces))
   for name, figures in (
       ('performance', held_out), ('instrument', instruments.held_out),
-      ('bass', basses.held_out), ('balance', balance_held_out)):
+      ('bass', basses.held_out), ('balance', balance_held_out),
+      ('drums', drums.held_out)):
     for given, values in figures.items():
       report(f'log-likelihood of the {name} given {given}: '
              f'{_plus_minus(values, 3)}')
@@ -616,14 +647,16 @@ def run(
   run_dir.mkdir(parents=True, exist_ok=True)
   performance.save(run_dir, {
       'normal': normal, 'instruments': instruments.parameters,
-      'balance': balance, 'basses': basses.parameters}, {
+      'balance': balance, 'basses': basses.parameters,
+      'drums': drums.parameters}, {
           'eimg_groups': sorted(map(int, np.unique(rated.groups))),
           'clips': len(rated.values),
           'melodies': len(instruments.data.values),
-          'basses': len(basses.data.values), 'bands': len(bands.values)})
+          'basses': len(basses.data.values), 'bands': len(bands.values),
+          'pieces': len(drums.data.values)})
   _plot(normal, rated, run_dir / 'means.png')
   with files.writing(run_dir / 'README.md') as temporary:
     temporary.write_text(_card(
         normal, rated, held_out, instruments, basses, balance, bands,
-        balance_held_out, command))
+        balance_held_out, drums, command))
   report(f'wrote {run_dir}')
