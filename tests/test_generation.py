@@ -21,6 +21,7 @@ from va_magenta.music_to_va import synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import (
   configs,
+  form,
   magenta_weights,
   melody,
   music_vae,
@@ -768,6 +769,21 @@ def test_a_path_and_several_phrases_of_a_trio(trios, ear):
   assert drums[0].start_time > 0
   assert len({(p.shift, p.program, p.bass_program)
               for p in piece.performances}) == 1
+
+
+@pytest.mark.parametrize(('bars', 'fewest'), [(2, 3), (4, 3), (8, 6), (16, 12)])
+def test_a_longer_piece_has_more_notes(
+    tiny, ear, monkeypatch, bars, fewest):
+  pieces = np.zeros((2, bars * 16, 1), int)
+  for piece, num_notes in zip(pieces, (fewest - 1, fewest), strict=True):
+    piece[:2 * num_notes:2, 0] = 40 + np.arange(num_notes)
+  monkeypatch.setattr(form, 'join', lambda phrases: pieces)
+  settings = generation.Settings(checkpoint=tiny, candidates=2, bars=bars)
+  [piece] = generation.compose(VA(0, 0), settings)
+  assert len(piece.sequence.notes) == fewest
+  with pytest.raises(ValueError, match='only 1 different pieces with notes'):
+    generation.compose(
+        VA(0, 0), dataclasses.replace(settings, num_outputs=2))
 
 
 def test_what_makes_another_piece():

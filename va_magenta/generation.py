@@ -45,6 +45,8 @@ MAX_BARS = 128
 # Along a path, unless `bars` says otherwise, of a model without segments.
 _PHRASES_A_POINT = 2
 _STEPS_A_BATCH = 2**14
+# A piece has `va_losses.MIN_NOTES` notes or more in so many bars, on average.
+_BARS_OF_NOTES = 4
 # Of melodies, and of trios (melody, bass, drums).
 _OUTPUT_DEPTHS = ((90,), (90, 90, 512))
 
@@ -283,7 +285,7 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
   path = [target] if isinstance(target, VA) else list(target)
   model = load_model(settings.checkpoint)
   # Keras is there by now, and with it what note_seq takes long to import.
-  from va_magenta.va_to_music import form, performance, va_losses
+  from va_magenta.va_to_music import form, melody, performance, va_losses
 
   # All randomness is drawn in the same order, whatever the target is.
   rng = np.random.default_rng(settings.seed)
@@ -314,10 +316,13 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
         _mean_distance(row, performances, targets, student)
         for row, performances in zip(tokens, played, strict=True)]
 
+  # The estimate is content with pieces that hardly play; listeners are not.
+  min_notes = va_losses.MIN_NOTES * max(
+      tokens.shape[1] // (_BARS_OF_NOTES * melody.STEPS_PER_BAR), 1)
   kept, heard = [], set()
   for i in np.argsort(distances, kind='stable'):
     notes, num_notes = _notes(tokens[i])
-    if num_notes >= va_losses.MIN_NOTES and notes not in heard:
+    if num_notes >= min_notes and notes not in heard:
       heard.add(notes)
       kept.append(Piece(candidates[i], vas[i], distances[i], played[i]))
     if len(kept) == settings.num_outputs:
