@@ -95,6 +95,9 @@ def test_each_segment_is_read_once_and_as_the_flat_model_reads_it(
       flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
   np.testing.assert_array_equal(again.rows, latents.rows)
   assert kept.stat().st_mtime_ns == kept_at
+  kept.write_bytes(kept.read_bytes()[:-100])
+  with pytest.raises(ValueError, match='latents-.* is damaged .* remove it'):
+    levels.read(flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
 
 
 def test_a_run_in_two_parts_equals_a_run_in_one_and_learns(flat, tmp_path):

@@ -129,8 +129,12 @@ def read(
   kept = cache_dir and (
       pathlib.Path(cache_dir).expanduser() / f'latents-{key}.npz')
   if kept and kept.exists():
-    with np.load(kept, allow_pickle=False) as arrays:
-      return Latents(**arrays)
+    try:
+      return Latents(**files.read_npz(kept))
+    except (ValueError, TypeError) as error:
+      raise ValueError(
+          f'{kept} is damaged ({error}): remove it, and it is made again'
+      ) from error
   random = np.random.default_rng(seed)
   segments = [corpus.tokens] + [
       training.transpose(corpus.tokens, config, random)

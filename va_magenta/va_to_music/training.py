@@ -14,7 +14,6 @@ import json
 import os
 import pathlib
 import time
-import zipfile
 
 import keras
 import numpy as np
@@ -259,11 +258,9 @@ def load_state(model: keras.Model, run_dir: pathlib.Path) -> int:
   path = run_dir / 'train' / 'state.npz'
   variables = [*model.variables, *model.optimizer.variables]
   try:
-    saved = dict(np.load(path, allow_pickle=False))
-  except (ValueError, EOFError, zipfile.BadZipFile) as error:
-    raise ValueError(
-        f'{path} is damaged ({error}): remove it to begin the run again'
-    ) from error
+    saved = files.read_npz(path)
+  except ValueError as error:
+    raise ValueError(f'{error}; remove it to begin the run again') from error
   # No variable counts batches: `iterations` leaves out those that gradients are
   # accumulated over, or that a loss scale is too large for.
   step = saved.pop('step', None)
