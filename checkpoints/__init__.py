@@ -74,6 +74,11 @@ TABLE = {
             'above va-cat-mel_2bar.',
             config='va-hierdec-mel_16bar_small', parameters=6_539_610),
         Checkpoint(
+            'va-hierdec-trio_16bar_small',
+            'Trios of melody, bass and drums of 16 bars that follow valence '
+            'and arousal.',
+            config='va-hierdec-trio_16bar_small', parameters=12_408_244),
+        Checkpoint(
             'magenta-hierdec-mel_16bar',
             'Melodies of 16 bars, the larger model.',
             config='hierdec-mel_16bar', parameters=176_061_530,
@@ -97,11 +102,11 @@ TABLE = {
         Checkpoint('performance_va', 'Draws how a melody of a VA is played.'),
     )
 }
-# What Magenta calls its models of 16 bars means ours where there is one.
+# What Magenta calls its models of 16 bars means ours.
 ALIASES = {
     'cat-mel_2bar': 'va-cat-mel_2bar',
     'hierdec-mel_16bar': 'va-hierdec-mel_16bar_small',
-    'hierdec-trio_16bar': 'magenta-hierdec-trio_16bar',
+    'hierdec-trio_16bar': 'va-hierdec-trio_16bar_small',
 }
 
 
