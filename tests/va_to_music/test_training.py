@@ -215,6 +215,17 @@ def test_figures_are_written(finished):
   assert figures['test_examples'] == len(_corpus().split('test')) > 1
 
 
+def test_figures_do_not_depend_on_how_much_is_evaluated_at_once(
+    finished, monkeypatch):
+  model, tokens = load(finished[0]), _corpus().split('test')
+  at_once = training.evaluate(model, tokens)
+  # Four examples, and at last fewer.
+  monkeypatch.setattr(training, '_STEPS_A_BATCH', 4 * tokens.shape[1])
+  assert len(tokens) % 4
+  for name, values in training.evaluate(model, tokens).items():
+    np.testing.assert_allclose(values, at_once[name], rtol=1e-4, atol=1e-5)
+
+
 def test_a_run_is_a_checkpoint(finished):
   folder, figures = finished
   for name, values in training.evaluate(
