@@ -16,7 +16,8 @@ The sides take turns, and the ratio is that of their best rounds, as another
 load on the machine only ever slows a round down.
 
 At released sizes (`--config=hierdec-mel_16bar --nosampling --batch_size=8
---rounds=2 --steps=1`) a step takes half a minute of a core and 17 GB.
+--rounds=2 --steps=1`) a step takes half a minute of a core, and both sides 17 GB
+with one thread (`TF_NUM_INTRAOP_THREADS=1`), more than 23 with two.
 """
 
 import copy
@@ -53,7 +54,7 @@ def _compare(name, unit, theirs, ours):
       seconds = time.perf_counter() - start
       best[side] = max(best[side], FLAGS.batch_size * FLAGS.steps / seconds)
   print(f'{FLAGS.config} {name}: ' + ', '.join(
-      f'{side} {rate:.3g} {unit}' for side, rate in best.items())
+      f'{side} {rate:.4g} {unit}' for side, rate in best.items())
       + f', ratio {best["va_magenta"] / best["Magenta"]:.2f}', flush=True)
 
 
