@@ -16,8 +16,8 @@ The sides take turns, and the ratio is that of their best rounds, as another
 load on the machine only ever slows a round down.
 
 At released sizes (`--config=hierdec-mel_16bar --nosampling --batch_size=8
---rounds=2 --steps=1`) a step takes half a minute of a core, and both sides 17 GB
-with one thread (`TF_NUM_INTRAOP_THREADS=1`), more than 23 with two.
+--rounds=2 --steps=1`) a step takes half a minute of a core, and both sides take
+17 GB with one thread (`TF_NUM_INTRAOP_THREADS=1`), more than 23 with two.
 """
 
 import copy
