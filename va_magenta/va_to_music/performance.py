@@ -376,6 +376,10 @@ def play(tokens: np.ndarray, performances: Sequence[Performance]):
     sequence = melody.tokens_to_sequence(
         tokens[:, 0], tempo_qpm=60, program=first.program)
   else:
+    drums_play = np.repeat(
+        [p.drums_play for p in performances], len(tokens) // len(performances))
+    tokens = np.array(tokens)
+    tokens[~drums_play, trio.DRUMS] = trio.NO_DRUMS
     sequence = trio.tokens_to_sequence(
         tokens, tempo_qpm=60, programs=(first.program, first.bass_program))
     parts |= {
@@ -389,12 +393,6 @@ def play(tokens: np.ndarray, performances: Sequence[Performance]):
     values = [getattr(p, name) for p in performances]
     return np.interp(quarters, middles, values)
 
-  drums = [n for n in sequence.notes if n.is_drum]
-  pitched = [n for n in sequence.notes if not n.is_drum]
-  del sequence.notes[:]
-  sequence.notes.extend(pitched + [
-      n for n in drums if performances[
-          int(n.start_time / num_quarters * len(performances))].drums_play])
   quarters = np.arange(np.ceil(num_quarters))
   tempos = glide('tempo_qpm', quarters + 0.5)
   times = np.concatenate([[0], np.cumsum(60 / tempos)])

@@ -299,7 +299,7 @@ def fit_categorical(
     data: Rated, regularization: float) -> dict[str, np.ndarray]:
   """What `performance.Categorical` takes.
 
-  Multinomial logistic regression; each program's first weight is free, those of
+  Multinomial logistic regression; each value's first weight is free, those of
   valence and arousal are drawn to 0, all the more the fewer parts there are.
 
   Args:

@@ -14,6 +14,7 @@ from va_magenta.va_to_music import melody
 
 OUTPUTS = MELODY, BASS, DRUMS = range(3)
 _drums = note_seq.MultiDrumOneHotEncoding()
+NO_DRUMS = 0  # The number of a sixteenth at which none is struck.
 OUTPUT_DEPTHS = (
     melody.NUM_TOKENS, melody.NUM_TOKENS, _drums.num_classes)  # 90, 90, 512.
 # What Magenta's converter gives the bass: General MIDI's electric bass.
