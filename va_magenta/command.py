@@ -36,6 +36,8 @@ def run(main: Callable[[Sequence[str]], int | None], *,
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
   warnings.filterwarnings('ignore', "Couldn't find ffmpeg", RuntimeWarning)
+  # Where it is set, pyfluidsynth prints to stdout which library it has found.
+  os.environ.pop('CI', None)
   # note_seq would import it, for plots that we do not draw, for a second.
   _defer('bokeh', 'plotting')
   # A plain `kill` ends the command like an exception: temporary files go.
