@@ -97,6 +97,9 @@ TABLE = {
             'critic_va',
             'Estimates the VA of what a melody decoder emits, differentiably.'),
         Checkpoint(
+            'trio_critic_va',
+            'Estimates the VA of what a trio decoder emits, differentiably.'),
+        Checkpoint(
             'fusion_va', 'Weighs what notes say and what is heard.',
             licence='research only: DEAM is CC BY-NC'),
         Checkpoint('performance_va', 'Draws how a melody of a VA is played.'),

@@ -313,8 +313,8 @@ def test_an_input_is_encoded_and_decoded_at_the_target(
   monkeypatch.setattr(generation, 'load_model', lambda _: model)
   monkeypatch.setattr(model, 'encode', spy_encode)
   monkeypatch.setattr(
-      generation, '_critic', lambda: lambda x: x.sum((1, 2))[:, None] * [
-          0.25 / 32, -2 / 32])
+      generation, '_critic',
+      lambda outputs: lambda x: x.sum((1, 2))[:, None] * [0.25 / 32, -2 / 32])
   monkeypatch.setattr(model, 'sample', spy_sample)
   saved = generate(
       checkpoint=conditioned, input=path, temperature=0.5, candidates=4)
@@ -717,7 +717,7 @@ def test_an_input_is_encoded_segment_by_segment(
   monkeypatch.setattr(model, 'encode', spy)
   # Hears how many notes there are.
   monkeypatch.setattr(
-      generation, '_critic', lambda: lambda x: x[..., 2:].sum((1, 2))[
+      generation, '_critic', lambda outputs: lambda x: x[..., 2:].sum((1, 2))[
           :, None] * [0.1, 0])
   generation.compose(VA(0, 0), generation.Settings(
       checkpoint=hierarchy, input=path, candidates=3, temperature=1))

@@ -420,7 +420,7 @@ def _encode_input(model, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     stretches = config.num_segments if config.conductor_control else 1
     x = np.eye(config.depth, dtype=np.float32)[
         tokens.reshape(len(tokens) * stretches, -1)]
-    controls = np.clip(_critic()(x), -1, 1).reshape(-1, stretches, 2)
+    controls = np.clip(_critic(1)(x), -1, 1).reshape(-1, stretches, 2)
   return model.encode(tokens[..., None], controls)
 
 
@@ -481,7 +481,8 @@ def _decode(
     if settings.mode == SEARCH:
       from va_magenta.va_to_music import search
       played = search.search(
-          model, _critic(), flat[batch], points[batch], **options)
+          model, _critic(len(config.output_depths)), flat[batch],
+          points[batch], **options)
     else:
       if config.control_depth:
         options['controls'] = points[batch]
@@ -511,10 +512,10 @@ def _performance_model():
 
 
 @functools.cache
-def _critic():
+def _critic(num_outputs):
   from va_magenta.music_to_va import critic
 
-  return critic.load()
+  return critic.load(critic.shipped(num_outputs))
 
 
 def start_keras():

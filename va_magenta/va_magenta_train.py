@@ -82,7 +82,9 @@ flags.DEFINE_string(
     'Instead, the checkpoint of a flat model that reads and plays the segments '
     'of a hierarchy; only the levels above it are trained.')
 flags.DEFINE_string(
-    'critic', 'critic_va', 'Checkpoint of the critic that va- configs follow.')
+    'critic', None,
+    'Checkpoint of the critic that va- configs follow; by default critic_va, '
+    'or, of trios, trio_critic_va.')
 flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
 flags.DEFINE_integer(
@@ -131,7 +133,9 @@ def main(argv):
   critic = None
   if config.control_depth:
     from va_magenta.music_to_va import critic as critics
-    critic = critics.load(checkpoints.resolve(FLAGS.critic))
+    critic = critics.load(
+        checkpoints.resolve(FLAGS.critic) if FLAGS.critic else
+        critics.shipped(len(config.output_depths)))
   warm_start = FLAGS.warm_start and checkpoints.resolve(FLAGS.warm_start)
   corpus = examples.convert(
       configs.magenta_name(FLAGS.config),

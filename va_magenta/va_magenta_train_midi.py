@@ -21,6 +21,8 @@ The critic, the student's differentiable twin for what a decoder emits, from
     --examples_path=lmd_full --cache_dir=EXAMPLES \
     --run_dir=checkpoints/critic_va
 
+And one of trios, which reads the bass too: --model=trio_critic.
+
 Each writes to --run_dir what the package loads, with a card (README.md) and
 plots.
 """
@@ -37,8 +39,13 @@ _TAKES = {
     'fusion': ('eimg_dir', 'eimg_labels', 'emopia_dir', 'emopia_labels',
                'num_folds'),
     'critic': ('eimg_dir', 'cache_dir', 'num_steps'),
+    'trio_critic': ('eimg_dir', 'cache_dir', 'num_steps'),
 }
-_CRITIC_CONFIG = 'cat-mel_2bar_small'  # Whose melodies the critic reads.
+# Whose examples a critic reads, and how many of their voices.
+_CRITICS = {
+    'critic': ('cat-mel_2bar_small', 1),
+    'trio_critic': ('hierdec-trio_16bar', 2),
+}
 
 flags.DEFINE_enum('model', None, list(_TAKES), 'What to train.')
 flags.DEFINE_string('eimg_dir', None, 'EIMG: labels.csv and midi/.')
@@ -73,6 +80,7 @@ def main(argv):
   for name in ('model', 'run_dir', *_TAKES.get(FLAGS.model, ())):
     if FLAGS[name].value is None:
       raise ValueError(f'--{name} must be given')
+  import dataclasses
   import pathlib
 
   arguments = {
@@ -89,9 +97,15 @@ def main(argv):
     from va_magenta.music_to_va import critic_training as training
     from va_magenta.va_to_music import examples
 
-    arguments['melodies'] = examples.convert(
-        _CRITIC_CONFIG, str(arguments.pop('cache_dir')),
+    config, num_voices = _CRITICS[FLAGS.model]
+    corpus = examples.convert(
+        config, str(arguments.pop('cache_dir')),
         examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name)
+    num_steps = training.WINDOW_BARS * training.STEPS_PER_BAR
+    if corpus.tokens.shape[1] > num_steps:
+      corpus = examples.cut(dataclasses.replace(
+          corpus, tokens=corpus.tokens[..., :num_voices]), num_steps)
+    arguments['melodies'] = corpus
   training.run(**arguments, report=print)
 
 

@@ -35,6 +35,11 @@ def model():
 
 
 @pytest.fixture(scope='module')
+def of_trios():
+  return critic.load(critic.shipped(num_outputs=3))
+
+
+@pytest.fixture(scope='module')
 def random_model():
   keras.utils.set_random_seed(0)
   return critic.Critic(mean=(.1, -.1), slope=(2, 3))
@@ -47,13 +52,48 @@ def test_any_length_gives_a_point(model, num_steps):
   assert np.isfinite(model(x)).all()
 
 
-def test_of_a_trio_the_melody_is_read(model):
+def test_one_reads_the_melody_of_a_trio_another_the_bass_too(model, of_trios):
   melody = one_hot(tonal_melodies(2, 256))
   rng = np.random.default_rng(0)
-  bass = one_hot(rng.integers(0, 90, (2, 256)))
+  bass, other = one_hot(rng.integers(0, 90, (2, 2, 256)))
   drums = one_hot(rng.integers(0, 512, (2, 256)), 512)
-  np.testing.assert_array_equal(
-      model(np.concatenate([melody, bass, drums], axis=-1)), model(melody))
+  both = np.concatenate([melody, bass], axis=-1)
+  trio = np.concatenate([both, drums], axis=-1)
+  np.testing.assert_array_equal(model(trio), model(melody))
+  np.testing.assert_array_equal(of_trios(trio), of_trios(both))
+  assert np.abs(of_trios(both) - of_trios(
+      np.concatenate([melody, other], axis=-1))).max() > .01
+
+
+def test_intervals_are_counted_where_voices_sound_together():
+  rng = np.random.default_rng(0)
+  lower, upper = rng.integers(0, 13, (2, 3, 20))  # 12 is silence.
+  expected = np.zeros((3, 12))
+  for i in range(3):
+    for low, high in zip(lower[i], upper[i], strict=True):
+      if max(low, high) < 12:
+        expected[i, (high - low) % 12] += 1 / 20
+  classes = np.eye(13, 12, dtype=np.float32)
+  np.testing.assert_allclose(
+      critic._intervals(classes[lower], classes[upper]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+def test_the_judge_follows_the_gradient_of_trios(of_trios, axis):
+  judge = symbolic.load(checkpoints.path('symbolic_va') / 'judge')
+  tokens = np.stack([
+      tonal_melodies(25, seed=1),
+      np.maximum(tonal_melodies(25, seed=2) - 12, 0)], axis=-1)
+
+  def judged(tokens):
+    return judge.regress(np.stack([
+        critic_training.features_of(t) for t in tokens]))[:, axis]
+
+  up, down = (
+      judged(critic_training.climb(of_trios, tokens, axis, sign, seed=0))
+      for sign in (1, -1))
+  assert np.mean(up - down) > .05
+  assert np.mean(up > down) > .7
 
 
 def test_call_is_regress_stretched(random_model):
@@ -102,10 +142,12 @@ def test_the_gradient_is_that_of_differences(random_model):
       (above - below) / (2 * step), rel=.05, abs=5e-4)
 
 
-def test_what_is_shipped_is_frozen_and_small(model):
+@pytest.mark.parametrize('num_outputs', [1, 3])
+def test_what_is_shipped_is_frozen_and_small(num_outputs):
+  folder = critic.shipped(num_outputs)
+  model = critic.load(folder)
   assert not model.trainable_variables
   assert not model.trainable
-  folder = checkpoints.path('critic_va')
   assert sum(file.stat().st_size for file in folder.iterdir()) < 2e6
 
 
@@ -166,7 +208,7 @@ def test_the_gradient_of_sure_tokens_tells_what_another_would_change(
 def test_the_judge_follows_the_gradient(model, axis):
   """The judge was fitted to people's ratings that taught nothing here."""
   judge = symbolic.load(checkpoints.path('symbolic_va') / 'judge')
-  tokens = tonal_melodies(25, seed=1)
+  tokens = tonal_melodies(25, seed=1)[..., None]
 
   def judged(tokens):
     return judge.regress(np.stack([

@@ -371,13 +371,14 @@ def _reconstruction(compared, work_dir, options) -> dict:
 
 
 def _with_critic(model):
-  """A conditioned model is told of each melody what the critic says of it."""
+  """A conditioned model is told of each piece what the critic says of it."""
   if not model.config.control_depth:
     return model
   from va_magenta.music_to_va import critic
   from va_magenta.va_to_music import music_vae
 
-  told = music_vae.MusicVae(model.config, critic=critic.load())
+  told = music_vae.MusicVae(model.config, critic=critic.load(
+      critic.shipped(len(model.config.output_depths))))
   told.set_weights(model.get_weights())
   return told
 

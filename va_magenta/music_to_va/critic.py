@@ -3,17 +3,20 @@
   model = critic.load()
   va = model(x)  # [batch, steps, depth] -> [batch, 2]: (valence, arousal)
 
-`x` is one-hot or of probabilities. Only the melody is read, which is the first
-90 of each step in all of MusicVAE's configs (0 goes on, 1 ends a note, 2..89
-begin one of MIDI pitch 21..108), of any number of steps (sixteenths). VA is
-that of the notes alone, as if played at one tempo and loudness on a piano.
+`x` is one-hot or of probabilities, of any number of steps (sixteenths). The
+first 90 of each step are the melody in all of MusicVAE's configs (0 goes on, 1
+ends a note, 2..89 begin one of MIDI pitch 21..108), and of a trio the next 90
+are the bass. A critic of one voice reads the melody, one of two voices both;
+nobody reads drums. VA is that of the notes alone, as if played at one tempo and
+loudness on a piano.
 
-It is a small network that has learned what a student of melodies says, which
+It is a small network that has learned what a student of such voices says, which
 has learned from people; `va_magenta_train_midi --model=critic` makes it, and
-the card in `checkpoints/critic_va` says how well it does. What it reads is
-written down rather than left to be found: of a step, the token, the note before
-it and its age; of all steps, how often and how long each pitch and pitch class
-sounds, and how well that fits keys. All is `keras.ops`.
+the cards in `checkpoints/critic_va` and `trio_critic_va` say how well it does.
+What it reads is written down rather than left to be found: of a step, the
+token, the note before it and its age; of all steps, how often and how long each
+pitch and pitch class sounds, how well that fits keys, and which intervals the
+voices make. All is `keras.ops`.
 """
 
 import json
@@ -27,7 +30,7 @@ from keras import ops
 from va_magenta import checkpoints, files
 from va_magenta.music_to_va.ratings import AXES
 
-MELODY_DEPTH = 90
+VOICE_DEPTH = 90
 FIRST_PITCH = 2  # The token of the lowest pitch.
 _NOTE_UNITS = 24
 _STEP_UNITS = 48
@@ -64,7 +67,7 @@ def _fixed_projection():
 
   Only how pitch classes lie to one another counts, so any is the first.
   """
-  tokens = np.arange(MELODY_DEPTH)
+  tokens = np.arange(VOICE_DEPTH)
   is_note = tokens >= FIRST_PITCH
   return np.concatenate([
       np.eye(12)[tokens % 12] * is_note[:, None],
@@ -76,41 +79,31 @@ def _at_step_before(x):
   return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
 
-class Critic(keras.Model):
-  """Estimates VA from what a melody decoder emits.
+class Voice(keras.layers.Layer):
+  """Reads one voice."""
 
-  Attributes:
-    mean: what `regress` says of a corpus on average, (valence, arousal).
-    slope: what stretches the corpus to the spread of people's ratings.
-  """
-
-  def __init__(self, mean=(0.0, 0.0), slope=(1.0, 1.0), **kwargs):
+  def __init__(self, **kwargs):
     super().__init__(**kwargs)
-    self.mean = np.asarray(mean, np.float32)
-    self.slope = np.asarray(slope, np.float32)
     dense = keras.layers.Dense
     self.note = self.add_weight(
-        shape=(MELODY_DEPTH - FIRST_PITCH, _NOTE_UNITS), name='note')
+        shape=(VOICE_DEPTH - FIRST_PITCH, _NOTE_UNITS), name='note')
     self.step = dense(_STEP_UNITS, 'silu')
     self.around = keras.layers.Conv1D(
         _STEP_UNITS, 5, padding='same', activation='silu')
-    self.key = dense(_KEY_UNITS, 'silu')
     self.register = dense(_REGISTER_UNITS, 'silu')
-    self.hidden = [dense(units, 'silu') for units in _HIDDEN_UNITS]
-    self.out = dense(2)
-    self(np.zeros((1, 16, MELODY_DEPTH), np.float32))  # Makes the weights.
 
-  def regress(self, x):
-    """Expected rating of the melody, the estimate of least squared error.
+  def call(self, x):
+    """What there is to say of a voice.
 
     Args:
-      x: float [batch, steps, depth >= 90], of which the first 90 are one-hot or
-        probabilities of melody tokens.
+      x: float [batch, steps, 90].
 
     Returns:
-      float [batch, 2], valence and arousal, not clipped.
+      [batch, features], what it says by itself; how long each pitch class
+      sounds and how often it is struck, both [batch, 12]; and the pitch classes
+      that begin at each step [batch, steps, 12], and how much of what began at
+      step j sounds at step t, [batch, t, j].
     """
-    x = ops.convert_to_tensor(x)[..., :MELODY_DEPTH]
     projection = ops.concatenate([
         ops.pad(self.note, ((FIRST_PITCH, 0), (0, 0))), _fixed_projection(),
     ], axis=-1)
@@ -137,11 +130,6 @@ class Critic(keras.Model):
     # How long what starts at a step sounds.
     length = ops.sum(sounding, axis=1)[..., None]
     heard = ops.sum(classes * length, axis=1)
-    struck = ops.sum(classes, axis=1)
-    shares = ops.concatenate([
-        ops.take(x / (ops.sum(x, axis=-1, keepdims=True) + 1e-2),
-                 _rotations(), axis=1) for x in (heard, struck)], axis=-1)
-    key = self.key(shares)
 
     count = ops.sum(x, axis=1)[:, FIRST_PITCH:]
     register = self.register(ops.concatenate(
@@ -151,12 +139,78 @@ class Critic(keras.Model):
     num_steps = ops.cast(ops.shape(x)[1], x.dtype)
     summary = ops.concatenate([
         over_notes(step), over_notes(around), ops.mean(around, axis=1),
-        ops.max(key, axis=1), ops.mean(key, axis=1), register,
-        ops.matmul(onset[..., 0], phase) / num_notes,
+        register, ops.matmul(onset[..., 0], phase) / num_notes,
         num_notes / num_steps,
         ops.sum(heard, axis=-1, keepdims=True) / num_steps,
         ops.log(num_notes),
     ], axis=-1)
+    return summary, heard, ops.sum(classes, axis=1), classes, sounding
+
+
+def _intervals(lower, upper):
+  """How often one voice is so many semitones above another, [batch, 12].
+
+  Args:
+    lower: the pitch classes that sound at each step, [batch, steps, 12].
+    upper: likewise.
+  """
+  together = ops.matmul(ops.transpose(lower, (0, 2, 1)), upper)
+  # Row by row from the diagonal on, so that columns are intervals.
+  rotated = ops.take(
+      ops.reshape(together, (-1, 144)),
+      (12 * np.arange(12)[:, None] + _rotations()).ravel(), axis=1)
+  return ops.sum(ops.reshape(rotated, (-1, 12, 12)), axis=1) / (
+      ops.cast(ops.shape(lower)[1], lower.dtype))
+
+
+class Critic(keras.Model):
+  """Estimates VA from what a decoder emits.
+
+  Attributes:
+    mean: what `regress` says of a corpus on average, (valence, arousal).
+    slope: what stretches the corpus to the spread of people's ratings.
+    num_voices: how many are read: 1, the melody; 2, the bass too.
+  """
+
+  def __init__(
+      self, mean=(0.0, 0.0), slope=(1.0, 1.0), num_voices=1, **kwargs):
+    super().__init__(**kwargs)
+    self.mean = np.asarray(mean, np.float32)
+    self.slope = np.asarray(slope, np.float32)
+    self.num_voices = num_voices
+    dense = keras.layers.Dense
+    self.voices = [Voice() for _ in range(num_voices)]
+    self.key = dense(_KEY_UNITS, 'silu')
+    self.hidden = [dense(units, 'silu') for units in _HIDDEN_UNITS]
+    self.out = dense(2)
+    # Makes the weights.
+    self(np.zeros((1, 16, num_voices * VOICE_DEPTH), np.float32))
+
+  def regress(self, x):
+    """Expected rating, the estimate of least squared error.
+
+    Args:
+      x: float [batch, steps, depth], of which the first 90, or with two voices
+        twice 90, are one-hot or probabilities of tokens.
+
+    Returns:
+      float [batch, 2], valence and arousal, not clipped.
+    """
+    x = ops.convert_to_tensor(x)
+    summaries, heard, struck, classes, sounding = zip(*(
+        voice(x[..., i * VOICE_DEPTH:(i + 1) * VOICE_DEPTH])
+        for i, voice in enumerate(self.voices)), strict=True)
+    shares = ops.concatenate([
+        ops.take(x / (ops.sum(x, axis=-1, keepdims=True) + 1e-2),
+                 _rotations(), axis=1)
+        for of_voice in zip(heard, struck, strict=True) for x in of_voice],
+        axis=-1)
+    key = self.key(shares)
+    summary = [*summaries, ops.max(key, axis=1), ops.mean(key, axis=1)]
+    if self.num_voices > 1:
+      upper, lower = map(ops.matmul, sounding, classes)
+      summary.append(_intervals(lower, upper))
+    summary = ops.concatenate(summary, axis=-1)
     for layer in self.hidden:
       summary = layer(summary)
     return self.out(summary)
@@ -166,23 +220,28 @@ class Critic(keras.Model):
     return (self.regress(x) - self.mean) * self.slope
 
 
+def shipped(num_outputs: int) -> pathlib.Path:
+  """The folder of the critic for decoders of so many outputs."""
+  return checkpoints.path('critic_va' if num_outputs == 1 else 'trio_critic_va')
+
+
 def load(folder: str | os.PathLike | None = None) -> Critic:
   """The critic that `va_magenta_train_midi --model=critic` wrote, frozen.
 
   Args:
-    folder: holds config.json and weights.npz; by default the shipped one.
+    folder: holds config.json and weights.npz; by default the shipped one of
+      melodies.
 
   Raises:
     FileNotFoundError: if a file is missing.
     ValueError: if the files are damaged or were made for another critic.
   """
-  folder = pathlib.Path(folder or checkpoints.path('critic_va'))
+  folder = pathlib.Path(folder or shipped(1))
   try:
-    calibration = json.loads(
-        (folder / 'config.json').read_text())['calibration']
+    config = json.loads((folder / 'config.json').read_text())
     model = Critic(*(
-        [float(calibration[axis][name]) for axis in AXES]
-        for name in ('mean', 'slope')))
+        [float(config['calibration'][axis][name]) for axis in AXES]
+        for name in ('mean', 'slope')), config['num_voices'])
     arrays = files.read_npz(folder / 'weights.npz')
     model.set_weights([arrays[str(i)] for i in range(len(arrays))])
   except FileNotFoundError:
@@ -210,7 +269,9 @@ def save(model: Critic, folder: str | os.PathLike):
         str(i): keras.ops.convert_to_numpy(weight).astype(np.float16)
         for i, weight in enumerate(model.weights)})
   with files.writing(folder / 'config.json') as temporary:
-    temporary.write_text(json.dumps({'calibration': {
-        axis: {'mean': mean, 'slope': slope} for axis, mean, slope in zip(
-            AXES, model.mean.tolist(), model.slope.tolist(), strict=True)
-    }}, indent=1) + '\n')
+    temporary.write_text(json.dumps({
+        'num_voices': model.num_voices,
+        'calibration': {
+            axis: {'mean': mean, 'slope': slope} for axis, mean, slope in zip(
+                AXES, model.mean.tolist(), model.slope.tolist(), strict=True)},
+    }, indent=1) + '\n')

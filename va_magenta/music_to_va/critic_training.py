@@ -1,10 +1,13 @@
 """Fits `critic` to what people feel in notes alone, and measures it.
 
-People rated clips of EIMG. The top line of each, played plainly (`notes_of`),
-keeps its clip's rating, and so do excerpts of it: from these a `Student` of
-`symbolic_training`, here the teacher, learns what notes alone tell of VA. The
-teacher labels melodies of a corpus and what chance makes of them; the critic,
-which is differentiable, learns the labels.
+People rated clips of EIMG. The top line of each, or its top and bottom lines,
+played plainly (`notes_of`), keep their clip's rating, and so do excerpts: from
+these a `Student` of `symbolic_training`, here the teacher, learns what notes
+alone tell of VA. The teacher labels melodies of a corpus, or melodies with
+their basses, and what chance makes of them; the critic, which is
+differentiable, learns the labels.
+
+What is called a melody here has one voice or two: int [steps, voices].
 
 EIMG's groups are dealt into two halves. The teacher knows the half of the
 student `generator`; people's ratings of the other, on which the student `judge`
@@ -74,43 +77,79 @@ def notes_of(tokens: np.ndarray) -> np.ndarray:
   """A melody played plainly: 120 qpm, velocity 80, piano.
 
   Args:
-    tokens: int [steps], one a sixteenth; 0 goes on, 1 ends a note, 2..89 begin
-      one of MIDI pitch 21..108.
+    tokens: int [steps, voices], one a sixteenth; 0 goes on, 1 ends a note,
+      2..89 begin one of MIDI pitch 21..108.
 
   Returns:
-    Array of `symbolic_features.NOTE_DTYPE`; it may be empty.
+    Array of `symbolic_features.NOTE_DTYPE`, by start and then pitch; it may be
+    empty.
   """
-  events = np.flatnonzero(tokens != HOLD)
-  starts = events[tokens[events] >= FIRST_PITCH]
-  ends = np.append(events, len(tokens))[np.searchsorted(events, starts) + 1]
-  notes = np.zeros(len(starts), symbolic_features.NOTE_DTYPE)
-  for edge, steps in (('start', starts), ('end', ends)):
-    notes[f'{edge}_beats'] = steps / STEPS_PER_BEAT
-    notes[f'{edge}_seconds'] = steps / STEPS_PER_BEAT * 60 / TEMPO_QPM
-  notes['pitch'] = tokens[starts].astype(int) - FIRST_PITCH + LOWEST_PITCH
-  notes['velocity'] = VELOCITY
-  return notes
+  voices = []
+  for part, voice in enumerate(tokens.T):
+    events = np.flatnonzero(voice != HOLD)
+    starts = events[voice[events] >= FIRST_PITCH]
+    ends = np.append(events, len(voice))[np.searchsorted(events, starts) + 1]
+    notes = np.zeros(len(starts), symbolic_features.NOTE_DTYPE)
+    for edge, steps in (('start', starts), ('end', ends)):
+      notes[f'{edge}_beats'] = steps / STEPS_PER_BEAT
+      notes[f'{edge}_seconds'] = steps / STEPS_PER_BEAT * 60 / TEMPO_QPM
+    notes['pitch'] = voice[starts].astype(int) - FIRST_PITCH + LOWEST_PITCH
+    notes['velocity'] = VELOCITY
+    notes['part'] = part
+    voices.append(notes)
+  notes = np.concatenate(voices)
+  return notes[np.lexsort((notes['pitch'], notes['start_beats']))]
 
 
-def tokens_of(melody: np.ndarray) -> np.ndarray:
-  """The tokens of one voice on a grid of sixteenths, in whole bars.
+def tokens_of(*voices: np.ndarray) -> np.ndarray:
+  """The tokens of voices on a grid of sixteenths, in whole bars.
 
   Args:
-    melody: array of NOTE_DTYPE, as `symbolic_training.melody_rendering` gives
-      it: the first note starts at beat 0.
+    *voices: arrays of NOTE_DTYPE, each of one voice on that grid; beat 0 is the
+      first step.
 
   Returns:
-    int16 [steps].
+    int16 [steps, voices].
   """
-  start, end = (
-      np.rint(melody[f'{edge}_beats'] * STEPS_PER_BEAT).astype(int)
-      for edge in ('start', 'end'))
-  num_steps = -(-end[-1] // STEPS_PER_BAR) * STEPS_PER_BAR
-  tokens = np.zeros(num_steps + 1, np.int16)
-  tokens[end] = NOTE_OFF
-  tokens[start] = np.clip(
-      melody['pitch'] - LOWEST_PITCH + FIRST_PITCH, FIRST_PITCH, NUM_TOKENS - 1)
+  last = np.rint(STEPS_PER_BEAT * max(
+      voice['end_beats'].max(initial=0) for voice in voices)).astype(int)
+  num_steps = -(-last // STEPS_PER_BAR) * STEPS_PER_BAR
+  tokens = np.zeros((num_steps + 1, len(voices)), np.int16)
+  for i, voice in enumerate(voices):
+    start, end = (
+        np.rint(voice[f'{edge}_beats'] * STEPS_PER_BEAT).astype(int)
+        for edge in ('start', 'end'))
+    tokens[end, i] = NOTE_OFF
+    tokens[start, i] = np.clip(
+        voice['pitch'] - LOWEST_PITCH + FIRST_PITCH, FIRST_PITCH,
+        NUM_TOKENS - 1)
   return tokens[:num_steps]
+
+
+def lines_of(notes: np.ndarray, num_voices: int) -> np.ndarray:
+  """The tokens of a piece's top line, or of its top and its bottom line.
+
+  Args:
+    notes: array of NOTE_DTYPE, as `symbolic_features.from_midi` gives it.
+    num_voices: 1 or 2.
+
+  Returns:
+    int16 [steps, voices], from the first note of the top line on. Where one
+    note is top and bottom, it is the top's.
+  """
+  top = symbolic_training.melody_rendering(notes)
+  if num_voices == 1:
+    return tokens_of(top)
+  mirrored = notes.copy()
+  mirrored['pitch'] = 127 - notes['pitch']
+  mirrored = mirrored[
+      np.lexsort((mirrored['pitch'], mirrored['start_seconds']))]
+  bottom = symbolic_training.melody_rendering(mirrored)
+  bottom['pitch'] = 127 - bottom['pitch']
+  of_top = set(zip(top['start_beats'], top['pitch'], strict=True))
+  return tokens_of(top, bottom[[
+      note not in of_top
+      for note in zip(bottom['start_beats'], bottom['pitch'], strict=True)]])
 
 
 def features_of(tokens: np.ndarray) -> np.ndarray:
@@ -124,7 +163,7 @@ def features_of_many(
   """`features_of` each, float32 [n, features].
 
   Args:
-    melodies: tokens, n times int [steps].
+    melodies: tokens, n times int [steps, voices].
     pool: of processes that extract them.
     what: what the progress bar says.
   """
@@ -264,10 +303,38 @@ CHANGES = (
     fill_in, replace, stretch, rotate, invent)
 
 
+def alike(
+    function: Callable, tokens: np.ndarray, rng: np.random.Generator, *args
+) -> np.ndarray:
+  """Does one thing to all voices: `function(voice, rng, *args)` to each.
+
+  Each draws the same numbers, so that voices are transposed together.
+
+  Args:
+    function: one of `CHANGES`.
+    tokens: int [steps, voices].
+    rng: numpy Generator.
+    *args: of the function.
+  """
+  before, voices = rng.bit_generator.state, []
+  for voice in tokens.T:
+    rng.bit_generator.state = before
+    voices.append(function(voice, rng, *args))
+  return np.stack(voices, axis=1)
+
+
 def change(tokens: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-  """One or several changes, one after the other."""
+  """One or several changes of int [steps, voices], one after the other.
+
+  Of two voices, each change is made to both alike, or to one.
+  """
   for i in rng.integers(len(CHANGES), size=rng.choice([1, 1, 1, 2, 3])):
-    tokens = CHANGES[i](tokens, rng)
+    num_voices = tokens.shape[1]
+    chosen = slice(None)
+    if num_voices > 1 and rng.random() < .5:
+      chosen = [rng.integers(num_voices)]
+    tokens = tokens.copy()
+    tokens[:, chosen] = alike(CHANGES[i], tokens[:, chosen], rng)
   return tokens.astype(np.int16)
 
 
@@ -279,7 +346,7 @@ class Rated:
   """Melodies that have their clips' ratings; lists and rows in one order.
 
   Attributes:
-    melodies: tokens, each int16 [steps].
+    melodies: tokens, each int16 [steps, voices].
     ratings: float64 [n, 2], valence and arousal in [-1, 1].
     groups: int [n]; clips of one group share material.
     is_whole: bool [n]; False for an excerpt.
@@ -296,11 +363,12 @@ class Rated:
         self.groups[rows], self.is_whole[rows])
 
 
-def read_eimg(folder: pathlib.Path, seed: int) -> Rated:
-  """Top lines of EIMG's clips (IEEE TMM 2023), and excerpts of these.
+def read_eimg(folder: pathlib.Path, num_voices: int, seed: int) -> Rated:
+  """`lines_of` EIMG's clips (IEEE TMM 2023), and excerpts of these.
 
   Args:
     folder: holds labels.csv and midi/.
+    num_voices: of each.
     seed: of the choice of excerpts.
 
   Raises:
@@ -311,14 +379,14 @@ def read_eimg(folder: pathlib.Path, seed: int) -> Rated:
       folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
   melodies, clips = [], []
   for clip, row in enumerate(rows):
-    whole = tokens_of(symbolic_training.melody_rendering(
-        symbolic_features.from_midi(folder / 'midi' / row['file'])))
+    whole = lines_of(
+        symbolic_features.from_midi(folder / 'midi' / row['file']), num_voices)
     cuts = [whole]
     for num_bars, most in EXCERPTS.items():
       num_starts = len(whole) // STEPS_PER_BAR - num_bars + 1
       for bar in rng.permutation(max(num_starts, 0))[:most]:
         cut = whole[STEPS_PER_BAR * bar:STEPS_PER_BAR * (bar + num_bars)]
-        if np.count_nonzero(cut >= FIRST_PITCH) > 1:
+        if np.count_nonzero(cut[:, 0] >= FIRST_PITCH) > 1:
           cuts.append(cut)
     melodies += cuts
     clips += [clip] * len(cuts)
@@ -365,7 +433,7 @@ class Pairs:
   """Melodies of one length, and what was made of each.
 
   Attributes:
-    tokens: int16 [pairs, 2, steps].
+    tokens: int16 [pairs, 2, steps, voices].
     piece: of the corpus, int [pairs].
     va: the teacher's labels, [pairs, 2, 2].
   """
@@ -381,14 +449,14 @@ def draw(
   """Melodies of several windows of one piece, one after the other.
 
   Args:
-    tokens: int16 [n, steps], windows.
+    tokens: int16 [n, steps, voices], windows.
     piece: int [n], the piece that a window was cut from, in order.
     num_windows: in each melody; they may repeat, as music does.
     num: of melodies; fewer if the corpus has not that many windows.
     rng: numpy Generator.
 
   Returns:
-    int16 [num, num_windows * steps], and of each its piece, int [num].
+    int16 [num, num_windows * steps, voices], and of each its piece, int [num].
   """
   first = rng.permutation(len(tokens))[:num]
   start = np.searchsorted(piece, piece[first], 'left')
@@ -396,7 +464,7 @@ def draw(
   others = rng.integers(
       start[:, None], end[:, None], (len(first), num_windows - 1))
   rows = np.concatenate([first[:, None], others], axis=1)
-  return tokens[rows].reshape(len(rows), -1), piece[first]
+  return tokens[rows].reshape(len(rows), -1, tokens.shape[2]), piece[first]
 
 
 def make_pairs(
@@ -406,7 +474,7 @@ def make_pairs(
   """Labelled pairs by number of bars.
 
   Args:
-    tokens: int16 [n, steps], windows of the corpus.
+    tokens: int16 [n, steps, voices], windows of the corpus.
     piece: int [n], the piece of each, in order.
     num_pairs: how many by number of bars.
     teacher: labels them.
@@ -418,13 +486,13 @@ def make_pairs(
   for num_bars, num in num_pairs.items():
     melodies, pieces = draw(
         tokens, piece, num_bars // WINDOW_BARS, num, rng)
-    before = [transpose(melody, rng, most) for melody in melodies]
+    before = [alike(transpose, melody, rng, most) for melody in melodies]
     after = [change(melody, rng) for melody in before]
     drawn[num_bars] = np.stack([before, after], axis=1), pieces
   made = {}
   for num_bars, (tokens, pieces) in drawn.items():
     features = features_of_many(
-        tokens.reshape(-1, tokens.shape[-1]), pool,
+        tokens.reshape(-1, *tokens.shape[2:]), pool,
         f'labelling melodies of {num_bars} bars')
     made[num_bars] = Pairs(
         tokens, pieces, teacher(features).reshape(-1, 2, 2))
@@ -435,20 +503,33 @@ def make_pairs(
 
 
 def one_hot(tokens: np.ndarray) -> np.ndarray:
-  """float32 [..., 90] of int [...]."""
-  return np.eye(NUM_TOKENS, dtype=np.float32)[tokens]
+  """One-hots side by side, float32 [..., 90 voices], of int [..., voices]."""
+  return np.eye(NUM_TOKENS, dtype=np.float32)[tokens].reshape(
+      *tokens.shape[:-1], -1)
 
 
 def frequency_of(tokens: np.ndarray) -> np.ndarray:
-  """How often each token is among int [...], none never; float32 [90]."""
-  counts = np.bincount(tokens.ravel(), minlength=NUM_TOKENS) + 1
-  return (counts / counts.sum()).astype(np.float32)
+  """How often each token is among int [..., voices]; float32 [voices, 90].
+
+  No token is never.
+  """
+  counts = np.stack([
+      np.bincount(voice.ravel(), minlength=NUM_TOKENS) + 1
+      for voice in np.moveaxis(tokens, -1, 0)])
+  return (counts / counts.sum(axis=-1, keepdims=True)).astype(np.float32)
 
 
 def _doubts(
     shape: tuple, frequency: np.ndarray, temperature, rng: np.random.Generator
 ) -> np.ndarray:
-  """Gumbel-softmax of tokens by their frequency, float32 `shape`."""
+  """Gumbel-softmax of tokens by their frequency, float32 `shape`.
+
+  Args:
+    shape: (melodies, steps, voices, 90).
+    frequency: [..., voices, 90].
+    temperature: of each melody, or of all.
+    rng: numpy Generator.
+  """
   uniform = rng.random(shape, np.float32) * .9998 + 1e-4
   other = np.exp((np.log(frequency) - np.log(-np.log(uniform))) / temperature)
   return other / other.sum(axis=-1, keepdims=True)
@@ -464,23 +545,24 @@ def soften(
   by how much a melody draws too.
 
   Args:
-    x: one-hots or mixtures, float32 [n, steps, 90].
-    frequency: of each token, [90].
+    x: one-hots or mixtures, float32 [n, steps, 90 voices].
+    frequency: of each token, [voices, 90].
     rng: numpy Generator.
   """
-  each = (len(x), 1, 1)
+  each = (len(x), 1, 1, 1)
   other = _doubts(
-      x.shape, frequency**rng.random(each, np.float32),
+      (*x.shape[:2], *frequency.shape),
+      frequency**rng.random(each, np.float32),
       np.exp(rng.uniform(-2, 1.5, each)).astype(np.float32), rng)
-  share = .45 * rng.random(each, np.float32) * rng.random(
+  share = .45 * rng.random(each[:3], np.float32) * rng.random(
       (*x.shape[:2], 1), np.float32)
-  return x + share * (other - x)
+  return x + share * (other.reshape(x.shape) - x)
 
 
 def batch_of(
     pairs: Pairs, size: int, frequency: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Inputs [size, steps, 90] and labels [size, 2].
+  """Inputs [size, steps, 90 voices] and labels [size, 2].
 
   A third are melodies, a third what was made of them. A third lie between the
   two, in tokens and in label, so that the slope from a token to another is that
@@ -564,8 +646,8 @@ def calibrated(model, scale, tokens: np.ndarray, spread: np.ndarray):
   Args:
     model: as `train` leaves it.
     scale: as `train` takes.
-    tokens: melodies, int [n, steps], over which it shall find (0, 0) on
-      average.
+    tokens: melodies, int [n, steps, voices], over which it shall find (0, 0)
+      on average.
     spread: deviation that it shall find over these, [2].
 
   Returns:
@@ -577,7 +659,8 @@ def calibrated(model, scale, tokens: np.ndarray, spread: np.ndarray):
   weights += [kernel * scale[1], bias * scale[1] + scale[0]]
   model.set_weights(weights)
   found = estimate(model, one_hot(tokens))
-  result = critic.Critic(found.mean(axis=0), spread / found.std(axis=0))
+  result = critic.Critic(
+      found.mean(axis=0), spread / found.std(axis=0), tokens.shape[-1])
   result.set_weights(weights)
   return result
 
@@ -616,7 +699,7 @@ def climb(
 
   Args:
     model: the critic.
-    tokens: int [n, steps].
+    tokens: int [n, steps, voices].
     axis: 0 for valence, 1 for arousal.
     sign: 1 to raise it, -1 to lower it.
     seed: of the doubts.
@@ -624,18 +707,19 @@ def climb(
     size: of a move, Euclidean, in logits of a melody.
 
   Returns:
-    The likeliest tokens afterwards, int [n, steps].
+    The likeliest tokens afterwards, int [n, steps, voices].
   """
+  by_voice = (*tokens.shape, NUM_TOKENS)
+  sure = one_hot(tokens)
   doubts = _doubts(
-      (*tokens.shape, NUM_TOKENS), frequency_of(tokens), 1,
-      np.random.default_rng(seed))
+      by_voice, frequency_of(tokens), 1, np.random.default_rng(seed))
   logits = np.log(
-      CERTAINTY * one_hot(tokens) + (1 - CERTAINTY) * doubts + 1e-6)
+      CERTAINTY * sure + (1 - CERTAINTY) * doubts.reshape(sure.shape) + 1e-6)
   direction = sign * np.eye(len(AXES), dtype=np.float32)[axis]
   move = _mover(model)
   for _ in range(num_moves):
     logits = move(logits, direction, np.float32(size))
-  return np.argmax(logits, axis=-1)
+  return np.argmax(np.reshape(logits, by_voice), axis=-1)
 
 
 def _mover(model):
@@ -647,7 +731,10 @@ def _mover(model):
     def move(logits, direction, size):
       with tf.GradientTape() as tape:
         tape.watch(logits)
-        aim = tf.reduce_sum(model(tf.nn.softmax(logits)) * direction)
+        by_voice = tf.reshape(
+            logits, (*logits.shape[:2], model.num_voices, NUM_TOKENS))
+        x = tf.reshape(tf.nn.softmax(by_voice), logits.shape)
+        aim = tf.reduce_sum(model(x) * direction)
       gradient = tape.gradient(aim, logits)
       length = tf.norm(gradient, axis=(1, 2), keepdims=True)
       return logits + size * gradient / (length + 1e-9)
@@ -732,8 +819,8 @@ def climbs(
 
   Args:
     model: the critic.
-    tokens: int [n, steps].
-    readers: each from int [n, steps] to points [n, 2].
+    tokens: int [n, steps, voices].
+    readers: each from int [n, steps, voices] to points [n, 2].
     seed: as `climb` takes.
   """
   before = {name: reader(tokens) for name, reader in readers.items()}
@@ -756,8 +843,8 @@ def milliseconds(model, num_steps: int) -> float:
   import tensorflow as tf
 
   rng = np.random.default_rng(0)
-  x = tf.constant(
-      one_hot(rng.integers(NUM_TOKENS, size=(TIMED_BATCH, num_steps))))
+  x = tf.constant(one_hot(rng.integers(
+      NUM_TOKENS, size=(TIMED_BATCH, num_steps, model.num_voices))))
 
   @tf.function
   def gradient(x):
@@ -776,15 +863,14 @@ def milliseconds(model, num_steps: int) -> float:
 
 # The job.
 
-_CARD = '''# The critic: valence and arousal of what a melody decoder emits
+_CARD = '''# The critic: valence and arousal of what a {decoder} decoder emits
 
 A small network ({num_weights} weights), differentiable in its input;
 `va_magenta.music_to_va.critic.load()` reads it. It is for training a
 generator with, not for judging one: `symbolic_va` is better at that, and has a
 part (`judge`) that this critic never saw.
 
-- It reads the first 90 of each step's depth: the melody, in all configs of
-  MusicVAE. Bass and drums of a trio are not read.
+- It reads {reads}.
 - It knows notes only. All melodies are played at 120 qpm, velocity 80, on a
   piano: what tempo, loudness and instrument add is not its business.
 - `critic.regress(x)` is the expected rating in [-1, 1]. `critic(x)` is
@@ -795,26 +881,26 @@ part (`judge`) that this critic never saw.
 
 Made by
 
-    va_magenta_train_midi --model=critic --eimg_dir=EIMG \\
+    va_magenta_train_midi --model={name} --eimg_dir=EIMG \\
       --examples_path=MIDI --cache_dir=EXAMPLES \\
-      --run_dir=checkpoints/critic_va --seed={seed} --num_steps={num_steps}
+      --run_dir=checkpoints/{name}_va --seed={seed} --num_steps={num_steps}
 
 ## What taught it
 
 - People: EIMG (MIDI clips of about 15 s, piano, each rated by six people; IEEE
-  TMM 2023; no licence stated, research use). The top line of each clip on a
-  grid of sixteenths, played plainly, and excerpts of 2, 4 and 8 bars of it,
-  keep the rating of the clip.
+  TMM 2023; no licence stated, research use). The {lines} of each clip on a grid
+  of sixteenths, played plainly, and excerpts of 2, 4 and 8 bars, keep the
+  rating of the clip.
 - The teacher: trees and a kernel as the student's (`symbolic_training`), on the
   features of those melodies, of the half of EIMG's groups that the student
   `symbolic_va/generator` was fitted to. It is in this file only as a column.
-- The corpus: melodies that Magenta's converter for `cat-mel_2bar_small` cut
-  from MIDI files of the open web in the layout of the Lakh MIDI Dataset
+- The corpus: {corpus}
+  cut from MIDI files of the open web in the layout of the Lakh MIDI Dataset
   (copyrighted works, Nottingham, POP909 and others; none is in this folder).
   Labelled by the teacher, transposed by up to {transpose} semitones, each with
   a partner made of it by chance (notes moved, left out, added, another scale,
-  another rhythm, or nothing of it kept). Longer melodies are windows of one
-  piece in a row. Pairs: {num_pairs}.
+  another rhythm, or nothing of it kept{both}). Longer melodies
+  are windows of one piece in a row. Pairs: {num_pairs}.
 - Training went in {num_rounds} rounds. Between them melodies were led along the
   gradient of the critic as it was then, and labelled: {num_climbed} of the
   pairs of 2 bars. So it is right where an optimiser would lead it.
@@ -863,6 +949,29 @@ that moved the asked way, by the teacher and by the student
 An estimate and its gradient for a batch of {batch}, processor time where this
 was made: {speed} ms for 2 bars, {speed_long} ms for 16 bars.
 '''
+
+
+# What critics of one and of two voices read.
+_LINES = {1: 'top line', 2: 'top and bottom lines'}
+_TEXTS = {
+    1: {
+        'name': 'critic',
+        'decoder': 'melody',
+        'reads': "the first 90 of each step's depth: the melody, in all configs"
+                 ' of\n  MusicVAE. Bass and drums of a trio are not read',
+        'corpus': "melodies that Magenta's converter for `cat-mel_2bar_small`",
+        'both': '',
+    },
+    2: {
+        'name': 'trio_critic',
+        'decoder': 'trio',
+        'reads': "the first 180 of each step's depth: melody and bass of a "
+                 'trio. Drums are\n  not read',
+        'corpus': "melodies and basses, 2 bars of the trios that Magenta's "
+                  'converter\n  for `hierdec-trio_16bar`',
+        'both': ', of one voice or of both',
+    },
+}
 
 
 def _numbers(values: np.ndarray) -> str:
@@ -914,8 +1023,9 @@ def run(
   """Trains, measures and writes the critic with its card to `run_dir`.
 
   Args:
-    melodies: a corpus: `tokens`, int16 [n, 32, 1], the `piece` of each, int
-      [n] in order, and `of_split(name)`, bool [n].
+    melodies: a corpus: `tokens`, int16 [n, 32, voices], of the voices that the
+      critic shall read, the `piece` of each, int [n] in order, and
+      `of_split(name)`, bool [n].
     eimg_dir: EIMG: labels.csv and midi/.
     run_dir: is made if it is not there.
     seed: of everything random.
@@ -939,15 +1049,16 @@ def run(
     rows = melodies.of_split(split)
     if not rows.any():
       raise ValueError(f'the corpus has no melody in its {split} split')
-    splits[split] = melodies.tokens[rows, :, 0], melodies.piece[rows]
+    splits[split] = melodies.tokens[rows], melodies.piece[rows]
+  num_voices = melodies.tokens.shape[-1]
   rng = np.random.default_rng(seed)
   with (
       processes.told_if_killed('read melodies'),
       processes.Pool(None, os.nice, 10) as pool,
   ):
-    rated = read_eimg(eimg_dir, seed)
-    features = features_of_many(rated.melodies, pool, 'reading top lines')
-    report(f'{rated.is_whole.sum()} top lines of EIMG, '
+    rated = read_eimg(eimg_dir, num_voices, seed)
+    features = features_of_many(rated.melodies, pool, 'reading EIMG')
+    report(f'the {_LINES[num_voices]} of {rated.is_whole.sum()} clips of EIMG, '
            f'{np.sum(~rated.is_whole)} excerpts of these')
     is_known = np.isin(rated.groups, groups)
     teacher = teach(rated[is_known], features[is_known], seed)
@@ -959,7 +1070,7 @@ def run(
     windows = pairs[WINDOW_BARS]
     num_made = len(windows.piece)
     scale = windows.va[:, 0].mean(axis=0), windows.va[:, 0].std(axis=0)
-    model = critic.Critic()
+    model = critic.Critic(num_voices=num_voices)
     for i, share in enumerate(ROUNDS):
       if i:
         pairs = add_climbs(model, pairs, teacher, pool, rng)
@@ -985,6 +1096,7 @@ def run(
     }
     windows = tests[WINDOW_BARS]
     card = _CARD.format(
+        **_TEXTS[num_voices], lines=_LINES[num_voices],
         seed=seed, num_steps=num_steps,
         num_weights=f'{model.count_params():,}',
         num_pairs=', '.join(
@@ -1008,7 +1120,7 @@ def run(
   _plot(run_dir / 'held_out.png', {
       'teacher, melodies of 2 bars': (
           windows.va[:, 0], estimate(model, one_hot(windows.tokens[:, 0]))),
-      'people, whole top lines': (
+      f'people, {_LINES[num_voices]}': (
           others.ratings[others.is_whole],
           estimates['critic'][others.is_whole]),
   }, AXES)
