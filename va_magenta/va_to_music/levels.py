@@ -33,6 +33,7 @@ from va_magenta import files
 from va_magenta.va_to_music import (
   examples,
   magenta_weights,
+  music_vae,
   training,
   va_losses,
 )
@@ -231,10 +232,8 @@ class Levels(keras.Model):
     mu, sigma = self.above(inputs['mu'] / SCALE)
     z = mu
     if training:
-      keep = keras.random.uniform(
-          (ops.shape(va)[0], 1, 1), seed=self.random) >= (
-              self.config.control_dropout)
-      va = va * ops.cast(keep, 'float32')
+      va = music_vae.drop_controls(
+          va, self.config.control_dropout, self.random)
       z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
     embeddings = self.conduct(z, va * self.config.control_gain)
     return {'expected': SCALE * embeddings, 'mu': mu, 'sigma': sigma}

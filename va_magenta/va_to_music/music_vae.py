@@ -73,6 +73,18 @@ def shift(x):
   return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
 
+def drop_controls(va, share, seed):
+  """Takes from some examples their VA, so that nothing is asked of them.
+
+  Args:
+    va: `[batch, stretches, 2]`.
+    share: of the batch.
+    seed: `keras.random.SeedGenerator`.
+  """
+  keep = keras.random.uniform((ops.shape(va)[0], 1, 1), seed=seed) >= share
+  return va * ops.cast(keep, 'float32')
+
+
 def _activate(gates):
   """Summed gates `[batch, 4 units]` as i, j, f, o, each `[batch, units]`."""
   i, j, f, o = ops.split(gates, 4, axis=-1)
@@ -757,10 +769,7 @@ class MusicVae(keras.Model):
     va = self.label(x)
     asked = va
     if training and self.config.control_dropout:
-      keep = keras.random.uniform(
-          (ops.shape(va)[0], 1, 1), seed=self.random) >= (
-              self.config.control_dropout)
-      asked = va * ops.cast(keep, 'float32')
+      asked = drop_controls(va, self.config.control_dropout, self.random)
     controls = self.every_step(asked)
     mu, sigma = self.encoder.read(tokens, self.config.output_depths, controls)
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
