@@ -888,19 +888,20 @@ Made by
 ## What taught it
 
 - People: EIMG (MIDI clips of about 15 s, piano, each rated by six people; IEEE
-  TMM 2023; no licence stated, research use). The {lines} of each clip on a grid
-  of sixteenths, played plainly, and excerpts of 2, 4 and 8 bars, keep the
-  rating of the clip.
+  TMM 2023; no licence stated, research use). The {lines} of each
+  clip on a grid of sixteenths, played plainly, and excerpts of 2, 4 and 8 bars,
+  keep the rating of the clip.
 - The teacher: trees and a kernel as the student's (`symbolic_training`), on the
   features of those melodies, of the half of EIMG's groups that the student
   `symbolic_va/generator` was fitted to. It is in this file only as a column.
-- The corpus: {corpus}
+- The corpus: {corpus},
   cut from MIDI files of the open web in the layout of the Lakh MIDI Dataset
   (copyrighted works, Nottingham, POP909 and others; none is in this folder).
   Labelled by the teacher, transposed by up to {transpose} semitones, each with
   a partner made of it by chance (notes moved, left out, added, another scale,
-  another rhythm, or nothing of it kept{both}). Longer melodies
-  are windows of one piece in a row. Pairs: {num_pairs}.
+  another rhythm, or nothing of it kept{both}).
+  Longer melodies are windows of one piece in a row. Pairs:
+  {num_pairs}.
 - Training went in {num_rounds} rounds. Between them melodies were led along the
   gradient of the critic as it was then, and labelled: {num_climbed} of the
   pairs of 2 bars. So it is right where an optimiser would lead it.
@@ -959,16 +960,16 @@ _TEXTS = {
         'decoder': 'melody',
         'reads': "the first 90 of each step's depth: the melody, in all configs"
                  ' of\n  MusicVAE. Bass and drums of a trio are not read',
-        'corpus': "melodies that Magenta's converter for `cat-mel_2bar_small`",
+        'corpus': "melodies of Magenta's converter for `cat-mel_2bar_small`",
         'both': '',
     },
     2: {
         'name': 'trio_critic',
         'decoder': 'trio',
         'reads': "the first 180 of each step's depth: melody and bass of a "
-                 'trio. Drums are\n  not read',
-        'corpus': "melodies and basses, 2 bars of the trios that Magenta's "
-                  'converter\n  for `hierdec-trio_16bar`',
+                 'trio. Drums\n  are not read',
+        'corpus': "melodies and basses of Magenta's converter for "
+                  '`hierdec-trio_16bar`',
         'both': ', of one voice or of both',
     },
 }
