@@ -18,6 +18,10 @@ TRIO = np.stack([TOKENS, np.roll(TOKENS, 2), np.zeros(32, int)], axis=1)
 TRIO[::4, trio.DRUMS] = 5  # Bass drum and closed hi-hat, every quarter.
 
 
+# Of what a model was fitted to.
+OF_VA = {'va_mean': [0, 0], 'va_deviation': [1, 1]}
+
+
 @pytest.fixture(scope='module')
 def model():
   random = np.random.default_rng(0)
@@ -36,6 +40,7 @@ def model():
           'values': [0, 40, 73],
           'weights': [[0.5, 0, 0], [0, 1, -1], [0, -1, 2]],
           'marginal': [0.5, 0.25, 0.25],
+          **OF_VA,
       },
       {
           'weights': [[2, -8], [-5, 0], [4, 10]],
@@ -47,11 +52,13 @@ def model():
           'values': [32, 33],
           'weights': [[0, 0], [0, 0], [-2, 2]],
           'marginal': [0.5, 0.5],
+          **OF_VA,
       },
       {
           'values': [0, 1],
           'weights': [[-0.5, 0.5], [0, 0], [-2, 2]],
           'marginal': [0.4, 0.6],
+          **OF_VA,
       })
 
 
@@ -165,6 +172,29 @@ def test_guidance_goes_from_nothing_to_more_than_was_learned(model):
   clearly = model.instruments.given(va, guidance=3)
   assert clearly[2] > model.instruments.given(va)[2] > shares[2]
   assert clearly.sum() == pytest.approx(1)
+
+
+def test_beyond_what_was_seen_shares_are_those_of_its_edge():
+  distribution = performance.Categorical(
+      [0, 40], [[0, 0], [0, 3], [0, -2]], [0.5, 0.5], [0.1, 0.4], [0.2, 0.3])
+
+  def share(valence, arousal):
+    return distribution.given(np.array([valence, arousal]))[1]
+
+  for inside, outside in (((0.5, 0.4), (0.9, 0.4)), ((0.1, -0.2), (0.1, -1))):
+    assert share(*outside) == pytest.approx(share(*inside))
+  assert share(0.2, 0.4) < share(0.4, 0.4) < share(0.5, 0.4)
+  # Both axes together, on the way to the mean.
+  assert share(0.9, -0.8) == pytest.approx(
+      share(0.1 + 0.8 * 0.3535534 / 0.7, 0.4 - 1.2 * 0.3535534 / 0.7), abs=0.01)
+
+
+def test_the_shipped_model_plays_no_mood_on_one_instrument():
+  model = performance.load()
+  for valence in (-1, -0.6, 0, 0.6, 1):
+    for arousal in (-1, -0.6, 0, 0.6, 1):
+      shares = model.instruments.given(np.array([valence, arousal]))
+      assert shares.max() < 0.5
 
 
 def test_temperature_0_takes_the_likeliest(model):

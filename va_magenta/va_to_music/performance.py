@@ -46,6 +46,7 @@ VARIABLES = ('log_density', 'log_tempo', 'velocity', 'logit_articulation',
              'pitch')
 # And of a band's: velocity less the melody's.
 BALANCE = ('bass', 'drums')
+_REACH = 2.0  # Deviations of VA, see `Categorical`.
 # What is drawn beyond these is played at them.
 TEMPO_RANGE_QPM = (40.0, 220.0)
 VELOCITY_RANGE = (20, 120)
@@ -156,21 +157,31 @@ class Normal:
 class Categorical:
   """A distribution over a few whole numbers, whose logits are linear in VA.
 
+  Farther than `_REACH` deviations from the mean of what it was fitted to
+  nothing is known, and a line that went on would leave one value alone: there
+  it is what it is on the way to that mean, where that far is reached.
+
   Args:
     values: int [values], for instance General MIDI programs.
     weights: [3, values], of the logits, as in `Normal`.
     marginal: [values], their shares in all music.
+    va_mean: [2], of the VA of that music.
+    va_deviation: [2], standard deviation of its axes, > 0.
 
   Raises:
     ValueError: if shapes do not match.
   """
 
-  def __init__(self, values, weights, marginal):
+  def __init__(self, values, weights, marginal, va_mean, va_deviation):
     self.values = np.asarray(values, int)
     self.weights = np.asarray(weights, float)
     self.marginal = np.asarray(marginal, float)
+    self.va_mean = np.asarray(va_mean, float)
+    self.va_deviation = np.asarray(va_deviation, float)
     n = self.values.size
-    _check_shapes((self.weights, (3, n)), (self.marginal, (n,)))
+    _check_shapes(
+        (self.weights, (3, n)), (self.marginal, (n,)), (self.va_mean, (2,)),
+        (self.va_deviation, (2,)))
 
   def given(
       self, va: np.ndarray, guidance: float = 1.0, temperature: float = 1.0
@@ -185,7 +196,10 @@ class Categorical:
     Returns:
       Float [..., values].
     """
-    logits = _with_one(va) @ self.weights
+    away = va - self.va_mean
+    far = np.linalg.norm(away / self.va_deviation, axis=-1, keepdims=True)
+    logits = _with_one(
+        self.va_mean + away / np.maximum(far / _REACH, 1)) @ self.weights
     logits = guidance * log_softmax(logits) + (1 - guidance) * np.log(
         self.marginal)
     return np.exp(log_softmax(logits / temperature))

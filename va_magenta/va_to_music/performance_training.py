@@ -308,9 +308,10 @@ def fit_categorical(
   """
   from sklearn import linear_model
 
+  of_va = {'va_mean': data.va.mean(0), 'va_deviation': data.va.std(0)}
   if np.ptp(data.values) == 0:
     return {'values': data.values[:1], 'weights': np.zeros((3, 1)),
-            'marginal': np.ones(1)}
+            'marginal': np.ones(1), **of_va}
   model = linear_model.LogisticRegression(
       C=regularization, max_iter=500).fit(data.va, data.values)
   weights = np.concatenate([model.intercept_[None], model.coef_.T])
@@ -321,6 +322,7 @@ def fit_categorical(
       'weights': weights,
       'marginal': np.mean(
           data.values[:, None] == model.classes_, axis=0),
+      **of_va,
   }
 
 
@@ -344,9 +346,8 @@ def categorical_held_out(
     if regularization is None:
       folds.append(np.log(fitted['marginal'][column]).mean())
     else:
-      logits = _design(data.va[test], 1) @ fitted['weights']
-      shares = performance.log_softmax(logits)
-      folds.append(shares[np.arange(len(test)), column].mean())
+      shares = performance.Categorical(**fitted).given(data.va[test])
+      folds.append(np.log(shares[np.arange(len(test)), column]).mean())
   return np.array(folds)
 
 
@@ -511,9 +512,10 @@ linear one ships.
 ## Instruments
 
 Logits of {len(melody_parameters['values'])} General MIDI programs, those that
-play {_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA; regularization
-{instruments.regularization:g}. Log-likelihood of pieces held out, nats a
-melody:
+play {_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA as far as two
+deviations from the mean of these files' VA and then as they are there;
+regularization {instruments.regularization:g}. Log-likelihood of pieces held
+out, nats a melody:
 
 | the logits depend on | log-likelihood |
 |---|---|
