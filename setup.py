@@ -9,12 +9,12 @@ ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(
   r"__version__ = '(.+)'", (ROOT / 'va_magenta/__init__.py').read_text()
 ).group(1)
-# The top-level folders datasets/ and checkpoints/ are subpackages: nobody gets
-# a module called `datasets` from us.
+# The top-level folder datasets/ is a subpackage: nobody gets a module called
+# `datasets` from us. checkpoints/ has no code, only the weights that ship.
 PACKAGE_DIR = {
   'va_magenta': 'va_magenta',
   'va_magenta.datasets': 'datasets',
-  'va_magenta.checkpoints': 'checkpoints',
+  'va_magenta.weights': 'checkpoints',
 }
 PACKAGES = [
   name if not sub else f'{name}.{sub}'
@@ -52,10 +52,12 @@ setuptools.setup(
     'opensmile',
     'pandas',
     'pillow',
+    'pooch',
     'pretty_midi',
     'protobuf<7',  # 7 breaks Magenta's training
     'pyarrow',
     'pyfluidsynth',
+    'requests',  # What pooch fetches with.
     'scikit-learn',
     'scipy',
     'soundfile',

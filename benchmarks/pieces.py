@@ -56,7 +56,8 @@ def main(argv):
   from va_magenta import checkpoints
 
   names = FLAGS.checkpoints or [
-      name for name, c in checkpoints.TABLE.items() if c.config and not c.url]
+      name for name in checkpoints.names()
+      if not checkpoints.TABLE[name].url]
   context = multiprocessing.get_context('spawn')
   for name in names:
     process = context.Process(target=_measure, args=(

@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Folder in the repository of each package.
 PACKAGE_FOLDERS = {
     'va_magenta': 'va_magenta',
-    'va_magenta/checkpoints': 'checkpoints',
+    'va_magenta/weights': 'checkpoints',
     'va_magenta/datasets': 'datasets',
 }
 COMMANDS = sorted(
@@ -111,7 +111,7 @@ def test_wheel_is_small(wheel):
   # What the first command of README needs, of pictures to melodies.
   needed = [
       number for name, number in size.items()
-      if name.startswith('va_magenta/checkpoints/') and any(
+      if name.startswith('va_magenta/weights/') and any(
           f'/{model}/' in name for model in (
               'image_va', 'va-cat-mel_2bar', 'symbolic_va', 'performance_va'))]
   assert len(needed) > 8 and sum(needed) < 60e6
@@ -124,6 +124,13 @@ def test_clone_works_from_its_own_folder(tree):
       "print(checkpoints.path('image_va'))",
       cwd=tree)
   assert pathlib.Path(output.strip()) == tree / 'checkpoints' / 'image_va'
+
+
+def test_no_other_file_of_a_clone_is_a_module_of_ours(tree):
+  output = _python(
+      '-c', 'import importlib.util, va_magenta; '
+      "print(importlib.util.find_spec('va_magenta.setup'))", cwd=tree)
+  assert output == 'None\n'
 
 
 @pytest.fixture
@@ -151,24 +158,25 @@ def test_install_gives_subpackages_and_no_module_named_datasets(
       sys.path.append(libraries)
       import va_magenta.checkpoints, va_magenta.datasets
       print(va_magenta.__file__)
-      print(va_magenta.checkpoints.__file__)
+      print(va_magenta.checkpoints.path('image_va'))
       print(va_magenta.datasets.__file__)
-      for name in ('checkpoints', 'datasets'):
-        spec = importlib.util.find_spec(name)
-        print(spec and spec.origin)
+      spec = importlib.util.find_spec('datasets')
+      print(spec and spec.origin)
       ''', str(installed), str(libraries))
-  package, checkpoints, datasets, *top_level = [
+  package, weights, datasets, *top_level = [
       pathlib.Path(line) for line in output.split()]
   if kind == 'wheel':
-    folder, package_folder = installed / 'va_magenta', installed / 'va_magenta'
+    folder = package_folder = installed / 'va_magenta'
+    assert weights == folder / 'weights/image_va'
   else:
     folder = pathlib.Path(wheel.filename).parents[1]
     package_folder = folder / 'va_magenta'
+    assert weights == folder / 'checkpoints/image_va'
   assert package == package_folder / '__init__.py'
-  assert checkpoints == folder / 'checkpoints/__init__.py'
+  assert (weights / 'weights.npz').is_file()
   assert datasets == folder / 'datasets/__init__.py'
   # Another distribution may well have a module `datasets`.
-  assert not {checkpoints, datasets} & set(top_level)
+  assert datasets not in top_level
 
 
 def test_every_command_is_installed(wheel):

@@ -7,20 +7,26 @@ and the music is heard back as a point.
   sequences = va_magenta.generate('picture.jpg')  # list of NoteSequence
 """
 
+import importlib.util
 import pathlib
+import sys
 
 from va_magenta.va import VA, Quadrant, Scale
 
 __version__ = '0.1.0'
 __all__ = ['VA', 'Quadrant', 'Scale', 'generate', 'generate_and_save']
 
-# Installed, datasets/ and checkpoints/ stand within this package; in a clone
-# they stand beside it, and Python run in the clone's folder must find them too.
-_CLONE = pathlib.Path(__file__).parents[1]
-if (_CLONE / 'setup.py').is_file():
-  __path__.append(str(_CLONE))
-
-from va_magenta import datasets  # noqa: E402  (it may stand beside us)
+# Installed, datasets/ stands within this package; in a clone it stands beside
+# it, and Python run in the clone's folder must find it too.
+_BESIDE = pathlib.Path(__file__).parents[1] / 'datasets'
+if (_BESIDE.parent / 'setup.py').is_file():
+  _spec = importlib.util.spec_from_file_location(
+      'va_magenta.datasets', _BESIDE / '__init__.py',
+      submodule_search_locations=[str(_BESIDE)])
+  datasets = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
+  _spec.loader.exec_module(datasets)
+else:
+  from va_magenta import datasets
 
 datasets.register()  # tfds.load('oasis_va')
 

@@ -547,7 +547,7 @@ def _locate(checkpoint: str | os.PathLike):
   from va_magenta.va_to_music import configs
 
   named = checkpoints.find(os.fspath(checkpoint))
-  if named is not None and not named.config:
+  if named is not None and named.kind != checkpoints.MUSIC_VAE:
     _refuse(checkpoint, None)
   path = checkpoints.resolve(checkpoint)
   if not (path / 'config.json').is_file():
@@ -606,7 +606,7 @@ def _magenta_config(arrays, path: pathlib.Path):
 
 
 def _refuse(checkpoint, config_name: str | None):
-  names = ', '.join(n for n, c in checkpoints.TABLE.items() if c.config)
+  names = ', '.join(checkpoints.names())
   raise ValueError(
       f'{checkpoint} is a checkpoint of {config_name or "no MusicVAE"}, music '
       f'is made by one of melodies or trios: {names}')

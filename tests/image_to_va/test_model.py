@@ -128,12 +128,12 @@ def test_checkpoints_that_are_not(tiny, tmp_path):
   whole = config.read_text()
   for text in ('{', '[]', '{"colour": 1}'):
     config.write_text(text)
-    with pytest.raises(ValueError, match='is not the config') as error:
+    with pytest.raises(ValueError, match='is not an image model') as error:
       model.load(tmp_path)
     assert '\n' not in str(error.value)
   other = json.loads(whole) | {'backbones': ['efficientnet_b0']}
   config.write_text(json.dumps(other))
-  with pytest.raises(ValueError, match='does not hold the weights'):
+  with pytest.raises(ValueError, match='is not an image model of this'):
     model.load(tmp_path)
   config.write_text(whole)
   weights = tmp_path / 'weights.npz'

@@ -397,7 +397,7 @@ def test_damaged_model_is_one_line(tmp_path, damage):
   changed = damage(text)
   assert changed != text
   (tmp_path / 'config.json').write_text(changed)
-  with pytest.raises(ValueError, match='config.json: is not a model') as error:
+  with pytest.raises(ValueError, match='is not a performance model') as error:
     performance.load(tmp_path)
   assert '\n' not in str(error.value)
   with pytest.raises(FileNotFoundError):

@@ -176,7 +176,8 @@ def _offered(own_checkpoints: Sequence[str]) -> list[tuple[str, str]]:
   """Labels and names of the checkpoints that write music."""
   named = [
       (f'{name}, {"fetched at first" if found.url else "ships"}', name)
-      for name, found in checkpoints.TABLE.items() if found.config]
+      for name, found in checkpoints.TABLE.items()
+      if found.kind == checkpoints.MUSIC_VAE]
   return [(os.fspath(path), os.fspath(path)) for path in own_checkpoints] + (
       named)
 

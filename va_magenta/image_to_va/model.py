@@ -11,7 +11,6 @@ compares them with those of the rated pictures that it was fitted on.
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -20,13 +19,11 @@ import keras
 import numpy as np
 from PIL import Image
 
-from va_magenta import checkpoints, files
+from va_magenta import checkpoints
 from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import images as images_lib
 from va_magenta.va import VA
 
-_CONFIG_FILE = 'config.json'
-_WEIGHTS_FILE = 'weights.npz'
 # Pictures a call of the network.
 BATCH_SIZE = 8
 
@@ -187,11 +184,8 @@ class ImageToVa:
     for name, value in arrays.items():
       if np.issubdtype(value.dtype, np.floating):
         arrays[name] = value.astype(np.float16)
-    with files.writing(folder / _WEIGHTS_FILE) as path:
-      np.savez_compressed(path, **arrays)
-    with files.writing(folder / _CONFIG_FILE) as path:
-      path.write_text(
-          json.dumps(dataclasses.asdict(self.config), indent=2) + '\n')
+    checkpoints.write(
+        folder, checkpoints.IMAGE, dataclasses.asdict(self.config), arrays)
 
 
 def run_network(
@@ -241,32 +235,19 @@ def load(folder: str | os.PathLike | None = None) -> ImageToVa:
     FileNotFoundError: if the folder or a file in it is missing.
     ValueError: if a file is not what it should be.
   """
-  folder = pathlib.Path(folder or checkpoints.path('image_va'))
-  for name in (_CONFIG_FILE, _WEIGHTS_FILE):
-    if not (folder / name).is_file():
-      raise FileNotFoundError(
-          f'{folder} is not an image model: it has no {name}')
-  try:
-    config = Config(**json.loads((folder / _CONFIG_FILE).read_text()))
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-        f'{folder / _CONFIG_FILE} is not the config of an image model: {error}'
-    ) from error
-  path = folder / _WEIGHTS_FILE
-  arrays = files.read_npz(path)
+  return checkpoints.load(folder, checkpoints.IMAGE, _build)
+
+
+def _build(config: dict, arrays: dict) -> ImageToVa:
+  config = Config(**config)
   features = build_features(config)
-  try:
-    features.set_weights([
-        value for name, value in arrays.items() if name.startswith('backbones/')
-    ])
-    head = Head(**{
-        name.removeprefix('head/'): value for name, value in arrays.items()
-        if name.startswith('head/')})
-    model = ImageToVa(config, features, head)
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-        f'{path} does not hold the weights that {_CONFIG_FILE} beside it asks '
-        f'for: {error}') from error
+  features.set_weights([
+      value for name, value in arrays.items() if name.startswith('backbones/')
+  ])
+  head = Head(**{
+      name.removeprefix('head/'): value for name, value in arrays.items()
+      if name.startswith('head/')})
+  model = ImageToVa(config, features, head)
   for layer in features.layers:
     if isinstance(layer, keras.layers.Normalization):
       layer.finalize_state()  # Or it goes on with what it was built with.

@@ -16,14 +16,13 @@ descriptor is first z-scored by the statistics of its own kind of source:
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterable
 
 import numpy as np
 
-from va_magenta import checkpoints, files
+from va_magenta import checkpoints
 from va_magenta.music_to_va import audio_features
 from va_magenta.music_to_va.kernel import KernelRidge
 from va_magenta.music_to_va.ratings import AXES
@@ -256,36 +255,26 @@ def load(folder: str | os.PathLike | None = None) -> AudioVA:
     FileNotFoundError: if a file is missing.
     ValueError: if the files are damaged or were made for other features.
   """
-  folder = pathlib.Path(folder or checkpoints.path('audio_va'))
-  try:
-    config = json.loads((folder / 'config.json').read_text())
-    weights = files.read_npz(folder / 'weights.npz')
+  return checkpoints.load(folder, checkpoints.AUDIO, _build)
 
-    def below(prefix):
-      return {
-          name.removeprefix(prefix): array
-          for name, array in weights.items() if name.startswith(prefix)}
 
-    estimator = AudioVA(
-        Normalisation(
-            weights['floor'],
-            {source: weights[f'mean/{source}'] for source in SOURCES},
-            {source: weights[f'std/{source}'] for source in SOURCES}),
-        {axis: Trees(below(f'{axis}/trees/')) for axis in AXES},
-        {axis: KernelRidge(below(f'{axis}/kernel/')) for axis in AXES},
-        config['calibration'])
-    names = config['descriptors']
-  except FileNotFoundError:
-    raise
-  except Exception as error:  # zip, json and numpy each have their own.
-    raise ValueError(
-        f'{folder}: damaged ({type(error).__name__}: {error}); '
-        'va_magenta_train_audio writes it anew') from error
-  if tuple(names) != DESCRIPTORS:
-    raise ValueError(
-        f'{folder}: was trained on other features than this version extracts; '
-        'va_magenta_train_audio writes it anew')
-  return estimator
+def _build(config: dict, arrays: dict) -> AudioVA:
+  if tuple(config['descriptors']) != DESCRIPTORS:
+    raise ValueError('it was trained on other features than are extracted now')
+
+  def below(prefix):
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items() if name.startswith(prefix)}
+
+  return AudioVA(
+      Normalisation(
+          arrays['floor'],
+          {source: arrays[f'mean/{source}'] for source in SOURCES},
+          {source: arrays[f'std/{source}'] for source in SOURCES}),
+      {axis: Trees(below(f'{axis}/trees/')) for axis in AXES},
+      {axis: KernelRidge(below(f'{axis}/kernel/')) for axis in AXES},
+      config['calibration'])
 
 
 def save(
@@ -301,9 +290,5 @@ def save(
     for kind, model in (('trees', trees[axis]), ('kernel', kernels[axis])):
       for name, array in model.arrays.items():
         arrays[f'{axis}/{kind}/{name}'] = array
-  with files.writing(folder / 'weights.npz') as temporary:
-    np.savez_compressed(temporary, **arrays)
-  with files.writing(folder / 'config.json') as temporary:
-    temporary.write_text(json.dumps(
-        {'calibration': calibration, 'descriptors': DESCRIPTORS}, indent=1
-    ) + '\n')
+  checkpoints.write(folder, checkpoints.AUDIO, {
+      'calibration': calibration, 'descriptors': DESCRIPTORS}, arrays)

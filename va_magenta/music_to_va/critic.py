@@ -19,7 +19,6 @@ pitch and pitch class sounds, how well that fits keys, and which intervals the
 voices make. All is `keras.ops`.
 """
 
-import json
 import os
 import pathlib
 
@@ -27,7 +26,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from va_magenta import checkpoints, files
+from va_magenta import checkpoints
 from va_magenta.music_to_va.ratings import AXES
 
 VOICE_DEPTH = 90
@@ -236,23 +235,16 @@ def load(folder: str | os.PathLike | None = None) -> Critic:
     FileNotFoundError: if a file is missing.
     ValueError: if the files are damaged or were made for another critic.
   """
-  folder = pathlib.Path(folder or shipped(1))
-  try:
-    config = json.loads((folder / 'config.json').read_text())
-    model = Critic(*(
-        [float(config['calibration'][axis][name]) for axis in AXES]
-        for name in ('mean', 'slope')), config['num_voices'])
-    arrays = files.read_npz(folder / 'weights.npz')
-    model.set_weights([arrays[str(i)] for i in range(len(arrays))])
-  except FileNotFoundError:
-    raise
-  except Exception as error:  # zip, json, numpy and Keras each have their own.
-    reason = str(error).splitlines()[0] if str(error) else ''
-    raise ValueError(
-        f'{folder}: damaged, or of another critic ({type(error).__name__}: '
-        f'{reason}); va_magenta_train_midi --model=critic writes it anew'
-    ) from error
+  model = checkpoints.load(folder, checkpoints.CRITIC, _build)
   model.trainable = False
+  return model
+
+
+def _build(config: dict, arrays: dict) -> Critic:
+  model = Critic(*(
+      [float(config['calibration'][axis][name]) for axis in AXES]
+      for name in ('mean', 'slope')), config['num_voices'])
+  model.set_weights([arrays[str(i)] for i in range(len(arrays))])
   return model
 
 
@@ -263,15 +255,11 @@ def save(model: Critic, folder: str | os.PathLike):
     model: weights are written as float16, which moves no estimate by .01.
     folder: exists.
   """
-  folder = pathlib.Path(folder)
-  with files.writing(folder / 'weights.npz') as temporary:
-    np.savez_compressed(temporary, **{
-        str(i): keras.ops.convert_to_numpy(weight).astype(np.float16)
-        for i, weight in enumerate(model.weights)})
-  with files.writing(folder / 'config.json') as temporary:
-    temporary.write_text(json.dumps({
-        'num_voices': model.num_voices,
-        'calibration': {
-            axis: {'mean': mean, 'slope': slope} for axis, mean, slope in zip(
-                AXES, model.mean.tolist(), model.slope.tolist(), strict=True)},
-    }, indent=1) + '\n')
+  checkpoints.write(folder, checkpoints.CRITIC, {
+      'num_voices': model.num_voices,
+      'calibration': {
+          axis: {'mean': mean, 'slope': slope} for axis, mean, slope in zip(
+              AXES, model.mean.tolist(), model.slope.tolist(), strict=True)},
+  }, {
+      str(i): keras.ops.convert_to_numpy(weight).astype(np.float16)
+      for i, weight in enumerate(model.weights)})

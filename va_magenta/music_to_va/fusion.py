@@ -23,7 +23,6 @@ so it depends on where the label lies, by maximum likelihood of a Gaussian:
 import dataclasses
 import json
 import os
-import pathlib
 
 import numpy as np
 
@@ -241,19 +240,9 @@ def load(path: str | os.PathLike | None = None) -> dict[str, Fusion]:
     FileNotFoundError: if there is no such file.
     ValueError: if it is damaged.
   """
-  path = pathlib.Path(path or shipped_path())
-  try:
-    content = json.loads(path.read_text(encoding='utf-8'))
-    return {kind: _read(content[kind]) for kind in KINDS}
-  except (KeyError, TypeError, AttributeError, ValueError) as error:
-    raise ValueError(
-        f'{path} is not a fusion of estimates, or is damaged: '
-        f'{type(error).__name__}: {error}') from error
-
-
-def shipped_path() -> pathlib.Path:
-  """Where the fusion stands that ships."""
-  return checkpoints.path('fusion_va') / 'fusion.json'
+  return checkpoints.load(
+      path, checkpoints.FUSION, lambda content, _: {
+          kind: _read(content[kind]) for kind in KINDS})
 
 
 def _read(content: dict) -> Fusion:

@@ -16,14 +16,13 @@ other, which knows none of its clips: `load(folder / 'generator')`, and
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from va_magenta import checkpoints, files
+from va_magenta import checkpoints
 from va_magenta.music_to_va import ratings, symbolic_features
 from va_magenta.music_to_va.kernel import KernelRidge
 from va_magenta.music_to_va.ratings import AXES
@@ -175,35 +174,25 @@ def load(folder: str | os.PathLike | None = None) -> SymbolicVA:
     FileNotFoundError: if a file is missing.
     ValueError: if the files are damaged or were made for other features.
   """
-  folder = pathlib.Path(folder or checkpoints.path('symbolic_va'))
-  try:
-    config = json.loads((folder / 'config.json').read_text())
-    weights = files.read_npz(folder / 'weights.npz')
+  return checkpoints.load(folder, checkpoints.SYMBOLIC, _build)
 
-    def below(part, kind):
-      return {
-          axis: kind({
-              name.removeprefix(f'{axis}/{part}/'): array
-              for name, array in weights.items()
-              if name.startswith(f'{axis}/{part}/')
-          }) for axis in AXES
-      }
 
-    names = config['feature_names']
-    estimator = SymbolicVA(
-        Scores(weights['mean'], weights['std']), below('kernel', KernelRidge),
-        below('trees', Trees), below('spread', Trees), config['calibration'])
-  except FileNotFoundError:
-    raise
-  except Exception as error:  # zip, json and numpy each have their own.
-    raise ValueError(
-        f'{folder}: damaged ({type(error).__name__}: {error}); '
-        'va_magenta_train_midi writes it anew') from error
-  if tuple(names) != symbolic_features.FEATURE_NAMES:
-    raise ValueError(
-        f'{folder}: was trained on other features than this version extracts; '
-        'va_magenta_train_midi writes it anew')
-  return estimator
+def _build(config: dict, arrays: dict) -> SymbolicVA:
+  if tuple(config['feature_names']) != symbolic_features.FEATURE_NAMES:
+    raise ValueError('it was trained on other features than are extracted now')
+
+  def below(part, kind):
+    return {
+        axis: kind({
+            name.removeprefix(f'{axis}/{part}/'): array
+            for name, array in arrays.items()
+            if name.startswith(f'{axis}/{part}/')
+        }) for axis in AXES
+    }
+
+  return SymbolicVA(
+      Scores(arrays['mean'], arrays['std']), below('kernel', KernelRidge),
+      below('trees', Trees), below('spread', Trees), config['calibration'])
 
 
 def save(
@@ -227,11 +216,8 @@ def save(
         ('kernel', kernels), ('trees', trees), ('spread', spread)):
       for name, array in models[axis].arrays.items():
         arrays[f'{axis}/{part}/{name}'] = array
-  with files.writing(folder / 'weights.npz') as temporary:
-    np.savez_compressed(temporary, **arrays)
-  with files.writing(folder / 'config.json') as temporary:
-    temporary.write_text(json.dumps({
-        'calibration': calibration,
-        'groups': [int(group) for group in groups],
-        'feature_names': symbolic_features.FEATURE_NAMES,
-    }) + '\n')
+  checkpoints.write(folder, checkpoints.SYMBOLIC, {
+      'calibration': calibration,
+      'groups': [int(group) for group in groups],
+      'feature_names': symbolic_features.FEATURE_NAMES,
+  }, arrays)

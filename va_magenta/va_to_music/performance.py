@@ -30,14 +30,13 @@ A trio is played by a small band. Its melody is played as any other; beside it
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from va_magenta import checkpoints, files
+from va_magenta import checkpoints
 from va_magenta.va import VA
 from va_magenta.va_to_music import melody, trio
 
@@ -442,15 +441,9 @@ def load(folder: str | os.PathLike | None = None) -> PerformanceModel:
     FileNotFoundError: if there is none.
     ValueError: if it is damaged.
   """
-  path = pathlib.Path(folder or checkpoints.path('performance_va'))
-  path = path / 'config.json'
-  try:
-    config = json.loads(path.read_text())
-    return PerformanceModel(**{name: config[name] for name in _PARTS})
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise ValueError(
-        f'{path}: is not a model of performances ({error!r}); '
-        'va_magenta_train_performance writes it anew') from error
+  return checkpoints.load(
+      folder, checkpoints.PERFORMANCE, lambda config, _: PerformanceModel(
+          **{name: config[name] for name in _PARTS}))
 
 
 _PARTS = ('normal', 'instruments', 'balance', 'basses', 'drums')
@@ -464,11 +457,9 @@ def save(folder: pathlib.Path, parts: dict[str, dict], data: dict):
     parts: arguments of `PerformanceModel`, by name.
     data: what it was made from, for the record.
   """
-  with files.writing(folder / 'config.json') as temporary:
-    temporary.write_text(json.dumps({
-        'variables': VARIABLES,
-        **{name: _rounded(parts[name]) for name in _PARTS}, 'data': data,
-    }, indent=1) + '\n')
+  checkpoints.write(folder, checkpoints.PERFORMANCE, {
+      'variables': VARIABLES,
+      **{name: _rounded(parts[name]) for name in _PARTS}, 'data': data})
 
 
 def _rounded(arrays: dict) -> dict:
