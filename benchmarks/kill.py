@@ -83,7 +83,8 @@ def _save_every_step():
 
   import tensorflow as tf
 
-  from va_magenta.va_to_music import examples, training
+  from va_magenta.training.music_vae import examples
+  from va_magenta.training.music_vae import train as training
 
   _in_threads()
   tf.config.run_functions_eagerly(True)  # To trace takes longer than to train.
@@ -134,7 +135,7 @@ def import_all():
   """Here once, so that each job, a fork of this process, need not."""
   for name in ('va_magenta.magenta_compat', 'tensorflow_datasets',
                'va_magenta.datasets.lakh_va.lakh_va_dataset_builder',
-               'va_magenta.va_to_music.training'):
+               'va_magenta.training.music_vae.train'):
     importlib.import_module(name)
 
 

@@ -69,6 +69,48 @@ def random_music_vae():
   return function
 
 
+@pytest.fixture(scope='session')
+def stand_in_critic():
+  """Makes a critic that is easy to please: depth of its input -> Keras model.
+
+  Valence is how high the melody's notes are, arousal how many they are.
+  """
+  def function(depth=90):
+    import keras
+
+    pitch = np.arange(2, 90)
+    kernel = np.zeros((depth, 2))
+    kernel[2:90, 0] = (pitch - 45) / 20
+    kernel[2:90, 1] = 3
+    critic = keras.Sequential([
+        keras.Input((None, depth)),
+        keras.layers.GlobalAveragePooling1D(),
+        keras.layers.Dense(2, 'tanh')])
+    critic.set_weights([kernel, np.array([0, -1.5])])
+    return critic
+
+  return function
+
+
+@pytest.fixture(scope='session')
+def randomize():
+  """Gives a network kernels so large that pictures differ at its end."""
+  import keras
+
+  def function(network):
+    rng = np.random.default_rng(0)
+    for layer in network.layers:
+      if layer.weights:
+        kernel = layer.kernel
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        fan_in = np.prod(kernel.shape[:2]) * (
+            1 if depthwise else kernel.shape[2])
+        kernel.assign(rng.normal(0, (2 / fan_in)**0.5, kernel.shape))
+    return network
+
+  return function
+
+
 def _import_command(name):
   """A command's module, with the flags of all other commands forgotten."""
   for module, defined in flags.FLAGS.flags_by_module_dict().items():

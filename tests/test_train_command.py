@@ -28,7 +28,7 @@ _KILLED = textwrap.dedent(f'''
     import functools, os, signal, sys
     import numpy as np
     from va_magenta import command, va_magenta_train
-    from va_magenta.va_to_music import training
+    from va_magenta.training.music_vae import train as training
 
     def savez(path, **arrays):
       saves.append(path)

@@ -16,6 +16,8 @@ import dataclasses
 import enum
 import math
 
+AXES = ('valence', 'arousal')
+
 
 class Quadrant(enum.Enum):
   """Quadrants of the VA plane, numbered Q1 to Q4 counter-clockwise.
@@ -46,7 +48,7 @@ class VA:
   arousal: float
 
   def __post_init__(self):
-    for name in ('valence', 'arousal'):
+    for name in AXES:
       value = getattr(self, name)
       try:
         number = float(value)

@@ -110,7 +110,9 @@ def main(argv):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
   from va_magenta import checkpoints
-  from va_magenta.va_to_music import configs, examples, training
+  from va_magenta.training.music_vae import examples
+  from va_magenta.training.music_vae import train as training
+  from va_magenta.va_to_music import configs
 
   if FLAGS.strategy == 'multi_worker' and not FLAGS.cache_dir:
     raise ValueError(
@@ -149,7 +151,7 @@ def main(argv):
     if not strategy.worker:  # The chief alone writes.
       stack.enter_context(files.held(pathlib.Path(FLAGS.run_dir).expanduser()))
     if FLAGS.segments:
-      from va_magenta.va_to_music import levels
+      from va_magenta.training.music_vae import levels
       flat = levels.load_flat(
           checkpoints.resolve(FLAGS.segments), config, critic)
       figures = levels.train(

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]):
   del argv  # Unused.
   import pathlib
 
-  from va_magenta.music_to_va import audio_training
+  from va_magenta.training import audio as audio_training
 
   audio_training.run(
       deam_dir=pathlib.Path(_DEAM_DIR.value),

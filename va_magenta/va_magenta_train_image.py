@@ -65,7 +65,8 @@ def main(argv):
         f'{",".join(_IMAGE_SIZE.value)}')
   if logging.get_verbosity() == logging.INFO:  # TFDS tells of every reading.
     logging.set_verbosity(logging.WARNING)
-  from va_magenta.image_to_va import model, training
+  from va_magenta.image_to_va import model
+  from va_magenta.training import image as training
   results = training.train(
       _DATASET.value,
       _RUN_DIR.value,

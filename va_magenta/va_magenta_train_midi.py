@@ -90,12 +90,12 @@ def main(argv):
     if isinstance(value, str):
       arguments[name] = pathlib.Path(value).expanduser()
   if FLAGS.model == 'student':
-    from va_magenta.music_to_va import symbolic_training as training
+    from va_magenta.training import symbolic as training
   elif FLAGS.model == 'fusion':
-    from va_magenta.music_to_va import fusion_training as training
+    from va_magenta.training import fusion as training
   else:
-    from va_magenta.music_to_va import critic_training as training
-    from va_magenta.va_to_music import examples
+    from va_magenta.training import critic as training
+    from va_magenta.training.music_vae import examples
 
     config, num_voices = _CRITICS[FLAGS.model]
     corpus = examples.convert(

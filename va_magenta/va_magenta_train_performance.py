@@ -40,7 +40,7 @@ def main(argv: Sequence[str]):
 
   from va_magenta import checkpoints
   from va_magenta.music_to_va import labelling, symbolic_features
-  from va_magenta.va_to_music import performance_training
+  from va_magenta.training import performance as performance_training
 
   student = pathlib.Path(
       _STUDENT.value or checkpoints.path('symbolic_va') / 'generator')

@@ -23,8 +23,8 @@ from va_magenta import processes
 from va_magenta.datasets import picture_va_testing
 from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as builder
 from va_magenta.datasets.lakh_va import pieces
+from va_magenta.music.corpus import split_of
 from va_magenta.music_to_va import labelling
-from va_magenta.va_to_music import examples
 
 SPLITS = {'train': 3, 'validation': 1, 'test': 1}
 
@@ -92,7 +92,7 @@ class LakhVaTest(picture_va_testing.TestCase):
     seed = 0
     while missing.total():
       path = draw(folder / 'new.mid', seed)
-      split = examples.split_of(labelling.file_md5(path))
+      split = split_of(labelling.file_md5(path))
       if missing[split]:
         missing[split] -= 1
         in_lakhs_layout(folder, path)
@@ -134,7 +134,7 @@ class LakhVaTest(picture_va_testing.TestCase):
     for split, content in splits.items():
       for example in content:
         md5 = example['id'].decode()
-        self.assertEqual(examples.split_of(md5), split)
+        self.assertEqual(split_of(md5), split)
         found[md5] = example
     self.assertEqual(found.keys(), paths.keys())
     for md5, example in found.items():
@@ -266,7 +266,7 @@ class LakhVaTest(picture_va_testing.TestCase):
     waltz = draw(manual_dir / 'lmd/waltz.mid', 1, meter=(3, 4))
     labelling.write(manual_dir / 'labels.parquet', label(
         manual_dir.rglob('*.mid')))
-    split = examples.split_of(labelling.file_md5(waltz))
+    split = split_of(labelling.file_md5(waltz))
     for config in ('full', '2bar-melody'):
       made = [
           self.build(manual_dir, config, **options) for options in (
@@ -334,7 +334,7 @@ class PiecesTest(tfds.testing.TestCase):
 
   def test_splits_are_for_ever(self):
     self.assertEqual(
-        [examples.split_of(f'{i:032x}') for i in range(12)],
+        [split_of(f'{i:032x}') for i in range(12)],
         [*['train'] * 6, 'test', 'train', 'train', 'validation', 'train',
          'train'])
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from va_magenta import processes
+from va_magenta.music.corpus import split_of
 from va_magenta.music_to_va import labelling
-from va_magenta.va_to_music import examples
 
 SPLITS = ('train', 'validation', 'test')
 MELODY_CONFIG = 'cat-mel_2bar_small'
@@ -85,7 +85,7 @@ def find(
     if start == end or np.isnan(columns['valence'][start]):
       left_out['no label'] += 1
       continue
-    splits[examples.split_of(md5)].append(Piece(
+    splits[split_of(md5)].append(Piece(
         md5, path,
         {name: columns[name][start] for name in PIECE_COLUMNS},
         {name: columns[name][start + 1:end] for name in WINDOW_COLUMNS},

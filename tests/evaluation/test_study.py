@@ -15,6 +15,7 @@ from va_magenta.evaluation import (
   study,
   systems,
 )
+from va_magenta.music.corpus import split_of
 
 OPTIONS = {'grid': 3, 'num_seeds': 2, 'num_heard': 0}
 SYSTEMS = [
@@ -218,7 +219,9 @@ def test_structure_without_people_to_compare_with(oracle, no_plots, tmp_path):
 
 def test_each_checkpoint_gives_back_music_of_its_kind(
     tmp_path, monkeypatch, random_music_vae):
-  from va_magenta.va_to_music import configs, examples, training
+  from va_magenta.training.music_vae import examples
+  from va_magenta.training.music_vae import train as training
+  from va_magenta.va_to_music import configs
 
   melodies = configs.Config(
       name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
@@ -257,7 +260,7 @@ def test_each_checkpoint_gives_back_music_of_its_kind(
   (flat, is_told, short), (trio, trio_is_told, long) = evaluated
   assert (flat, is_told) == ('cat-mel_2bar_small', False)
   assert (trio, trio_is_told) == ('va-hierdec-trio_16bar', True)
-  num_test = sum(examples.split_of(str(i)) == 'test' for i in range(40))
+  num_test = sum(split_of(str(i)) == 'test' for i in range(40))
   assert short.shape == (num_test, 32, 1)
   assert long.shape == (2 * num_test, 128, 3)
   assert set(found) == {'a', 'b'}

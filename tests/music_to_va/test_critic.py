@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from va_magenta import checkpoints
-from va_magenta.music_to_va import critic, critic_training, symbolic
+from va_magenta.music_to_va import critic, symbolic
+from va_magenta.training import critic as critic_training
 
 
 def one_hot(tokens, depth=90):

@@ -9,14 +9,10 @@ from scipy import stats
 
 from va_magenta import checkpoints
 from va_magenta.evaluation import metrics
-from va_magenta.music_to_va import (
-  ratings,
-  symbolic,
-  symbolic_features,
-  symbolic_training,
-  trees,
-)
-from va_magenta.va import VA
+from va_magenta.music_to_va import symbolic, symbolic_features, trees
+from va_magenta.training import ratings
+from va_magenta.training import symbolic as symbolic_training
+from va_magenta.va import AXES, VA
 
 SHIPPED = checkpoints.path('symbolic_va')
 
@@ -121,7 +117,7 @@ def test_each_half_reads_the_clips_that_only_the_other_knows(shared_data):
   features = np.stack([
       symbolic_features.extract(symbolic_features.from_midi(
           eimg / 'midi' / row['file'])) for row in rows])
-  rated = np.array([[float(row[axis]) for axis in ratings.AXES]
+  rated = np.array([[float(row[axis]) for axis in AXES]
                     for row in rows])
   groups = np.array([int(row['group']) for row in rows])
   for half, other in (('generator', 'judge'), ('judge', 'generator')):
@@ -191,7 +187,7 @@ def test_trees_agree_with_lightgbm(few_trees):
   data.features[:, 5] = np.nan_to_num(data.features[:, 5])
   boosters = symbolic_training.Student.fit(data, 0).boosters
   asked = examples(seed=1).features
-  for axis in ratings.AXES:
+  for axis in AXES:
     expected = np.mean([b.predict(asked) for b in boosters[axis]], axis=0)
     assert expected.std() > .02
     np.testing.assert_allclose(
@@ -254,7 +250,7 @@ def test_calibration_gives_the_spread_of_ratings():
   rated = rng.normal(.1, .4, (500, 2))
   mean = rated.mean(axis=0)
   held_out = mean + .5 * (rated - mean) + rng.normal(0, .02, (500, 2))
-  points = ratings.calibrate(
+  points = symbolic.calibrate(
       held_out, ratings.calibration_of(rated, held_out))
   np.testing.assert_allclose(points.std(axis=0), rated.std(axis=0))
   np.testing.assert_allclose(points.mean(axis=0), mean, atol=.01)
@@ -327,7 +323,7 @@ def test_melody_rendering_is_what_the_generator_could_write():
 def test_an_excerpt_lies_within_its_bars():
   notes = symbolic_features.from_note_sequence(
       melody(range(60, 76), 120, 80, beats=1.5))
-  part = symbolic_training.excerpt(notes, 8, 8)
+  part = symbolic_features.excerpt(notes, 8, 8)
   assert part['start_beats'].min() >= 8
   assert part['end_beats'].max() == 16
   assert part['end_seconds'].max() == pytest.approx(8)

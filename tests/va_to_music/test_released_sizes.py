@@ -10,7 +10,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from va_magenta.va_to_music import configs, examples, magenta_weights, training
+from va_magenta.music.corpus import split_of
+from va_magenta.training.music_vae import examples
+from va_magenta.training.music_vae import train as training
+from va_magenta.va_to_music import configs, magenta_weights
 
 
 def _write_checkpoint(name, prefix):
@@ -48,7 +51,7 @@ def test_a_checkpoint_in_magentas_sizes_begins_a_run(
       np.stack([random.integers(0, depth, (1, config.max_seq_len))
                 for depth in config.output_depths], axis=-1).astype(np.int16),
       np.zeros(1, np.int32), ['piece 2'])
-  assert examples.split_of('piece 2') == 'train'
+  assert split_of('piece 2') == 'train'
   begun = magenta_weights.read(tmp_path)
   training.train(
       dataclasses.replace(config, kl_control_weight=0.0), corpus,

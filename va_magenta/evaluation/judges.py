@@ -142,7 +142,7 @@ class QuadrantJudge:
       features: float32 [n, features].
       quadrants: int [n] in 1..4.
       songs: str [n], rows of one song are held out together.
-      kinds: str [n]: 'clip', or as `symbolic_training.made_of` says.
+      kinds: str [n]: 'clip', or as `training.symbolic.made_of` says.
       seed: of folds and trees.
     """
     from sklearn import model_selection
@@ -164,7 +164,7 @@ class QuadrantJudge:
   def _fit(self, features, quadrants, kinds):
     import lightgbm
 
-    from va_magenta.music_to_va import symbolic_training
+    from va_magenta.training import symbolic as symbolic_training
     return lightgbm.train(
         {'objective': 'multiclass', 'num_class': 4, 'num_leaves': 15,
          'learning_rate': .05, 'feature_fraction': .2, 'bagging_freq': 1,
@@ -196,11 +196,9 @@ def load_quadrant_judge(
   Raises:
     OSError, ValueError: if it is not EMOPIA, or damaged.
   """
-  from va_magenta.music_to_va import (
-    ratings,
-    symbolic_features,
-    symbolic_training,
-  )
+  from va_magenta.music_to_va import symbolic_features
+  from va_magenta.training import ratings
+  from va_magenta.training import symbolic as symbolic_training
 
   rows = [
       row for row in ratings.read_table(

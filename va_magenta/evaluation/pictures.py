@@ -69,7 +69,7 @@ def held_out(
   import keras
 
   from va_magenta.image_to_va import model as model_lib
-  from va_magenta.image_to_va import training
+  from va_magenta.training import image as training
 
   data = training.Dataset(_DATASET, work_dir / 'tfds', oasis_dir)
   model = model_lib.load()

@@ -179,7 +179,7 @@ def _check_data(options):
     if folder and not (pathlib.Path(folder) / content).is_file():
       raise FileNotFoundError(f'{folder}, the {name}, has no {content}')
   if options.examples_path:
-    from va_magenta.va_to_music import examples
+    from va_magenta.training.music_vae import examples
     examples.find_pieces(options.examples_path)
 
 
@@ -282,7 +282,7 @@ def _emopia(music, targets, work_dir, options, tell) -> dict:
 
 def _corpus(work_dir, options, config_name: str):
   """Music by people, as examples of a config."""
-  from va_magenta.va_to_music import examples
+  from va_magenta.training.music_vae import examples
 
   return examples.convert(
       config_name, options.cache_dir or str(work_dir / 'examples'),
@@ -355,7 +355,9 @@ def _reconstruction(compared, work_dir, options) -> dict:
     if path in seen:
       continue
     seen.add(path)
-    from va_magenta.va_to_music import configs, examples, training
+    from va_magenta.training.music_vae import examples
+    from va_magenta.training.music_vae import train as training
+    from va_magenta.va_to_music import configs
     model = _with_critic(generation.load_model(checkpoint))
     config_name = configs.magenta_name(model.config.name)
     if config_name not in corpora:

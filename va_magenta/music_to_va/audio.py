@@ -25,9 +25,8 @@ import numpy as np
 from va_magenta import checkpoints
 from va_magenta.music_to_va import audio_features
 from va_magenta.music_to_va.kernel import KernelRidge
-from va_magenta.music_to_va.ratings import AXES
 from va_magenta.music_to_va.trees import Trees
-from va_magenta.va import VA
+from va_magenta.va import AXES, VA
 
 SOURCES = RECORDING, SYNTHESISED = 'recording', 'synthesised'
 # The means of the descriptors. Those of their deltas are the difference between

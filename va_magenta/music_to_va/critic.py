@@ -27,7 +27,7 @@ import numpy as np
 from keras import ops
 
 from va_magenta import checkpoints
-from va_magenta.music_to_va.ratings import AXES
+from va_magenta.va import AXES
 
 VOICE_DEPTH = 90
 FIRST_PITCH = 2  # The token of the lowest pitch.

@@ -39,11 +39,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from va_magenta import files, processes
-from va_magenta.music_to_va import (
-  symbolic,
-  symbolic_features,
-  symbolic_training,
-)
+from va_magenta.music_to_va import symbolic, symbolic_features
 from va_magenta.music_to_va.fusion import ESTIMATES, Fusion
 
 AUDIO = ESTIMATES[2:]
@@ -185,7 +181,7 @@ def _read(
   number, features = [], [symbolic_features.extract(notes)]
   for i, (begin, end) in enumerate(beats):
     # As those excerpts are cut that the student was trained on.
-    window = symbolic_training.excerpt(notes, begin, end - begin)
+    window = symbolic_features.excerpt(notes, begin, end - begin)
     if not window['is_drum'].all():
       number.append(i)
       features.append(symbolic_features.extract(window))

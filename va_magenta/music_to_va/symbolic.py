@@ -23,11 +23,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music_to_va import ratings, symbolic_features
+from va_magenta.music_to_va import symbolic_features
 from va_magenta.music_to_va.kernel import KernelRidge
-from va_magenta.music_to_va.ratings import AXES
 from va_magenta.music_to_va.trees import Trees
-from va_magenta.va import VA
+from va_magenta.va import AXES, VA
 
 _MAX_SCORE = 3.0
 _SHARE_OF_MELODY = symbolic_features.FEATURE_NAMES.index(
@@ -73,6 +72,16 @@ def spread_inputs(expected: np.ndarray, features: np.ndarray) -> np.ndarray:
   """
   return np.column_stack(
       [expected, features[:, _SHARE_OF_MELODY]]).astype(np.float32)
+
+
+def calibrate(
+    expected: np.ndarray, calibration: dict[str, dict[str, float]]
+) -> np.ndarray:
+  """Stretches estimates [n, 2] about the mean, by a job's `calibration`."""
+  mean, slope = (
+      np.array([calibration[axis][name] for axis in AXES])
+      for name in ('mean', 'slope'))
+  return mean + (expected - mean) * slope
 
 
 class SymbolicVA:
@@ -135,7 +144,7 @@ class SymbolicVA:
     What is expected of uncertain pieces lies near the mean; stretched, the
     estimates of many pieces cover as much of the plane as ratings do.
     """
-    return ratings.calibrate(expected, self._calibration)
+    return calibrate(expected, self._calibration)
 
   def _points(self, pieces: Iterable[np.ndarray]) -> list[VA]:
     features = [symbolic_features.extract(notes) for notes in pieces]

@@ -218,6 +218,20 @@ def from_midi(path: str | os.PathLike) -> np.ndarray:
   return notes
 
 
+def excerpt(
+    notes: np.ndarray, first_beat: float, num_beats: float) -> np.ndarray:
+  """Notes that start within a stretch of a piece, cut at its end."""
+  end = first_beat + num_beats
+  notes = notes[
+      (notes['start_beats'] >= first_beat) & (notes['start_beats'] < end)]
+  length = notes['end_beats'] - notes['start_beats']
+  left = np.minimum(1, (end - notes['start_beats']) / length)
+  for unit in ('beats', 'seconds'):
+    notes[f'end_{unit}'] = notes[f'start_{unit}'] + left * (
+        notes[f'end_{unit}'] - notes[f'start_{unit}'])
+  return notes
+
+
 def skyline(notes: np.ndarray) -> np.ndarray:
   """Top-line melody: notes that nothing sounds above when they start.
 

@@ -6,7 +6,7 @@
 
 A melody on a grid of sixteenths says nothing of these, and they carry most of
 arousal. They are drawn from distributions that were fitted to music with known
-VA (`performance_training`):
+VA (`training.performance`):
 
 - (log note density, log tempo, velocity, logit articulation, mean pitch) of a
   piece's top line is normally distributed about a mean that is linear in VA.

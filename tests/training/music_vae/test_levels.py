@@ -6,14 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from va_magenta.va_to_music import (
-  configs,
-  examples,
-  levels,
-  magenta_weights,
-  music_vae,
-  training,
-)
+from va_magenta.training.music_vae import examples, levels
+from va_magenta.training.music_vae import train as training
+from va_magenta.va_to_music import configs, magenta_weights, music_vae
 
 _FLAT = configs.Config(
     name='va-cat-trio_2bar', max_seq_len=4, output_depths=(90, 90, 512),

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from va_magenta.image_to_va import images, model, training
+from va_magenta.image_to_va import images, model
+from va_magenta.training import image as training
 
 _THEMES = (
     'Acorns Beach Cat Dog Egg Fire Goat Hail Ice Jeep Kite Lamp').split()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from va_magenta.music_to_va import triplet
+from va_magenta.training import triplet
 
 
 def test_the_positive_is_nearer_by_more_than_the_gap():

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from va_magenta.music_to_va import symbolic_features
-from va_magenta.va_to_music import performance, performance_training
+from va_magenta.training import performance as performance_training
+from va_magenta.va_to_music import performance
 
 _DRUMS = None
 

@@ -20,7 +20,8 @@ import numpy as np
 import tqdm
 
 from va_magenta import files
-from va_magenta.va_to_music import examples, magenta_weights, music_vae
+from va_magenta.training.music_vae import examples
+from va_magenta.va_to_music import magenta_weights, music_vae
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
 

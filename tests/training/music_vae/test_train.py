@@ -16,7 +16,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from va_magenta.va_to_music import configs, examples, magenta_weights, training
+from va_magenta.music.corpus import split_of
+from va_magenta.training.music_vae import examples
+from va_magenta.training.music_vae import train as training
+from va_magenta.va_to_music import configs, magenta_weights
 from va_magenta.va_to_music.music_vae import MusicVae, load
 
 _CONFIG = configs.Config(
@@ -41,7 +44,7 @@ def _corpus(num_pieces=40, held_out=True):
   tokens = random.integers(0, 90, (num_pieces, _CONFIG.max_seq_len, 1))
   names = (f'piece {i}' for i in itertools.count())
   if not held_out:
-    names = (n for n in names if examples.split_of(n) == 'train')
+    names = (n for n in names if split_of(n) == 'train')
   return examples.Examples(
       tokens.astype(np.int16), np.arange(num_pieces, dtype=np.int32),
       list(itertools.islice(names, num_pieces)))
@@ -565,7 +568,9 @@ _DEALT_OUT = textwrap.dedent('''
           cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
       mirrored = tf.distribute.MirroredStrategy
       tf.distribute.MirroredStrategy = lambda: mirrored(['CPU:0', 'CPU:1'])
-    from va_magenta.va_to_music import configs, examples, training
+    from va_magenta.va_to_music import configs
+    from va_magenta.training.music_vae import examples
+    from va_magenta.training.music_vae import train as training
 
     strategy = training.Strategy(name)
     import keras

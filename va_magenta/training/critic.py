@@ -2,7 +2,7 @@
 
 People rated clips of EIMG. The top line of each, or its top and bottom lines,
 played plainly (`notes_of`), keep their clip's rating, and so do excerpts: from
-these a `Student` of `symbolic_training`, here the teacher, learns what notes
+these a `Student` of `training.symbolic`, here the teacher, learns what notes
 alone tell of VA. The teacher labels melodies of a corpus, or melodies with
 their basses, and what chance makes of them; the critic, which is
 differentiable, learns the labels.
@@ -26,14 +26,10 @@ import tqdm
 
 from va_magenta import checkpoints, files, processes
 from va_magenta.evaluation import metrics
-from va_magenta.music_to_va import (
-  ratings,
-  symbolic,
-  symbolic_features,
-  symbolic_training,
-)
-from va_magenta.music_to_va.ratings import AXES
-from va_magenta.va import Scale
+from va_magenta.music_to_va import symbolic, symbolic_features
+from va_magenta.training import ratings
+from va_magenta.training import symbolic as symbolic_training
+from va_magenta.va import AXES, Scale
 
 # Melodies, as Magenta's MusicVAE has them.
 STEPS_PER_BEAT, STEPS_PER_BAR = 4, 16
@@ -402,7 +398,7 @@ def read_eimg(folder: pathlib.Path, num_voices: int, seed: int) -> Rated:
 
 
 def teach(rated: Rated, features: np.ndarray, seed: int) -> Opinion:
-  """A student of `symbolic_training` that reads melodies played plainly.
+  """A student of `training.symbolic` that reads melodies played plainly.
 
   Args:
     rated: n melodies.
@@ -891,7 +887,7 @@ Made by
   TMM 2023; no licence stated, research use). The {lines} of each
   clip on a grid of sixteenths, played plainly, and excerpts of 2, 4 and 8 bars,
   keep the rating of the clip.
-- The teacher: trees and a kernel as the student's (`symbolic_training`), on the
+- The teacher: trees and a kernel as the student's (`training.symbolic`), on the
   features of those melodies, of the half of EIMG's groups that the student
   `symbolic_va/generator` was fitted to. It is in this file only as a column.
 - The corpus: {corpus},

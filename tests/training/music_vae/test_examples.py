@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from va_magenta import files, processes
-from va_magenta.va_to_music import configs, examples
+from va_magenta.music.corpus import split_of
+from va_magenta.training.music_vae import examples
+from va_magenta.va_to_music import configs
 
 _CONFIG = 'cat-mel_2bar_small'
 
@@ -331,9 +333,9 @@ def test_splits_are_stable():
   pinned = {
       '0': 'test', '1': 'validation', '2': 'train', 'piece 3': 'train',
       'piece 4': 'validation', 'Für Elise': 'train'}
-  assert {name: examples.split_of(name) for name in pinned} == pinned
+  assert {name: split_of(name) for name in pinned} == pinned
   shares = np.unique(
-      [examples.split_of(str(i)) for i in range(5000)], return_counts=True)
+      [split_of(str(i)) for i in range(5000)], return_counts=True)
   assert list(shares[0]) == ['test', 'train', 'validation']
   np.testing.assert_allclose(shares[1] / 5000, [0.1, 0.8, 0.1], atol=0.02)
 

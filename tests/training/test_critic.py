@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from va_magenta import checkpoints
-from va_magenta.music_to_va import (
-  critic,
-  critic_training,
-  symbolic_features,
-  symbolic_training,
-)
+from va_magenta.music_to_va import critic, symbolic_features
+from va_magenta.training import critic as critic_training
+from va_magenta.training import symbolic as symbolic_training
 from va_magenta.va_to_music import melody, trio
 
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from va_magenta import files
-
-AXES = ('valence', 'arousal')
+from va_magenta.va import AXES
 
 
 def read_table(
@@ -52,16 +51,6 @@ def calibration_of(
           'residual_std': float((ratings[:, i] - held_out[:, i]).std(ddof=1)),
       } for i, axis in enumerate(AXES)
   }
-
-
-def calibrate(
-    expected: np.ndarray, calibration: dict[str, dict[str, float]]
-) -> np.ndarray:
-  """Stretches estimates [n, 2] about the mean, by `calibration_of`."""
-  mean, slope = (
-      np.array([calibration[axis][name] for axis in AXES])
-      for name in ('mean', 'slope'))
-  return mean + (expected - mean) * slope
 
 
 def auc(is_high: np.ndarray, estimate: np.ndarray) -> float:

@@ -13,14 +13,10 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.evaluation import metrics
-from va_magenta.music_to_va import (
-  fusion,
-  labelling,
-  ratings,
-  symbolic,
-  symbolic_training,
-)
-from va_magenta.va import Scale
+from va_magenta.music_to_va import fusion, labelling, symbolic
+from va_magenta.training import ratings
+from va_magenta.training import symbolic as symbolic_training
+from va_magenta.va import AXES, Scale
 
 # What a label is made of.
 NOTES, SOUND, BOTH = SOURCES = 'notes alone', 'sound alone', 'both (shipped)'
@@ -99,7 +95,7 @@ def read_eimg(
   rows = ratings.read_table(
       folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
   rated = Scale.EIMG.to_plane(np.array(
-      [[float(row[axis]) for axis in ratings.AXES] for row in rows]))
+      [[float(row[axis]) for axis in AXES] for row in rows]))
   groups = np.array([int(row['group']) for row in rows])
   data = symbolic_training.read_eimg(folder, seed, report)
   parts = {kind: [] for kind in fusion.KINDS}
@@ -152,7 +148,7 @@ class HeldOut:
           self.data.ratings[rows], self.labels[source][rows]))
     return {
         f'{axis}/{metric}': np.array([f[f'{axis}/{metric}'] for f in folds])
-        for axis in ratings.AXES for metric in ('pearson_r', 'r2', 'ccc')}
+        for axis in AXES for metric in ('pearson_r', 'r2', 'ccc')}
 
   def within_std(self) -> np.ndarray:
     """Share of ratings within one std of the label.
@@ -270,7 +266,7 @@ def measure_emopia(
       name: {
           f'{axis} AUC': ratings.bootstrap(
               ratings.auc, is_high[rows, i], labels[rows, i])
-          for i, axis in enumerate(ratings.AXES)}
+          for i, axis in enumerate(AXES)}
       for name, (labels, rows) in columns.items()})
   return f'{table}\n\nHeard were, of quadrants 1 to 4, {num}.'
 
@@ -295,7 +291,7 @@ def _weights(found: fusion.Fusion) -> str:
           *(f'{w:.2f}' for w in (line.bias[i], *line.weights[:, i])),
           *('' for _ in names)), strict=False))
       for source, line in (('notes', found.symbolic), ('both', found.both))
-      for i, axis in enumerate(ratings.AXES)})
+      for i, axis in enumerate(AXES)})
 
 
 def _spread(found: fusion.Fusion) -> str:
@@ -305,7 +301,7 @@ def _spread(found: fusion.Fusion) -> str:
   stds = found.both_spread(np.array(list(places.values()), float))
   return _table({
       axis: dict(zip(places, (f'{std:.3f}' for std in stds[:, i]), strict=True))
-      for i, axis in enumerate(ratings.AXES)})
+      for i, axis in enumerate(AXES)})
 
 
 def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
@@ -316,13 +312,13 @@ def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
   added = {
       axis: ratings.plus_minus(
           figures[BOTH][f'{axis}/pearson_r']
-          - figures[NOTES][f'{axis}/pearson_r']) for axis in ratings.AXES}
+          - figures[NOTES][f'{axis}/pearson_r']) for axis in AXES}
   within, gain = held_out.within_std(), held_out.gain()
   calibration = _table({
       axis: dict(zip(
           ('all', 'surest third', 'middle third', 'least sure third'),
           (f'{share:.3f}' for share in within[:, i]), strict=True))
-      for i, axis in enumerate(ratings.AXES)})
+      for i, axis in enumerate(AXES)})
   return f'''## {KIND_NAMES[kind].capitalize()} of EIMG
 
 {len(held_out.data.groups)} {KIND_NAMES[kind]}.
@@ -425,7 +421,7 @@ def run(
   ratings.plot_held_out(
       run_dir / 'held_out.png', rated, labels, [
           f'{axis}: r {metrics.pearson_r(x, y):.3f}' for axis, x, y in zip(
-              ratings.AXES, rated.T, labels.T, strict=True)],
+              AXES, rated.T, labels.T, strict=True)],
       'label')
   card = _card(
       fusions, held_out, emopia, len(data['piece'].groups), num_folds, seed)

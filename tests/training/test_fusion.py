@@ -9,15 +9,10 @@ import pandas as pd
 import pretty_midi
 import pytest
 
-from va_magenta.music_to_va import (
-  fusion,
-  fusion_training,
-  labelling,
-  ratings,
-  symbolic,
-  symbolic_training,
-)
-from va_magenta.va import Scale
+from va_magenta.music_to_va import fusion, labelling, symbolic
+from va_magenta.training import fusion as fusion_training
+from va_magenta.training import symbolic as symbolic_training
+from va_magenta.va import AXES, Scale
 
 
 def _synthetic(n=2000, seed=0):
@@ -150,7 +145,7 @@ def corpora(tmp_path_factory, notes_alone):
     # read does not count.
     table = labelling.read(output)
     table[list(fusion.ESTIMATES)] = np.nan
-    for axis in ratings.AXES:
+    for axis in AXES:
       table[f'audio_{axis}'] = (
           table['md5'].map(arousal) + random.normal(size=len(table)) * .1)
     labelling.write(output, table)

@@ -6,14 +6,9 @@ import note_seq
 import numpy as np
 import pytest
 
-from va_magenta.music_to_va import (
-  audio,
-  audio_features,
-  audio_training,
-  synthesis,
-  trees,
-  triplet,
-)
+from va_magenta.music_to_va import audio, audio_features, synthesis, trees
+from va_magenta.training import audio as audio_training
+from va_magenta.training import triplet
 from va_magenta.va import Scale
 
 NAMES = audio_features.FEATURE_NAMES[:130]

@@ -21,6 +21,7 @@ import numpy as np
 import tqdm
 
 from va_magenta import files, processes
+from va_magenta.music.corpus import split_of
 
 _BLOCK_SIZE = 256  # Pieces a file of converted examples.
 
@@ -58,12 +59,6 @@ def cut(corpus: Examples, num_steps: int) -> Examples:
   _, first = np.unique(rows, axis=0, return_index=True)
   first.sort()
   return Examples(tokens[first], piece[first], corpus.names)
-
-
-def split_of(name: str) -> str:
-  """The split of a piece: 8 of 10 'train', 1 'validation', 1 'test'."""
-  digit = int(hashlib.md5(name.encode()).hexdigest(), 16) % 10
-  return {0: 'test', 1: 'validation'}.get(digit, 'train')
 
 
 def find_pieces(examples_path: str) -> list[str]:

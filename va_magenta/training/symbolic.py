@@ -9,16 +9,14 @@ import numpy as np
 from va_magenta import files
 from va_magenta.evaluation import metrics
 from va_magenta.music_to_va import kernel, symbolic, symbolic_features
-from va_magenta.music_to_va.ratings import (
-  AXES,
+from va_magenta.music_to_va.trees import from_lightgbm
+from va_magenta.training.ratings import (
   auc,
-  calibrate,
   calibration_of,
   plus_minus,
   read_table,
 )
-from va_magenta.music_to_va.trees import from_lightgbm
-from va_magenta.va import Scale
+from va_magenta.va import AXES, Scale
 
 BEATS_PER_BAR = 4
 EXCERPT_BARS = (2, 4, 8)
@@ -59,20 +57,6 @@ Report = Callable[[str], None]
 # Data.
 
 
-def excerpt(
-    notes: np.ndarray, first_beat: float, num_beats: float) -> np.ndarray:
-  """Notes that start within a stretch of a piece, cut at its end."""
-  end = first_beat + num_beats
-  notes = notes[
-      (notes['start_beats'] >= first_beat) & (notes['start_beats'] < end)]
-  length = notes['end_beats'] - notes['start_beats']
-  left = np.minimum(1, (end - notes['start_beats']) / length)
-  for unit in ('beats', 'seconds'):
-    notes[f'end_{unit}'] = notes[f'start_{unit}'] + left * (
-        notes[f'end_{unit}'] - notes[f'start_{unit}'])
-  return notes
-
-
 def melody_rendering(notes: np.ndarray) -> np.ndarray:
   """The top line as the generator would write it.
 
@@ -110,7 +94,7 @@ def made_of(
     if choices < 0:
       return
     first = start + BEATS_PER_BAR * rng.integers(choices + 1)
-    piece = excerpt(whole, first, BEATS_PER_BAR * bars)
+    piece = symbolic_features.excerpt(whole, first, BEATS_PER_BAR * bars)
     if len(piece) >= 4:
       yield piece
 
@@ -346,7 +330,7 @@ class HeldOut:
       points = estimates[held_out]
       if calibrated:
         others = clips & (self.fold != fold)
-        points = calibrate(
+        points = symbolic.calibrate(
             points, calibration_of(ratings[others], estimates[others]))
       folds.append(
           metrics.evaluate(ratings[held_out], points, Scale.EIMG))

@@ -30,13 +30,9 @@ import numpy as np
 from keras import ops
 
 from va_magenta import files
-from va_magenta.va_to_music import (
-  examples,
-  magenta_weights,
-  music_vae,
-  training,
-  va_losses,
-)
+from va_magenta.training.music_vae import examples
+from va_magenta.training.music_vae import train as training
+from va_magenta.va_to_music import magenta_weights, music_vae, va_losses
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
 

@@ -12,7 +12,8 @@ import numpy as np
 from va_magenta import files, processes
 from va_magenta.evaluation import metrics
 from va_magenta.music_to_va import audio, audio_features, kernel, synthesis
-from va_magenta.music_to_va.ratings import (
+from va_magenta.music_to_va.trees import Trees, from_lightgbm
+from va_magenta.training.ratings import (
   auc,
   bootstrap,
   calibration_of,
@@ -20,8 +21,7 @@ from va_magenta.music_to_va.ratings import (
   plus_minus,
   read_table,
 )
-from va_magenta.music_to_va.trees import Trees, from_lightgbm
-from va_magenta.va import VA, Quadrant, Scale
+from va_magenta.va import AXES, VA, Quadrant, Scale
 
 # Of each piece of MIDI at most so much is synthesised.
 CLIP_SECONDS = 20.0
@@ -263,7 +263,7 @@ def components(songs: Songs, axis: int, seed: int) -> Callable:
 
 def embedding(songs: Songs, axis: int, seed: int) -> Callable:
   """A triplet network's embedding of the descriptors."""
-  from va_magenta.music_to_va import triplet
+  from va_magenta.training import triplet
 
   scores = descriptors(songs, axis, seed)
   network = triplet.fit(
@@ -466,7 +466,7 @@ class Published:
   def read(cls, folder: pathlib.Path) -> 'Published':
     """Reads tnn_gbm_valence.npz and tnn_gbm_arousal.npz."""
     result = cls([], [], [])
-    for axis in audio.AXES:
+    for axis in AXES:
       with np.load(folder / f'tnn_gbm_{axis}.npz') as arrays:
         arrays = dict(arrays)
       result.layers.append((arrays['W'], arrays['b']))
@@ -578,7 +578,7 @@ def _check(
 def _table(held_out: HeldOut) -> str:
   """Markdown: a row a method."""
   columns = [
-      f'{axis}/{metric}' for axis in audio.AXES
+      f'{axis}/{metric}' for axis in AXES
       for metric in ('r2', 'pearson_r', 'ccc', 'rmse')]
   lines = ['| | ' + ' | '.join(columns) + ' |',
            '|---' * (len(columns) + 1) + '|']
@@ -606,7 +606,7 @@ def _by_part(held_out: HeldOut, parts: np.ndarray) -> str:
 def _against_raw(held_out: HeldOut) -> str:
   """What the triplet embedding brings over raw features, in words."""
   parts = []
-  for axis in audio.AXES:
+  for axis in AXES:
     gain = (held_out.figures(EMBEDDING)[f'{axis}/r2']
             - held_out.figures(RAW)[f'{axis}/r2'])
     parts.append(f'{axis} {plus_minus(gain)} ({int((gain > 0).sum())} of '
@@ -656,7 +656,7 @@ deviation over the outer folds; rmse on the scale 1..9; no calibration.
 
 Change of R2 by the triplet embedding (Cheuk et al. 2020) against raw \
 features, fold by fold: {against_raw}. What is shipped does not use it; it \
-stays in `va_magenta.music_to_va.triplet`. The published triplet weights take \
+stays in `va_magenta.training.triplet`. The published triplet weights take \
 260 features, of which DEAM's tables hold 130, so they are compared below, \
 where the sound itself is at hand; the figures in the names of their files (R2 \
 .69 arousal, .41 valence) were picked on the test fold.
@@ -735,8 +735,8 @@ def run(
       audio.Normalisation.of(
           {audio.RECORDING: songs.means, audio.SYNTHESISED: reference}),
       {axis: from_lightgbm([booster])
-       for axis, booster in zip(audio.AXES, trees.boosters, strict=True)},
-      dict(zip(audio.AXES, ridge.models, strict=True)),
+       for axis, booster in zip(AXES, trees.boosters, strict=True)},
+      dict(zip(AXES, ridge.models, strict=True)),
       calibration_of(songs.ratings, held_out.estimates[SHIPPED]))
   estimator = audio.AudioVA(*weights)
   check = ''
@@ -761,7 +761,7 @@ def run(
           f'{_TREES["num_leaves"]} leaves; Gaussian kernel of width gamma = '
           f'{gamma:g}, {NUM_COSINES} cosines, penalty {penalty:g}'
           for axis, booster, (gamma, penalty) in zip(
-              audio.AXES, trees.boosters, ridge.chosen, strict=True)))
+              AXES, trees.boosters, ridge.chosen, strict=True)))
   run_dir.mkdir(parents=True, exist_ok=True)
   audio.save(run_dir, *weights)
   estimates = held_out.estimates[SHIPPED]
@@ -769,7 +769,7 @@ def run(
       run_dir / 'held_out.png', held_out.ratings, estimates, [
           f'{axis}: R2 {metrics.r2(rated, estimated):.3f}'
           for axis, rated, estimated in zip(
-              audio.AXES, held_out.ratings.T, estimates.T, strict=True)],
+              AXES, held_out.ratings.T, estimates.T, strict=True)],
       'estimated')
   with files.writing(run_dir / 'README.md') as temporary:
     temporary.write_text(card)
