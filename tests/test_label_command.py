@@ -146,7 +146,8 @@ def test_two_at_once_do_not_disturb_each_other(run, midi, monkeypatch):
     (('--midi_dir=midi', '--output=o', '--labels=no'), 'no table of labels at'),
     (('--midi_dir=midi', '--output=o', '--fusion=midi/0.mid'),
      '0.mid is not a fusion'),
-    (('--midi_dir=midi', '--output=o', '--fusion=no'), "no fusion of estimates 'no'"),
+    (('--midi_dir=midi', '--output=o', '--fusion=no'),
+     "no fusion of estimates 'no'"),
     (('--midi_dir=midi', '--output=o', '--max_seconds=0'), 'max_seconds'),
     (('--midi_dir=midi', '--output=o', '--num_workers=0'), 'num_workers'),
 ])
