@@ -5,6 +5,7 @@ import importlib
 import pathlib
 import re
 import signal
+import struct
 import sys
 
 import numpy as np
@@ -34,6 +35,34 @@ def threads(monkeypatch):
     return concurrent.futures.ThreadPoolExecutor(num_workers)
 
   monkeypatch.setattr(processes, 'Pool', pool)
+
+
+@pytest.fixture(scope='session')
+def midi_file():
+  """Bytes of a Standard MIDI File: (*tracks, ticks a quarter).
+
+  A track is (tick, bytes of an event) in any order; what is at one tick stays
+  in its order.
+  """
+  def length(number):
+    digits = [number & 127]
+    while number := number >> 7:
+      digits.append(number & 127 | 128)
+    return bytes(reversed(digits))
+
+  def function(*tracks, ticks=480):
+    chunks = [struct.pack(
+        '>4sIHHH', b'MThd', 6, min(len(tracks) - 1, 1), len(tracks), ticks)]
+    for track in tracks:
+      data, now = b'', 0
+      for tick, event in sorted(track, key=lambda event: event[0]):
+        data += length(tick - now) + event
+        now = tick
+      data += b'\0\xff\x2f\0'
+      chunks.append(struct.pack('>4sI', b'MTrk', len(data)) + data)
+    return b''.join(chunks)
+
+  return function
 
 
 @pytest.fixture(scope='session')
@@ -151,3 +180,10 @@ def check_one_line():
     assert complaint in err
 
   return function
+
+
+def pytest_addoption(parser):
+  """Adds the option of `test_golden`."""
+  parser.addoption(
+      '--write-golden', action='store_true',
+      help='keep what is computed now as the golden values')
