@@ -6,7 +6,7 @@
 import importlib.abc
 import sys
 
-NAMES = ('emotic_va', 'emotion6_va', 'lakh_va', 'oasis_va')
+NAMES = ('dvisa_va', 'emotic_va', 'emotion6_va', 'lakh_va', 'oasis_va')
 _LIBRARY = 'tensorflow_datasets'
 
 

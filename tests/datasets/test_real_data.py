@@ -1,4 +1,4 @@
-"""oasis_va and emotion6_va as they are built from the research data."""
+"""The picture datasets as they are built from the research data."""
 
 import csv
 
@@ -61,3 +61,17 @@ def test_emotion6_va(load, shared_data):
       assert example[axis] == np.float32(
           Scale.EMOTION6.to_plane(float(row[axis])))
       assert np.isnan(example[f'{axis}_std'])
+
+
+def test_dvisa_va(load, shared_data):
+  examples = load('dvisa_va')
+  rows = _rows(shared_data / 'dvisa/dvisa.csv')
+  assert len(examples) == len(rows) == 1383
+  for row in rows:
+    example = examples[row['file']]
+    file = shared_data / 'dvisa/images' / row['file']
+    assert example['image'] == file.read_bytes()
+    for axis in ('valence', 'arousal'):
+      assert example[axis] == np.float32(
+          Scale.UNIT.to_plane(float(row[axis])))
+  assert len({e['group'] for e in examples.values()}) == 137
