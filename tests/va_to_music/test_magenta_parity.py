@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from va_magenta import checkpoints
-from va_magenta.va_to_music import configs, magenta_weights, music_vae
+from va_magenta.va_to_music import (
+  configs,
+  magenta_weights,
+  music_vae,
+  tensors,
+)
 
 # Sizes that CI has the time for; the graph is that of the released model.
 _HPARAMS = {
@@ -101,7 +106,7 @@ def test_encoder_and_teacher_forced_decoder_equal_magentas(case):
   tokens = _tokens(model.config)
   z = np.random.default_rng(2).normal(
       size=(_BATCH_SIZE, model.config.z_size)).astype(np.float32)
-  x = np.array(music_vae.one_hot(tokens, model.config.output_depths))
+  x = np.array(tensors.one_hot(tokens, model.config.output_depths))
   controls = _controls(model.config)
   if controls is not None:
     controls = np.repeat(controls[None], _BATCH_SIZE, axis=0)
@@ -109,7 +114,7 @@ def test_encoder_and_teacher_forced_decoder_equal_magentas(case):
   mu, sigma, logits = _magenta_outputs(magenta, folder, x, z, controls)
 
   ours_mu, ours_sigma = model.encode(tokens, controls)
-  ours_logits = np.array(music_vae.compiled(model.decoder)(x, z, controls))
+  ours_logits = np.array(tensors.compiled(model.decoder)(x, z, controls))
 
   assert np.abs(mu).max() > 0.1 and logits.std() > 0.1
   np.testing.assert_allclose(ours_mu, mu, atol=1e-4)

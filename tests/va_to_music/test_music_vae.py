@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from va_magenta.va_to_music import magenta_weights, music_vae
+from va_magenta.va_to_music import lstm, magenta_weights, music_vae
 from va_magenta.va_to_music.configs import Config
 
 _FLAT = Config(
@@ -195,7 +195,7 @@ def test_a_control_added_to_a_conductor_changes_nothing_at_first(
 
 def test_magenta_has_no_conductor_that_hears_a_control(tmp_path):
   with pytest.raises(ValueError, match='cannot read hierdec-trio_16bar with '
-                     'conductor_control: its own conductor hears no control$'):
+                     'conductor_control: its own conductor takes no control$'):
     magenta_weights.save(
         music_vae.MusicVae(_CONDUCTED), tmp_path / 'model.ckpt-0')
   assert not list(tmp_path.iterdir())
@@ -245,7 +245,7 @@ def test_teacher_forcing_does_not_look_ahead(case):
     (np.zeros((2, 4)), {'temperature': float('inf')}, 'temperature'),
     (np.zeros((2, 4)), {'controls': np.zeros((2, 2))},
      r'\[2, 0\], .* got \[2, 2\]'),
-    (np.zeros((2, 4)), {'guidance': 2}, 'hears no control: guidance must be 1'),
+    (np.zeros((2, 4)), {'guidance': 2}, 'takes no control: guidance must be 1'),
 ])
 def test_what_cannot_be_sampled(flat, z, more, complaint):
   with pytest.raises(ValueError, match=complaint):
@@ -269,7 +269,7 @@ def test_gradient_of_an_lstm_layer_is_that_of_its_steps(reverse):
 
   random = np.random.default_rng(0)
   steps, batch, units = 5, 3, 4
-  layer = music_vae.Lstm(2, (units,))
+  layer = lstm.LSTM(2, (units,))
   x = tf.constant(random.normal(size=(steps, batch, 2)), 'float32')
   weights = random.normal(size=(steps, batch, units))
   state = [tuple(tf.constant(random.normal(size=(batch, units)), 'float32')

@@ -78,10 +78,10 @@ def test_no_step_is_a_sample(model):
 
 def test_latent_vectors_stay_as_long_as_draws_of_the_prior():
   z = np.random.default_rng(0).standard_normal((1000, 256))
-  penalty = ops.convert_to_numpy(search._off_prior(z))
+  penalty = ops.convert_to_numpy(search._norm_penalty(z))
   assert penalty.max() < 0.03
-  assert ops.convert_to_numpy(search._off_prior(1.5 * z)).min() > 0.05
-  assert ops.convert_to_numpy(search._off_prior(0.5 * z)).min() > 0.05
+  assert ops.convert_to_numpy(search._norm_penalty(1.5 * z)).min() > 0.05
+  assert ops.convert_to_numpy(search._norm_penalty(0.5 * z)).min() > 0.05
 
 
 def test_conditioned_model_is_asked_with_guidance(random_music_vae):

@@ -227,7 +227,7 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
   if path.suffix != '.npz' and model.config.conductor_control:
     raise ValueError(
         f'Magenta cannot read {model.config.name} with conductor_control: its '
-        'own conductor hears no control')
+        'own conductor takes no control')
   arrays = _arrays(model)
   if path.suffix == '.npz':
     with files.writing(path) as temporary:

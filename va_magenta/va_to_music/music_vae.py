@@ -9,7 +9,7 @@ Every variable has the shape and the gate order (i, j, f, o; forget bias 1 added
 at run time) that it has in Magenta's checkpoints, so that weights travel both
 ways unchanged (`magenta_weights.py`). What differs is the order of the work:
 
-- The conductor does not hear what the bars play (Magenta's
+- The conductor is not fed what the bars play (Magenta's
   `disable_autoregression`), so with teacher forcing all bars decode side by
   side, as one batch.
 - What is known before a loop is projected before it: the whole input at once
@@ -21,8 +21,8 @@ Everything here is `keras.ops`, so the same file runs on any Keras backend.
 Shapes: a batch is tokens int `[batch, steps, outputs]` or their one-hots side
 by side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
 control_depth]`, fed to encoder and decoder at every step: (valence, arousal) in
-[-1, 1] where a config is conditioned, and then (0, 0) is also what it is given
-when nothing is asked for.
+[-1, 1] where a config is conditioned, and then (0, 0) is also what stands for
+"unconditional".
 """
 
 import functools
@@ -36,628 +36,14 @@ from keras import ops
 
 from va_magenta.va_to_music import va_losses
 from va_magenta.va_to_music.configs import Config
-
-
-def compiled(function, xla: bool = False):
-  """A function compiled as the Keras backend does that.
-
-  Args:
-    function: takes and returns tensors.
-    xla: whether TensorFlow shall leave it to XLA.
-  """
-  if keras.backend.backend() == 'tensorflow':
-    import tensorflow as tf
-    return tf.function(function, autograph=False, jit_compile=xla)
-  if keras.backend.backend() == 'jax':
-    import jax
-    return jax.jit(function)
-  return function
-
-
-def one_hot(tokens, output_depths):
-  """Tokens int `[..., outputs]` as one-hots side by side `[..., depth]`."""
-  return ops.concatenate([
-      ops.one_hot(tokens[..., i], depth)
-      for i, depth in enumerate(output_depths)
-  ], axis=-1)
-
-
-def split_outputs(x, output_depths):
-  """The inverse of side by side: `[..., depth]` as one tensor an output."""
-  ends = np.cumsum(output_depths)[:-1].tolist()
-  return ops.split(x, ends, axis=-1) if ends else [x]
-
-
-def shift(x):
-  """What a decoder is given at each step: the step before, at first zeros."""
-  return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
-
-
-def drop_controls(va, share, seed):
-  """Takes from some examples their VA, so that nothing is asked of them.
-
-  Args:
-    va: `[batch, stretches, 2]`.
-    share: of the batch.
-    seed: `keras.random.SeedGenerator`.
-  """
-  keep = keras.random.uniform((ops.shape(va)[0], 1, 1), seed=seed) >= share
-  return va * ops.cast(keep, 'float32')
-
-
-def _activate(gates):
-  """Summed gates `[batch, 4 units]` as i, j, f, o, each `[batch, units]`."""
-  i, j, f, o = ops.split(gates, 4, axis=-1)
-  return ops.sigmoid(i), ops.tanh(j), ops.sigmoid(f + 1.0), ops.sigmoid(o)
-
-
-class Lstm(keras.layers.Layer):
-  """A stack of LSTM layers with Magenta's kernels: rows are (input, h).
-
-  Of a `dtype` that is mixed, `run` and `multiply` work in its compute dtype:
-  the gates and h, which are what is large. c is added to at every step and goes
-  on in float32, which halves the error. Inputs, outputs, weights and `step` are
-  float32.
-  """
-
-  def __init__(self, input_depth: int, units: tuple[int, ...], **kwargs):
-    super().__init__(**kwargs)
-    self.input_depths = [input_depth, *units[:-1]]
-    self.units = list(units)
-    self.kernels = [
-        self.add_weight(
-            shape=(n_in + n, 4 * n), initializer='glorot_uniform',
-            name=f'kernel_{i}')
-        for i, (n_in, n) in enumerate(
-            zip(self.input_depths, units, strict=True))
-    ]
-    self.biases = [
-        self.add_weight(shape=(4 * n,), initializer='zeros', name=f'bias_{i}')
-        for i, n in enumerate(units)
-    ]
-    self.built = True
-
-  def multiply(self, x, rows):
-    """Inputs `[..., n]` times n rows of a kernel, by the compute dtype."""
-    return ops.cast(ops.matmul(
-        ops.cast(x, self.compute_dtype), ops.cast(rows, self.compute_dtype)),
-        'float32')
-
-  def project(self, x, layer=0):
-    """What inputs `[..., input_depth]` add to a layer's gates, and the bias."""
-    rows = self.kernels[layer][:self.input_depths[layer]]
-    return self.multiply(x, rows) + self.biases[layer]
-
-  def project_tokens(self, tokens, first_row=0):
-    """What one-hots of tokens int `[...]` add to the first layer's gates.
-
-    Of a one-hot, rows are taken where others would be multiplied with zero.
-    """
-    return ops.take(self.kernels[0], first_row + tokens, axis=0)
-
-  def zero_state(self, batch_size):
-    """States at rest: (c, h) of each layer."""
-    return [(ops.zeros((batch_size, n)), ops.zeros((batch_size, n)))
-            for n in self.units]
-
-  def step(self, gates, state, recurrent_kernel):
-    """One step of the whole stack.
-
-    Args:
-      gates: `[batch, 4 units]`, the input's part of the first layer's gates.
-      state: (c, h) of each layer, before.
-      recurrent_kernel: the first layer's, from `recurrent_kernel(0)`; it is a
-        copy, to be made before the loop.
-
-    Returns:
-      Output `[batch, units]` of the last layer, and the state after.
-    """
-    after = []
-    for layer, (c, h) in enumerate(state):
-      if layer:
-        inputs = ops.concatenate([after[-1][1], h], axis=-1)
-        gates = ops.matmul(inputs, self.kernels[layer]) + self.biases[layer]
-      else:
-        gates = gates + ops.matmul(h, recurrent_kernel)
-      i, j, f, o = _activate(gates)
-      c = c * f + i * j
-      after.append((c, ops.tanh(c) * o))
-    return after[-1][1], after
-
-  def run(self, gates, state, reverse=False):
-    """All steps, one layer after the other.
-
-    Args:
-      gates: `[steps, batch, 4 units]`, the input's part of the first layer's
-        gates at every step.
-      state: (c, h) of each layer, before.
-      reverse: whether to run from the last step to the first.
-
-    Returns:
-      Outputs `[steps, batch, units]` of the last layer.
-    """
-    outputs = None
-    for layer, (c, h) in enumerate(state):
-      if layer:
-        gates = self.project(outputs, layer)
-      gates, kernel, h = (
-          ops.cast(x, self.compute_dtype)
-          for x in (gates, self.recurrent_kernel(layer), h))
-      outputs = _run_layer(gates, kernel, c, h, reverse)
-    return ops.cast(outputs, 'float32')
-
-  def recurrent_kernel(self, layer):
-    """What a layer multiplies its h with, `[units, 4 units]`."""
-    return self.kernels[layer][self.input_depths[layer]:]
-
-
-def _run_layer(gates, recurrent_kernel, c, h, reverse):
-  """All steps of one layer; shapes are those of `_lstm_layer`."""
-  if not reverse:
-    return _lstm_layer(gates, recurrent_kernel, c, h)
-  return ops.flip(
-      _lstm_layer(ops.flip(gates, 0), recurrent_kernel, c, h), 0)
-
-
-@ops.custom_gradient
-def _lstm_layer(gates, recurrent_kernel, c, h):
-  """One LSTM layer over all steps, with its gradient written out.
-
-  Backpropagation through time as two loops, which XLA compiles in a second
-  whatever the number of steps. Left to automatic differentiation, a loop runs
-  at half the speed, and steps that are unrolled take minutes to compile for
-  sixteen bars.
-
-  Args:
-    gates: the inputs' part of the gates, `[steps, batch, 4 units]`.
-    recurrent_kernel: `[units, 4 units]`, of the same dtype.
-    c: before the first step, `[batch, units]`, float32.
-    h: likewise, of the dtype of the gates.
-
-  Returns:
-    h after each step, `[steps, batch, units]`.
-  """
-  # Without stop_gradient an eager tape would look for a gradient inside.
-  cells, hidden, activations = _forward_loop(
-      *map(ops.stop_gradient, (gates, recurrent_kernel, c, h)))
-
-  def grad(*args, upstream=None):
-    # TensorFlow passes the gradient by position, the other backends by name.
-    d_hidden = args[0] if upstream is None else upstream
-    d_gates, d_c, d_h = _backward_loop(
-        d_hidden, recurrent_kernel, cells, activations)
-    # The recurrent kernel met, at each step, the h of the step before.
-    h_before = ops.concatenate([h[None], hidden[:-1]])
-    units = recurrent_kernel.shape[0]
-    d_kernel = ops.matmul(
-        ops.transpose(ops.reshape(h_before, (-1, units))),
-        ops.reshape(d_gates, (-1, 4 * units)))
-    return d_gates, d_kernel, d_c, d_h
-
-  return hidden, grad
-
-
-@functools.partial(compiled, xla=True)
-def _forward_loop(gates, recurrent_kernel, c, h):
-  """c before and h after each step, and the gates' activations."""
-  num_steps = gates.shape[0]
-
-  def step(t, c, h, cells, hidden, activations):
-    cells = ops.slice_update(cells, (t, 0, 0), c[None])
-    i, j, f, o = activated = _activate(ops.cast(
-        gates[t] + ops.matmul(h, recurrent_kernel), c.dtype))
-    c = c * f + i * j
-    h = ops.cast(ops.tanh(c) * o, h.dtype)
-    return (
-        t + 1, c, h, cells, ops.slice_update(hidden, (t, 0, 0), h[None]),
-        ops.slice_update(activations, (t, 0, 0), ops.cast(
-            ops.concatenate(activated, -1), gates.dtype)[None]))
-
-  shape = (num_steps, *ops.shape(h))
-  return ops.while_loop(
-      lambda t, *_: t < num_steps, step,
-      (0, c, h, ops.zeros(shape, c.dtype), ops.zeros(shape, h.dtype),
-       ops.zeros_like(gates)))[3:]
-
-
-@functools.partial(compiled, xla=True)
-def _backward_loop(d_hidden, recurrent_kernel, cells, activations):
-  """Gradients of the gates at each step, and of c and h before the first."""
-  num_steps = cells.shape[0]
-  transposed = ops.transpose(recurrent_kernel)
-
-  def step(t, d_c, d_h, d_gates):
-    i, j, f, o = ops.split(
-        ops.cast(activations[t], cells.dtype), 4, axis=-1)
-    tanh_c = ops.tanh(cells[t] * f + i * j)
-    d_h = ops.cast(d_h + d_hidden[t], cells.dtype)
-    d_c = d_c + d_h * o * (1 - tanh_c * tanh_c)
-    d_now = ops.cast(ops.concatenate([
-        d_c * j * i * (1 - i),
-        d_c * i * (1 - j * j),
-        d_c * cells[t] * f * (1 - f),
-        d_h * tanh_c * o * (1 - o)], axis=-1), activations.dtype)
-    return (t - 1, d_c * f, ops.matmul(d_now, transposed),
-            ops.slice_update(d_gates, (t, 0, 0), d_now[None]))
-
-  _, d_c, d_h, d_gates = ops.while_loop(
-      lambda t, *_: t >= 0, step,
-      (num_steps - 1, ops.zeros_like(cells[0]), ops.zeros_like(d_hidden[0]),
-       ops.zeros_like(activations)))
-  return d_gates, d_c, d_h
-
-
-class Bidirectional(keras.layers.Layer):
-  """Stacked bidirectional LSTMs.
-
-  Args:
-    depth: of the input.
-    units: of each layer, in each direction.
-    precision: see `MusicVae`.
-  """
-
-  def __init__(self, depth, units, precision='float32', **kwargs):
-    super().__init__(**kwargs)
-    self.forward, self.backward = [], []
-    for i, n in enumerate(units):
-      self.forward.append(
-          Lstm(depth, (n,), dtype=precision, name=f'forward_{i}'))
-      self.backward.append(
-          Lstm(depth, (n,), dtype=precision, name=f'backward_{i}'))
-      depth = 2 * n
-    self.output_depth = depth
-    self.built = True
-
-  def call(self, x):
-    """`[batch, steps, depth]` -> both directions' last output, side by side."""
-    return self._run(
-        ops.shape(x)[0], lambda lstm: lstm.project(ops.transpose(x, (1, 0, 2))))
-
-  def read(self, tokens, output_depths, controls=None):
-    """As `call`, of one-hots side by side, and the controls beside them.
-
-    Args:
-      tokens: int `[batch, steps, outputs]`.
-      output_depths: of the one-hots.
-      controls: `[batch, steps, control_depth]`.
-    """
-    rows = np.cumsum([0, *output_depths]).tolist()
-    tokens = ops.transpose(tokens, (1, 0, 2))
-
-    def project(lstm):
-      gates = lstm.biases[0] + sum(
-          lstm.project_tokens(tokens[..., i], row)
-          for i, row in enumerate(rows[:-1]))
-      if controls is None:
-        return gates
-      return gates + lstm.multiply(
-          ops.transpose(controls, (1, 0, 2)),
-          lstm.kernels[0][rows[-1]:lstm.input_depths[0]])
-
-    return self._run(ops.shape(tokens)[1], project)
-
-  def _run(self, batch_size, project):
-    """All layers, of which `project` gives an LSTM of the first its gates."""
-    for forward, backward in zip(self.forward, self.backward, strict=True):
-      zero = forward.zero_state(batch_size)
-      ahead = forward.run(project(forward), zero)
-      back = backward.run(project(backward), zero, reverse=True)
-      x = ops.concatenate([ahead, back], axis=-1)
-
-      def project(lstm, x=x):
-        return lstm.project(x)
-
-    return ops.concatenate([ahead[-1], back[0]], axis=-1)
-
-
-class BidirectionalEncoder(Bidirectional):
-  """Stacked bidirectional LSTMs and the posterior's mean and deviation."""
-
-  def __init__(self, depth, units, z_size, precision='float32', **kwargs):
-    super().__init__(depth, units, precision, **kwargs)
-    small = keras.initializers.RandomNormal(stddev=0.001)
-    self.mu = keras.layers.Dense(z_size, kernel_initializer=small, name='mu')
-    self.sigma = keras.layers.Dense(
-        z_size, 'softplus', kernel_initializer=small, name='sigma')
-    self.mu.build((None, self.output_depth))
-    self.sigma.build((None, self.output_depth))
-
-  def call(self, x):
-    """The posterior of sequences float `[batch, steps, depth]`.
-
-    Returns:
-      mu, sigma, both `[batch, z_size]`.
-    """
-    return self._posterior(super().call(x))
-
-  def read(self, *args, **kwargs):
-    """The posterior of tokens; arguments are those of `Bidirectional.read`."""
-    return self._posterior(super().read(*args, **kwargs))
-
-  def _posterior(self, last):
-    return self.mu(last), self.sigma(last)
-
-
-class HierarchicalEncoder(keras.layers.Layer):
-  """Reads each segment, and then what it made of them, in both directions.
-
-  As Magenta's `HierarchicalLstmEncoder`, but that segments are passed on as
-  embeddings of the depth of the conductor's: what goes up is what comes down.
-  """
-
-  def __init__(self, config: Config, precision='float32', **kwargs):
-    super().__init__(**kwargs)
-    self.num_segments = config.num_segments
-    self.segments = Bidirectional(
-        config.depth + config.control_depth, config.enc_rnn_size, precision,
-        name='segments')
-    depth = config.dec_rnn_size[-1]
-    self.embedding = keras.layers.Dense(depth, name='embedding')
-    self.embedding.build((None, self.segments.output_depth))
-    self.above = BidirectionalEncoder(
-        depth, (depth,), config.z_size, precision, name='above')
-    self.built = True
-
-  def read(self, tokens, output_depths, controls=None):
-    """As `BidirectionalEncoder.read`."""
-    tokens, controls = (
-        x if x is None else ops.reshape(
-            x, (-1, x.shape[1] // self.num_segments, x.shape[2]))
-        for x in (tokens, controls))
-    embeddings = self.embedding(
-        self.segments.read(tokens, output_depths, controls))
-    return self.above(ops.reshape(
-        embeddings, (-1, self.num_segments, embeddings.shape[-1])))
-
-
-def make_encoder(config: Config, precision='float32'):
-  """The encoder of a config."""
-  if config.hierarchical_encoder:
-    return HierarchicalEncoder(config, precision, name='encoder')
-  return BidirectionalEncoder(
-      config.depth + config.control_depth, config.enc_rnn_size, config.z_size,
-      precision, name='encoder')
-
-
-class CategoricalDecoder(keras.layers.Layer):
-  """LSTM decoder of one categorical output.
-
-  Attributes:
-    depth: number of tokens.
-  """
-
-  def __init__(self, depth, z_size, control_depth, units, precision='float32',
-               **kwargs):
-    super().__init__(**kwargs)
-    self.depth, self.z_size = depth, z_size
-    self.lstm = Lstm(depth + z_size + control_depth, units, dtype=precision,
-                     name='lstm')
-    self.initial_state = InitialState(z_size, units, name='initial_state')
-    self.output_projection = keras.layers.Dense(depth, name='output_projection')
-    self.output_projection.build((None, units[-1]))
-    self.built = True
-
-  def _project_embedding(self, z):
-    """What z `[..., z_size]` adds to the gates, with the bias."""
-    rows = self.lstm.kernels[0][self.depth:self.depth + self.z_size]
-    return ops.matmul(z, rows) + self.lstm.biases[0]
-
-  def _project_controls(self, controls):
-    """What controls `[..., control_depth]` add to the gates."""
-    rows = self.lstm.kernels[0][
-        self.depth + self.z_size:self.lstm.input_depths[0]]
-    return ops.matmul(controls, rows)
-
-  def call(self, x_input, z, controls=None):
-    """Logits with teacher forcing.
-
-    Args:
-      x_input: the token before each step, as one-hots, zeros for none: float
-        `[batch, steps, depth]`.
-      z: `[batch, z_size]`.
-      controls: `[batch, steps, control_depth]`.
-
-    Returns:
-      `[batch, steps, depth]`.
-    """
-    gates = self._project_embedding(z)[:, None] + self.lstm.multiply(
-        x_input, self.lstm.kernels[0][:self.depth])
-    if controls is not None:
-      gates = gates + self._project_controls(controls)
-    outputs = self.lstm.run(
-        ops.transpose(gates, (1, 0, 2)), self.initial_state(z))
-    return ops.transpose(self.output_projection(outputs), (1, 0, 2))
-
-  def sample(self, z, uniform, temperature, controls=None, guidance=None,
-             truth=None, told=None):
-    """Tokens drawn one after the other.
-
-    Args:
-      z: `[segments, batch, z_size]`, an embedding for each stretch of steps.
-        The state begins anew with each, and the token before goes on.
-      uniform: `[steps, batch]` in [0, 1), the randomness.
-      temperature: scalar > 0, divides the logits.
-      controls: `[batch, steps, control_depth]`.
-      guidance: scalar, how many times as far as the controls move the logits
-        from those of the neutral control they shall be moved; None for once,
-        at half the price. With it, `z` and `controls` are those asked for, and
-        after them, as many again, the neutral ones.
-      truth: int `[steps, batch]`, tokens to go on from in place of those drawn.
-      told: with `truth`, bool `[steps, batch]`, where that is done.
-
-    Returns:
-      int `[batch, steps]`, the tokens that were gone on from.
-    """
-    # All that does not change within the loop stands before it.
-    constants, begin = self._project_embedding(z), self.initial_state(z)
-    recurrent_kernel = self.lstm.recurrent_kernel(0)
-    if controls is not None:
-      controls = ops.transpose(self._project_controls(controls), (1, 0, 2))
-    num_steps = uniform.shape[0]
-    segment_steps = num_steps // z.shape[0]
-
-    def step(t, embedded, state, tokens):
-      segment = t // segment_steps
-      if z.shape[0] > 1:
-        first = ops.equal(t % segment_steps, 0)
-        state = [(ops.where(first, c0[segment], c),
-                  ops.where(first, h0[segment], h))
-                 for (c0, h0), (c, h) in zip(begin, state, strict=True)]
-      gates = embedded + constants[segment]
-      if controls is not None:
-        gates = gates + controls[t]
-      output, state = self.lstm.step(gates, state, recurrent_kernel)
-      logits = self.output_projection(output)
-      if guidance is not None:
-        asked, neutral = ops.split(logits, 2)
-        logits = neutral + guidance * (asked - neutral)
-      now = _draw(logits / temperature, uniform[t])
-      if truth is not None:
-        now = ops.where(told[t], truth[t], now)
-      heard = now if guidance is None else ops.concatenate([now, now])
-      return (t + 1, self.lstm.project_tokens(heard), state,
-              ops.slice_update(tokens, (t, 0), now[None]))
-
-    state = [(c[0], h[0]) for c, h in begin]
-    tokens = ops.zeros_like(uniform, dtype='int32')
-    tokens = ops.while_loop(
-        lambda t, *_: t < num_steps, step,
-        (0, ops.zeros_like(constants[0]), state, tokens))[-1]
-    return ops.transpose(tokens)
-
-
-def _draw(logits, uniform):
-  """Tokens int `[batch]`: the inverse of the cumulative distribution.
-
-  The randomness comes in from outside, so the same seed gives the same notes on
-  every backend, and however samples are batched.
-  """
-  cumulative = ops.cumsum(ops.softmax(logits), axis=-1)
-  # Of the total, which rounding may leave a little short of 1.
-  below = ops.cast(
-      cumulative <= uniform[:, None] * cumulative[:, -1:], 'int32')
-  return ops.minimum(ops.sum(below, axis=-1), logits.shape[-1] - 1)
-
-
-class InitialState(keras.layers.Layer):
-  """Initial LSTM state from an embedding: tanh(W z + b) as c0, h0, c1, h1."""
-
-  def __init__(self, embedding_depth, units, **kwargs):
-    super().__init__(**kwargs)
-    self.units = list(units)
-    self.dense = keras.layers.Dense(
-        2 * sum(units), 'tanh', name='dense',
-        kernel_initializer=keras.initializers.RandomNormal(stddev=0.001))
-    self.dense.build((None, embedding_depth))
-    self.built = True
-
-  def call(self, z):
-    """(c, h) of each layer from `[batch, embedding_depth]`."""
-    sizes = [n for n in self.units for _ in range(2)]
-    parts = ops.split(self.dense(z), np.cumsum(sizes)[:-1].tolist(), axis=-1)
-    return list(zip(parts[::2], parts[1::2], strict=True))
-
-
-class Decoder(keras.layers.Layer):
-  """One categorical decoder an output, below a conductor if there is one."""
-
-  def __init__(self, config: Config, precision='float32', **kwargs):
-    super().__init__(**kwargs)
-    self.config = config
-    self.conductor = None
-    embedding_depth = config.z_size
-    if config.level_lengths:
-      # Magenta's conductor has an input of one zero, and so a row for it. Its
-      # control is ours.
-      heard = config.control_depth if config.conductor_control else 0
-      self.conductor = Lstm(
-          1 + heard, config.dec_rnn_size, dtype=precision, name='conductor')
-      self.conductor_state = InitialState(
-          config.z_size, config.dec_rnn_size, name='conductor_state')
-      embedding_depth = config.dec_rnn_size[-1]
-    self.cores = [
-        CategoricalDecoder(
-            depth, embedding_depth, config.control_depth, config.dec_rnn_size,
-            precision, name=f'core_{i}')
-        for i, depth in enumerate(config.output_depths)
-    ]
-    self.built = True
-
-  def embed_segments(self, z, controls=None):
-    """z as an embedding for each segment, `[batch, segments, depth]`.
-
-    With `conductor_control` the conductor hears, at each segment, the mean of
-    the segment's `controls`, `[batch, steps, control_depth]`.
-    """
-    if self.conductor is None:
-      return z[:, None]
-    gates = ops.broadcast_to(
-        self.conductor.biases[0],
-        (self.config.num_segments, ops.shape(z)[0],
-         self.conductor.biases[0].shape[0]))
-    if self.config.conductor_control:
-      means = ops.reshape(
-          ops.mean(self._to_segments(controls), axis=1),
-          (-1, self.config.num_segments, self.config.control_depth))
-      rows = self.conductor.kernels[0][1:self.conductor.input_depths[0]]
-      gates = gates + ops.matmul(ops.transpose(means, (1, 0, 2)), rows)
-    return ops.transpose(
-        self.conductor.run(gates, self.conductor_state(z)), (1, 0, 2))
-
-  def _to_segments(self, x):
-    """`[batch, steps, ...]` as `[batch * segments, steps of one, ...]`."""
-    return ops.reshape(
-        x, (-1, x.shape[1] // self.config.num_segments, *x.shape[2:]))
-
-  def _from_segments(self, x):
-    return ops.reshape(
-        x, (-1, x.shape[1] * self.config.num_segments, *x.shape[2:]))
-
-  def call(self, x_target, z, controls=None):
-    """Logits with teacher forcing.
-
-    Args:
-      x_target: one-hots to be predicted, float `[batch, steps, depth]`; what
-        each step hears is the step before it.
-      z: `[batch, z_size]`.
-      controls: `[batch, steps, control_depth]`.
-
-    Returns:
-      `[batch, steps, depth]`, the outputs' logits side by side.
-    """
-    x_input = shift(x_target)
-    embeddings = self.embed_segments(z, controls)
-    embeddings = ops.reshape(embeddings, (-1, embeddings.shape[-1]))
-    if controls is not None:
-      controls = self._to_segments(controls)
-    logits = [
-        core(self._to_segments(x), embeddings, controls)
-        for core, x in zip(
-            self.cores, split_outputs(x_input, self.config.output_depths),
-            strict=True)
-    ]
-    return self._from_segments(ops.concatenate(logits, axis=-1))
-
-  def sample(self, z, uniform, temperature, controls=None, guidance=None):
-    """Tokens drawn freely, int `[batch, steps, outputs]`.
-
-    Args:
-      z: `[batch, z_size]`.
-      uniform: `[batch, steps, outputs]` in [0, 1), the randomness.
-      temperature: scalar > 0.
-      controls: `[batch, steps, control_depth]`.
-      guidance: scalar, or None for 1.
-    """
-    if guidance is not None:
-      # Both hear the same tokens, side by side in one batch.
-      z = ops.concatenate([z, z])
-      controls = ops.concatenate([controls, ops.zeros_like(controls)])
-    embeddings = ops.transpose(self.embed_segments(z, controls), (1, 0, 2))
-    return ops.stack([
-        core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,
-                    controls, guidance)
-        for i, core in enumerate(self.cores)], axis=-1)
-
+from va_magenta.va_to_music.decoders import Decoder
+from va_magenta.va_to_music.encoders import make_encoder
+from va_magenta.va_to_music.tensors import (
+  compiled,
+  drop_controls,
+  one_hot,
+  split_outputs,
+)
 
 # What brings z to its prior, by objective.
 _PRIOR_LOSSES = {
@@ -673,9 +59,9 @@ class MusicVae(keras.Model):
     critic: a Keras model that estimates VA, one-hots `[batch, steps, depth]` ->
       `[batch, 2]`, which training a conditioned config takes. It is left as it
       is.
-    reference: another model of the same config, unasked the one whose music
-      this one's shall stay near (see `Config.kl_control_weight`). It is left as
-      it is too.
+    reference: another model of the same config. The decoder is kept close to
+      what it plays unconditionally (see `Config.kl_control_weight`). It is left
+      as it is too.
     precision: Keras' dtype policy of the LSTMs where the steps to come are
       known, which is what training spends its time on: 'float32',
       'mixed_bfloat16' or 'mixed_float16'. All else, sampling, logits and losses
@@ -737,14 +123,14 @@ class MusicVae(keras.Model):
     if self.critic is None:
       return ops.zeros((
           ops.shape(x)[0], self._num_stretches, self.config.control_depth))
-    return ops.stop_gradient(ops.clip(self._hear(x), -1.0, 1.0))
+    return ops.stop_gradient(ops.clip(self._critic_va(x), -1.0, 1.0))
 
   @property
   def _num_stretches(self):
     """How many stretches of a piece have a VA of their own."""
     return self.config.num_segments if self.config.conductor_control else 1
 
-  def _hear(self, x):
+  def _critic_va(self, x):
     """The critic's VA of each stretch: one-hots -> `[batch, stretches, 2]`."""
     stretches = ops.reshape(
         x, (-1, x.shape[1] // self._num_stretches, x.shape[2]))
@@ -767,31 +153,31 @@ class MusicVae(keras.Model):
     tokens = inputs['tokens']
     x = one_hot(tokens, self.config.output_depths)
     va = self.label(x)
-    asked = va
+    conditioning = va
     if training and self.config.control_dropout:
-      asked = drop_controls(va, self.config.control_dropout, self.random)
-    controls = self.every_step(asked)
+      conditioning = drop_controls(va, self.config.control_dropout, self.random)
+    controls = self.broadcast_controls(conditioning)
     mu, sigma = self.encoder.read(tokens, self.config.output_depths, controls)
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
-    heard = x
+    x_target = x
     if training and self._sampling_probability() is not None:
-      # Scheduled sampling (Bengio et al. 2015): the decoder hears some of its
+      # Scheduled sampling (Bengio et al. 2015): the decoder is fed some of its
       # own samples. No gradient goes through them, so they are drawn ahead.
       shape = (tokens.shape[1], ops.shape(tokens)[0])
-      told = keras.random.uniform(shape, seed=self.random) >= (
+      teacher_forced = keras.random.uniform(shape, seed=self.random) >= (
           self._sampling_probability())
-      heard = one_hot(ops.stop_gradient(self.decoder.cores[0].sample(
+      x_target = one_hot(ops.stop_gradient(self.decoder.cores[0].sample(
           z[None], keras.random.uniform(shape, seed=self.random), 1.0, controls,
-          truth=ops.transpose(tokens[..., 0]), told=told))[..., None],
-                      self.config.output_depths)
-    outputs = {'logits': self.decoder(heard, z, controls), 'mu': mu,
+          truth=ops.transpose(tokens[..., 0]),
+          teacher_forced=teacher_forced))[..., None], self.config.output_depths)
+    outputs = {'logits': self.decoder(x_target, z, controls), 'mu': mu,
                'sigma': sigma, 'z': z, 'va': va}
     if training and self.config.va_weight:
       outputs |= self._play(z, va)
     return outputs
 
-  def every_step(self, va):
-    """VA of stretches, or None, as what layers hear at each step.
+  def broadcast_controls(self, va):
+    """VA of stretches, or None, as the controls of each step.
 
     Args:
       va: `[batch, stretches, 2]`.
@@ -808,9 +194,8 @@ class MusicVae(keras.Model):
     VA is drawn independently of z, and z from the posterior and the prior by
     halves, so that the decoder learns to follow VA, not to find it in z. Of
     each axis VA is spread as among the batch's own pieces: what no piece has,
-    no piece can be made to have. What the decoder hears are its own samples,
-    drawn ahead; the gradient goes through what it plays, and not through what
-    it has heard.
+    no piece can be made to have. The decoder is fed its own samples, drawn
+    ahead; the gradient goes through its outputs and not through its inputs.
 
     Args:
       z: `[batch, z_size]`, of the posterior.
@@ -821,7 +206,7 @@ class MusicVae(keras.Model):
       mean of its stretches' distances on the VA plane, where one that has
       hardly a note counts 0; and, with a
       reference, 'kl_control_loss': how far the decoder's choices are, in nats,
-      from those of the reference, which is asked for nothing (KL-control:
+      from those of the unconditional reference (KL-control:
       Jaques et al., "Sequence Tutor", 2017). Music that is only to please the
       critic is no music.
     """
@@ -835,7 +220,7 @@ class MusicVae(keras.Model):
     target = ops.stack([
         keras.random.shuffle(axis, seed=self.random)[:count]
         for axis in ops.unstack(va, axis=-1)], axis=-1)
-    controls = self.every_step(target)
+    controls = self.broadcast_controls(target)
     uniform = keras.random.uniform(
         (count, config.max_seq_len, len(config.output_depths)),
         seed=self.random)
@@ -849,7 +234,7 @@ class MusicVae(keras.Model):
         for one_hots, of_output in zip(
             split_outputs(x, config.output_depths),
             split_outputs(logits, config.output_depths), strict=True)], axis=-1)
-    distance = va_losses.distance(self._hear(played), target)
+    distance = va_losses.distance(self._critic_va(played), target)
     melody = ops.reshape(
         split_outputs(x, config.output_depths)[0],
         (-1, self._num_stretches, config.max_seq_len // self._num_stretches,
@@ -857,11 +242,11 @@ class MusicVae(keras.Model):
     losses = {'va_loss': ops.mean(
         distance * va_losses.is_audible(melody), axis=-1)}
     if self.reference:
-      unasked = self.reference(x, z, ops.zeros_like(controls))
+      unconditional = self.reference(x, z, ops.zeros_like(controls))
       losses['kl_control_loss'] = sum(
           va_losses.divergence(*pair) for pair in zip(
               split_outputs(logits, config.output_depths),
-              split_outputs(unasked, config.output_depths), strict=True))
+              split_outputs(unconditional, config.output_depths), strict=True))
     return losses
 
   def _sampling_probability(self):
@@ -899,7 +284,7 @@ class MusicVae(keras.Model):
           truth, logits, from_logits=True), axis=-1)
       hit = ops.equal(ops.cast(ops.argmax(logits, -1), truth.dtype), truth)
       accuracy += ops.mean(ops.cast(hit, 'float32'), axis=-1) / len(depths)
-    kl = va_losses.off_prior(outputs['mu'], outputs['sigma'])
+    kl = va_losses.kl_to_prior(outputs['mu'], outputs['sigma'])
     return {
         'r_loss': r_loss,
         'kl_loss': ops.maximum(
@@ -1028,7 +413,7 @@ class MusicVae(keras.Model):
       raise ValueError(f'guidance must be 0 or more, got {guidance}')
     if guidance != 1 and not config.control_depth:
       raise ValueError(
-          f'{config.name} hears no control: guidance must be 1, got {guidance}')
+          f'{config.name} takes no control: guidance must be 1, got {guidance}')
     controls = self._check_controls(controls, len(z), config.max_seq_len)
     shape = (len(z), config.max_seq_len, len(config.output_depths))
     if temperature:
@@ -1061,7 +446,7 @@ class MusicVae(keras.Model):
           f'{list(given)}')
     if not np.isfinite(controls).all():
       raise ValueError('controls have numbers that are not finite')
-    return self.every_step(ops.convert_to_tensor(controls))
+    return self.broadcast_controls(ops.convert_to_tensor(controls))
 
 
 def load(path: str | os.PathLike) -> MusicVae:

@@ -1,10 +1,10 @@
-"""Looks for the latent vectors whose notes a critic hears nearest to a target.
+"""Looks for the latent vectors whose notes a critic finds nearest to a target.
 
-Gradient descent through critic and decoder. Of a hierarchy the critic hears
-segment by segment, each with its own target. What is heard is what will be
+Gradient descent through critic and decoder. Of a hierarchy the critic is given
+segment by segment, each with its own target. What it is given is what will be
 played, token by token, drawn with the same randomness at every step; only the
 gradient is that of a relaxation (straight-through Gumbel-softmax, the decoder
-hearing the tokens that were drawn). A penalty keeps z as long as draws of the
+fed the tokens that were drawn). A penalty keeps z as long as draws of the
 prior are, where the decoder knows its way about.
 
 A Keras model whose only weights are latent vectors is trained for this, so that
@@ -16,7 +16,8 @@ import numpy as np
 from keras import ops
 
 from va_magenta.va_to_music import va_losses
-from va_magenta.va_to_music.music_vae import MusicVae, split_outputs
+from va_magenta.va_to_music.music_vae import MusicVae
+from va_magenta.va_to_music.tensors import split_outputs
 
 NUM_STEPS = 40
 _LEARNING_RATE = 0.1
@@ -28,29 +29,29 @@ class _Latents(keras.Model):
 
   Args:
     z: [n, z_size], where the search begins.
-    hear: (one-hots [n, steps, depth], z) -> VA [n, segments, 2],
+    estimate: (one-hots [n, steps, depth], z) -> VA [n, segments, 2],
       differentiable.
   """
 
-  def __init__(self, z, hear, **kwargs):
+  def __init__(self, z, estimate, **kwargs):
     super().__init__(**kwargs)
     self.z = self.add_weight(
         shape=z.shape, initializer=lambda *args, **kwargs: z, name='z')
-    self.hear = hear
+    self.estimate = estimate
     self.built = True
 
   def call(self, x):
-    return self.hear(x, self.z)
+    return self.estimate(x, self.z)
 
   def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None,
                    training=True):
     del x, sample_weight, training
     # A sum: latent vectors are searched for side by side, not together.
     distance = ops.mean(va_losses.distance(y_pred, y), axis=-1)
-    return ops.sum(distance + _off_prior(self.z))
+    return ops.sum(distance + _norm_penalty(self.z))
 
 
-def _off_prior(z):
+def _norm_penalty(z):
   """How much longer or shorter than draws of N(0, I) z is, [n]."""
   length = ops.sqrt(ops.mean(ops.square(z), axis=-1) + 1e-12)
   return ops.square(length - 1.0)
@@ -63,7 +64,7 @@ def search(
   """The nearest pieces that were passed on the way.
 
   Args:
-    model: decodes; one that hears a control is asked for the targets.
+    model: decodes; one with controls is conditioned on the targets.
     critic: a Keras model, one-hots or probabilities `[n, steps, depth]` -> VA
       `[n, 2]`.
     z: `[n, z_size]`, where to begin.
@@ -83,22 +84,22 @@ def search(
   z = np.asarray(z, np.float32)
   targets = np.asarray(targets, np.float32)
   options = {'temperature': temperature, 'seed': seed}
-  asked = neutral = None
+  controls = neutral = None
   if config.control_depth:
     options |= {'controls': targets, 'guidance': guidance}
-    asked = model.every_step(ops.convert_to_tensor(targets))
-    neutral = ops.zeros_like(asked)
+    controls = model.broadcast_controls(ops.convert_to_tensor(targets))
+    neutral = ops.zeros_like(controls)
 
   def judge(x):
     segments = ops.reshape(
         x, (-1, config.max_seq_len // targets.shape[1], config.depth))
     return ops.reshape(critic(segments), (-1, targets.shape[1], 2))
 
-  def hear(x, z):
-    logits = model.decoder(x, z, asked)
-    if guidance != 1 and asked is not None:
-      unasked = model.decoder(x, z, neutral)
-      logits = unasked + guidance * (logits - unasked)
+  def estimate(x, z):
+    logits = model.decoder(x, z, controls)
+    if guidance != 1 and controls is not None:
+      unconditional = model.decoder(x, z, neutral)
+      logits = unconditional + guidance * (logits - unconditional)
     return judge(ops.concatenate([
         va_losses.straight_through(
             one_hots, of_output, _RELAXATION_TEMPERATURE, random)
@@ -107,7 +108,7 @@ def search(
             split_outputs(logits, config.output_depths), strict=True)],
         axis=-1))
 
-  latents = _Latents(z, hear, name='latents')
+  latents = _Latents(z, estimate, name='latents')
   latents.compile(keras.optimizers.Adam(_LEARNING_RATE), jit_compile=False)
   best = np.full(len(z), np.inf)
   nearest = np.zeros((len(z), config.max_seq_len, config.depth), np.float32)

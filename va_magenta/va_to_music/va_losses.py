@@ -21,7 +21,7 @@ def distance(va, target):
   return ops.sqrt(ops.sum(ops.square(va - target), axis=-1) + 1e-12)
 
 
-def off_prior(mu, sigma):
+def kl_to_prior(mu, sigma):
   """KL divergence of posteriors from N(0, I), nats: `[batch, z_size]` each."""
   return ops.sum(
       0.5 * (ops.square(mu) + ops.square(sigma) - 1.0) - ops.log(sigma), -1)

@@ -8,7 +8,12 @@ import pytest
 
 from va_magenta.training.music_vae import examples, levels
 from va_magenta.training.music_vae import train as training
-from va_magenta.va_to_music import configs, magenta_weights, music_vae
+from va_magenta.va_to_music import (
+  configs,
+  magenta_weights,
+  music_vae,
+  tensors,
+)
 
 _FLAT = configs.Config(
     name='va-cat-trio_2bar', max_seq_len=4, output_depths=(90, 90, 512),
@@ -56,7 +61,7 @@ def test_segments_are_read_and_played_as_the_flat_model_does(flat):
   read = model.encoder.embedding(model.encoder.segments.read(
       segments, _CONFIG.output_depths, controls * _CONFIG.control_gain))
   np.testing.assert_allclose(levels.SCALE * np.array(read), mu, atol=1e-5)
-  x = np.array(music_vae.one_hot(segments, _CONFIG.output_depths))
+  x = np.array(tensors.one_hot(segments, _CONFIG.output_depths))
   x_input = np.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
   for i, (ours, theirs) in enumerate(zip(
       model.decoder.cores, flat.decoder.cores, strict=True)):

@@ -32,7 +32,7 @@ from keras import ops
 from va_magenta import files
 from va_magenta.training.music_vae import examples
 from va_magenta.training.music_vae import train as training
-from va_magenta.va_to_music import magenta_weights, music_vae, va_losses
+from va_magenta.va_to_music import magenta_weights, tensors, va_losses
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
 
@@ -228,7 +228,7 @@ class Levels(keras.Model):
     mu, sigma = self.above(inputs['mu'] / SCALE)
     z = mu
     if training:
-      va = music_vae.drop_controls(
+      va = tensors.drop_controls(
           va, self.config.control_dropout, self.random)
       z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
     embeddings = self.conduct(z, va * self.config.control_gain)
@@ -249,7 +249,7 @@ class Levels(keras.Model):
     r_loss = ops.sum(
         self.log_deviation - ops.log(sigma + 1e-6)
         + (ops.square(sigma) + error) / (2 * variance) - 0.5, axis=(1, 2))
-    kl = va_losses.off_prior(outputs['mu'], outputs['sigma'])
+    kl = va_losses.kl_to_prior(outputs['mu'], outputs['sigma'])
     return {
         'r_loss': r_loss,
         'kl_loss': ops.maximum(

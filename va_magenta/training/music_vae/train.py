@@ -21,7 +21,7 @@ import tqdm
 
 from va_magenta import files
 from va_magenta.training.music_vae import examples
-from va_magenta.va_to_music import magenta_weights, music_vae
+from va_magenta.va_to_music import magenta_weights, tensors
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
 
@@ -117,7 +117,7 @@ class Strategy:
       return
     import tensorflow as tf
 
-    music_vae.compiled(lambda: self._mirrored.run(lambda: part(
+    tensors.compiled(lambda: self._mirrored.run(lambda: part(
         tf.distribute.get_replica_context().replica_id_in_sync_group)))()
 
 
@@ -478,14 +478,14 @@ def _tokens(model, x):
 def _teacher_forced(model):
   if not hasattr(model, 'teacher_forced_losses'):
     def losses(tokens):
-      x = music_vae.one_hot(tokens, model.config.output_depths)
-      controls = model.every_step(model.label(x))
+      x = tensors.one_hot(tokens, model.config.output_depths)
+      controls = model.broadcast_controls(model.label(x))
       mu, sigma = model.encoder.read(
           tokens, model.config.output_depths, controls)
       return model.losses_of(tokens, {
           'logits': model.decoder(x, mu, controls), 'mu': mu, 'sigma': sigma})
 
-    model.teacher_forced_losses = music_vae.compiled(losses)
+    model.teacher_forced_losses = tensors.compiled(losses)
   return model.teacher_forced_losses
 
 
