@@ -97,7 +97,8 @@ def test_measures_are_the_same_in_every_key():
   moved = np.where(chords, (chords - 1 + 5 * 8) % 96 + 1, 0)
   some = measures.of_band(tokens, chords)
   other = measures.of_band(higher, moved)
-  assert set(some) == {*measures.JUDGE, 'melody_mean_pitch'}
+  assert set(some) == {
+      *measures.JUDGE, *measures.WHOLE, 'melody_mean_pitch'}
   assert other.pop('melody_mean_pitch') == some.pop('melody_mean_pitch') + 5
   assert some == pytest.approx(other)
 
@@ -140,6 +141,22 @@ def test_comping_and_drums_by_hand():
   assert found['drums_returning_bars'] == 1
   assert found['drums_kinds_per_bar'] == 3
   assert found['drums_crashes_on_1'] == 0
+
+
+def test_all_voices_by_hand():
+  tokens = _band(
+      melody=[(0, 4, 60), (4, 4, 60)], comping=[(8, 2), (10, 4)], num_bars=3)
+  found = measures.whole(tokens, np.full(6, C_MAJOR))
+  # C twice, and twice C, E, G, the second time one of the three.
+  counts = np.array([2 + 4 / 3, 4 / 3, 4 / 3])
+  shares = counts / counts.sum()
+  assert found['pitch_class_entropy'] == pytest.approx(
+      -(shares * np.log2(shares)).sum())
+  assert found['empty_bars'] == 2 / 3
+  # Two pairs differ in four places of sixteen, and one in none.
+  assert found['groove_similarity'] == pytest.approx(1 - 2 / 3 * 4 / 16)
+  assert measures.playing(tokens).tolist() == [False] * 4
+  assert measures.playing(tokens[:32]).tolist() == [True, False, False, True]
 
 
 def test_voices_that_do_not_play_have_nothing_to_measure():

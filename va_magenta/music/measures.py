@@ -40,36 +40,31 @@ Held back of it:
   transposed or not.
 * `tritones`: share of the intervals.
 
-Of bass, comping, drums and chords: see `accompaniment`.
+Of bass, comping, drums and chords: see `accompaniment`. Of all together: see
+`whole`.
 """
 
 import numpy as np
+
+from va_magenta.music import chords as chord_names
 
 STEPS_PER_BAR = 16
 STEPS_PER_HALF_BAR = 8
 MIN_NOTES = 8  # A melody of fewer is not measured.
 # Tokens of a sixteenth. Melody and bass: 0 goes on, 1 off, 2..89 MIDI pitch
 # 21..108. Drums: nine bits. Comping: 0 goes on, 1 off, 2 chord struck, 3..6 one
-# tone of it. Chord of a half bar: 0 none, or 1 + 8 * root + quality.
+# tone of it. Chord of a half bar: a number of `music.chords`.
 TOKENS = MELODY, BASS, DRUMS, COMPING = range(4)
 _LOWEST_PITCH_TOKEN, _LOWEST_PITCH = 2, 21
 _KICK, _SNARE, _CLOSED_HAT, _OPEN_HAT, _CRASH, _RIDE = 0, 1, 2, 3, 7, 8
-_QUALITIES = (
-    (0, 4, 7), (0, 3, 7), (0, 3, 6), (0, 4, 8), (0, 4, 7, 10), (0, 4, 7, 11),
-    (0, 3, 7, 10), (0, 5, 7))
 _CONSONANCES = np.isin(np.arange(12), (0, 3, 4, 7, 8, 9))  # Above the bass.
 
 
-def _chord_table() -> np.ndarray:
-  table = np.zeros((1 + 12 * len(_QUALITIES), 12), bool)
-  for root in range(12):
-    for quality, intervals in enumerate(_QUALITIES):
-      table[1 + root * len(_QUALITIES) + quality,
-            (root + np.array(intervals)) % 12] = True
-  return table
-
-
-_CHORDS = _chord_table()
+_NUM_QUALITIES = len(chord_names.QUALITIES)
+# Whether a chord has a pitch class: [97, 12].
+_CHORDS = np.array([
+    np.isin(np.arange(12), chord_names.pitch_classes(chord))
+    for chord in range(chord_names.NUM_CHORDS)])
 # Of major and minor; Krumhansl & Kessler 1982.
 _PROFILES = np.array([
     [6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88],
@@ -123,6 +118,8 @@ ACCOMPANIMENT_HELD_BACK = (
     'chords_in_key', 'chords_by_fifths', 'chords_sevenths', 'chords_minor',
     'chords_returning_4', 'chords_none')
 ACCOMPANIMENT_JUDGE = ACCOMPANIMENT_SELECTION + ACCOMPANIMENT_HELD_BACK
+# What others report of all voices together; no forest is shown it.
+WHOLE = ('pitch_class_entropy', 'groove_similarity', 'empty_bars')
 SELECTION = tuple(
     'melody_' + name for name in _MELODY_SELECTION) + ACCOMPANIMENT_SELECTION
 JUDGE = MELODY_JUDGE + ACCOMPANIMENT_JUDGE
@@ -130,7 +127,7 @@ HELD_BACK = tuple(name for name in JUDGE if name not in SELECTION)
 
 
 def of_band(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
-  """All measures of a piece: `JUDGE`, and 'melody_mean_pitch'.
+  """All measures of a piece: `JUDGE`, `WHOLE` and 'melody_mean_pitch'.
 
   Args:
     tokens: ints [steps, 4] in whole bars; see `TOKENS`.
@@ -151,7 +148,25 @@ def of_band(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
         f'one every half bar, got {chords.shape}')
   return {
       **melody(line(tokens[:, MELODY]), len(tokens) // STEPS_PER_BAR),
-      **accompaniment(tokens, chords)}
+      **accompaniment(tokens, chords), **whole(tokens, chords)}
+
+
+def playing(tokens: np.ndarray) -> np.ndarray:
+  """Which voices play, bool [4]: those that start something in half the bars.
+
+  Args:
+    tokens: ints [steps, 4] in whole bars; see `TOKENS`.
+  """
+  return (_onsets(tokens).reshape(-1, STEPS_PER_BAR, len(TOKENS)).any(1).mean(0)
+          >= 0.5)
+
+
+def _onsets(tokens) -> np.ndarray:
+  """Where each voice starts something: bool [steps, 4]."""
+  tokens = np.asarray(tokens)
+  least = np.full(len(TOKENS), _LOWEST_PITCH_TOKEN)
+  least[DRUMS] = 1
+  return tokens >= least
 
 
 def line(tokens: np.ndarray) -> np.ndarray:
@@ -277,6 +292,42 @@ def accompaniment(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
       **_of_chords(chords)}
 
 
+def whole(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
+  """Measures of all voices together: `WHOLE`.
+
+  The first two are Wu & Yang's ("The Jazz Transformer on the front line",
+  ISMIR 2020), on sixteenths; XMusic (Tian et al. 2025) reports all three.
+
+  Args:
+    tokens: ints [steps, 4] in whole bars; see `TOKENS`.
+    chords: ints [half bars]; see `TOKENS`.
+
+  Returns:
+    `pitch_class_entropy`, bits, of all notes that start but for drums (a tone
+    of comping's counts as its chord's); `groove_similarity`: share of the
+    places of a bar that two bars agree on whether something starts there, mean
+    over pairs; `empty_bars`: share of bars in which nothing does.
+  """
+  tokens, chords = np.asarray(tokens), np.asarray(chords)
+  steps = np.arange(len(tokens))
+  counts = sum(
+      np.bincount(line(tokens[:, voice])[:, 2] % 12, minlength=12)
+      for voice in (MELODY, BASS))
+  comped = chords[steps // STEPS_PER_HALF_BAR]
+  struck, single = (
+      _CHORDS[comped[of_kind]] for of_kind in (
+          tokens[:, COMPING] == 2, tokens[:, COMPING] > 2))
+  counts = counts + struck.sum(0) + (
+      single / np.maximum(single.sum(1, keepdims=True), 1)).sum(0)
+  rhythms = _onsets(tokens).any(1).reshape(-1, STEPS_PER_BAR)
+  differ = (rhythms[:, None] != rhythms).mean(-1)
+  return {
+      'pitch_class_entropy': _entropy(counts) if counts.any() else (
+          float('nan')),
+      'groove_similarity': 1 - _mean_of_pairs(differ),
+      'empty_bars': _mean(~rhythms.any(1))}
+
+
 def _of_bass(tokens, chords) -> dict[str, float]:
   upper, lower = (_sounding(line(tokens[:, voice]), len(tokens))
                   for voice in (MELODY, BASS))
@@ -300,7 +351,7 @@ def _of_bass(tokens, chords) -> dict[str, float]:
   rhythms = onsets.reshape(-1, STEPS_PER_BAR)
   contents = np.zeros(len(tokens), int)
   contents[starts] = pitches
-  roots = (chords.astype(int) - 1) // len(_QUALITIES)
+  roots = (chords.astype(int) - 1) // _NUM_QUALITIES
   here = lower[strong]
   is_sounding = (here > 0) & (chords > 0)
   struck = (tokens[:, DRUMS].astype(int) >> _KICK & 1).astype(bool)
@@ -382,7 +433,7 @@ def _of_drums(tokens) -> dict[str, float]:
 def _of_chords(chords) -> dict[str, float]:
   chords = chords.astype(int)
   some = chords[chords > 0]
-  roots, qualities = np.divmod(some - 1, len(_QUALITIES))
+  roots, qualities = np.divmod(some - 1, _NUM_QUALITIES)
   is_change = np.diff(some) != 0
   moves = np.diff(roots)[is_change] % 12
   bars = chords.reshape(-1, 2)
