@@ -42,7 +42,8 @@ def test_values_are_magentas(name):
   shared = ours.keys() & hparams.keys()
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
-      'control_depth', 'conductor_control', 'hierarchical_encoder',
+      'control_depth', 'context_depth', 'conductor_control',
+      'hierarchical_encoder',
       'control_gain', 'control_dropout',
       'objective', 'va_weight', 'kl_control_weight', 'va_share',
       'va_temperature', 'independence_weight'}
@@ -107,6 +108,7 @@ def test_conditioned_configs_extend_magentas(name):
     ('va_temperature=0', 'va_temperature must be above 0, got 0.0'),
     ('va_weight=1', 'set control_depth=2, got 0'),
     ('independence_weight=1', 'set control_depth=2, got 0'),
+    ('context_depth=3', 'context_depth must be 0 or control_depth - 2 = -2'),
     ('conductor_control=True',
      'is for a hierarchy with a control: cat-mel_2bar_small has level_lengths'),
     ('hierarchical_encoder=True',

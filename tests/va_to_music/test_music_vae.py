@@ -17,6 +17,9 @@ _HIERARCHY = Config(
     level_lengths=(2, 3), z_size=4, enc_rnn_size=(7, 6), dec_rnn_size=(10, 8),
     control_depth=2)
 _CONDUCTED = dataclasses.replace(_HIERARCHY, conductor_control=True)
+_BAND = dataclasses.replace(
+    _FLAT, name='va-cat-band_2bar', output_depths=(5, 7), control_depth=5,
+    context_depth=3)
 
 
 @pytest.fixture(scope='module')
@@ -145,6 +148,21 @@ def test_guidance_moves_on_from_the_neutral_control(case):
   np.testing.assert_array_equal(
       model.sample(z[:2], seed=0, controls=asked[:2], guidance=2.5),
       model.sample(z, seed=0, controls=asked, guidance=2.5)[:2])
+
+
+def test_guidance_leaves_the_context_as_it_is(random_music_vae):
+  model = random_music_vae(_BAND)
+  random = np.random.default_rng(1)
+  z = random.normal(size=(6, 4)).astype(np.float32)
+  # Two stretches of four steps, each with VA and a context of its own.
+  asked = random.uniform(-1, 1, (6, 2, 5)).astype(np.float32)
+  neutral = asked * [0, 0, 1, 1, 1]
+  np.testing.assert_array_equal(
+      model.sample(z, seed=0, controls=asked, guidance=0),
+      model.sample(z, seed=0, controls=neutral))
+  other = asked * [1, 1, -1, -1, -1]
+  assert (model.sample(z, seed=0, controls=asked, guidance=0)
+          != model.sample(z, seed=0, controls=other, guidance=0)).any()
 
 
 def test_a_conductor_hears_the_mean_of_each_segments_controls(

@@ -30,7 +30,9 @@ class Config:
     level_lengths: None for a flat decoder; else lengths of the hierarchy, for
       instance [16, 16]: 16 bars of 16 steps.
     control_depth: depth of the control fed at every step to encoder and
-      decoder; 0 for none, 2 for (valence, arousal).
+      decoder; 0 for none, 2 for (valence, arousal), more with a context.
+    context_depth: how many numbers of the control come after (valence,
+      arousal) and are known of a piece, not asked of it: who plays, chords.
     conductor_control: whether the conductor of a hierarchy hears the control
       too, at each segment the mean of the segment's; each segment is then
       learned with its own. Magenta's own cannot.
@@ -84,6 +86,7 @@ class Config:
   enc_rnn_size: tuple[int, ...]
   dec_rnn_size: tuple[int, ...]
   control_depth: int = 0
+  context_depth: int = 0
   conductor_control: bool = False
   hierarchical_encoder: bool = False
   transpose_range: tuple[int, int] = (0, 0)
@@ -127,7 +130,14 @@ class Config:
     if self.control_depth < 0:
       raise ValueError(
           f'control_depth must not be negative, got {self.control_depth}')
-    if (self.va_weight or self.independence_weight) and self.control_depth != 2:
+    if self.context_depth and (
+        not 0 < self.context_depth == self.control_depth - 2):
+      raise ValueError(
+          'a context comes after (valence, arousal): context_depth must be 0 '
+          f'or control_depth - 2 = {self.control_depth - 2}, got '
+          f'{self.context_depth}')
+    if (self.va_weight or self.independence_weight) and (
+        self.control_depth - self.context_depth != 2):
       raise ValueError(
           'va_weight and independence_weight are for a control of (valence, '
           f'arousal): set control_depth=2, got {self.control_depth}')

@@ -173,6 +173,12 @@ class Decoder(keras.layers.Layer):
     ]
     self.built = True
 
+  def neutral(self, controls):
+    """Controls that ask for no VA; of a context, the same."""
+    depth = self.config.control_depth - self.config.context_depth
+    return ops.concatenate([
+        ops.zeros_like(controls[..., :depth]), controls[..., depth:]], axis=-1)
+
   def embed_segments(self, z, controls=None):
     """z as an embedding for each segment, `[batch, segments, depth]`.
 
@@ -241,7 +247,7 @@ class Decoder(keras.layers.Layer):
     if guidance is not None:
       # Both are fed the same tokens, side by side in one batch.
       z = ops.concatenate([z, z])
-      controls = ops.concatenate([controls, ops.zeros_like(controls)])
+      controls = ops.concatenate([controls, self.neutral(controls)])
     embeddings = ops.transpose(self.embed_segments(z, controls), (1, 0, 2))
     return ops.stack([
         core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,

@@ -22,7 +22,8 @@ Shapes: a batch is tokens int `[batch, steps, outputs]` or their one-hots side
 by side, float `[batch, steps, depth]`. Controls are float `[batch, steps,
 control_depth]`, fed to encoder and decoder at every step: (valence, arousal) in
 [-1, 1] where a config is conditioned, and then (0, 0) is also what stands for
-"unconditional".
+"unconditional"; after that, of a config with a context, what is known of the
+piece and not asked of it, as are who plays and the chords.
 """
 
 import functools
