@@ -48,7 +48,7 @@ def _report_way(folder: str, max_seconds: float, path: str) -> np.ndarray:
   import pandas as pd
   from opensmile.core import lib
 
-  from va_magenta.music_to_va import synthesis
+  from va_magenta.music import synthesis
 
   stem = os.path.join(folder, pathlib.Path(path).stem)
   samples, rate = synthesis.synthesize(path, max_seconds=max_seconds)
@@ -110,7 +110,8 @@ def _seconds(function, *args):
 
 def _shares(paths: Sequence[str], max_seconds: float) -> dict[str, float]:
   """Processor seconds of each step, in one process, once warm."""
-  from va_magenta.music_to_va import audio, audio_features, synthesis
+  from va_magenta.music import synthesis
+  from va_magenta.music_to_va import audio, audio_features
 
   estimator = audio.load()
   smile = audio_features._smile()

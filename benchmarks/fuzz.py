@@ -111,7 +111,7 @@ def read_picture(path: pathlib.Path):
 def _midi() -> list[bytes]:
   import note_seq
 
-  from va_magenta import generation
+  from va_magenta.music import midi
 
   contents = []
   for num_parts in (1, 3):
@@ -125,7 +125,7 @@ def _midi() -> list[bytes]:
           is_drum=i % num_parts == 2)
     sequence.control_changes.add(time=1, control_number=64, control_value=99)
     sequence.pitch_bends.add(time=2, bend=500)
-    contents.append(generation.midi_bytes(sequence))
+    contents.append(midi.to_bytes(sequence))
   return contents
 
 
@@ -136,9 +136,10 @@ def make_midi(path: pathlib.Path, rng: random.Random):
 
 def read_midi(path: pathlib.Path):
   """As `va_magenta_predict` does."""
+  from va_magenta.music import notes
   from va_magenta.music_to_va import symbolic_features
 
-  features = symbolic_features.extract(symbolic_features.from_midi(path))
+  features = symbolic_features.extract(notes.read_midi(path))
   assert not np.isinf(features).any()  # NaN is what is undefined.
 
 

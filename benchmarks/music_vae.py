@@ -86,9 +86,10 @@ def main(argv):
   import keras
 
   from va_magenta.magenta_compat import TrainedModel, configs
+  from va_magenta.music import melody
   from va_magenta.training.music_vae import train as training
   from va_magenta.va_to_music import configs as our_configs
-  from va_magenta.va_to_music import magenta_weights, melody, music_vae
+  from va_magenta.va_to_music import magenta_weights, music_vae
 
   hparams = ','.join(filter(None, [
       FLAGS.hparams, f'batch_size={FLAGS.batch_size}']))

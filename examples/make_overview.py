@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from va_magenta import generation
-from va_magenta.evaluation import plots
+from va_magenta.figures import plots
 
 EXAMPLES = pathlib.Path(__file__).parent
 

@@ -8,7 +8,7 @@ MIDI files, and for each model a PNG of their piano rolls.
 import pathlib
 
 from va_magenta import files, generation
-from va_magenta.evaluation import plots
+from va_magenta.figures import plots
 from va_magenta.va import VA
 
 SAMPLES = pathlib.Path(__file__).parent / 'samples'

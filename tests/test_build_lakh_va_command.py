@@ -13,6 +13,7 @@ import numpy as np
 import pretty_midi
 import pytest
 
+from va_magenta.music.corpus import file_md5
 from va_magenta.music_to_va import labelling
 
 CONFIG = 'full'
@@ -134,7 +135,7 @@ def test_labels_may_stand_elsewhere(run, midi):
   assert not (midi / 'labels.parquet').exists()
   info = json.loads(
       pathlib.Path('tfds/lakh_va/full/1.0.0/metadata.json').read_text())
-  assert info['labels_md5'] == labelling.file_md5('labels.parquet')
+  assert info['labels_md5'] == file_md5('labels.parquet')
 
 
 @pytest.mark.parametrize(('args', 'message'), [

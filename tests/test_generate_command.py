@@ -195,7 +195,8 @@ def test_odd_pictures_are_pictures(run, tmp_path, monkeypatch, kind):
 
 
 def _some_pieces(target, settings):
-  from va_magenta.va_to_music import melody, performance
+  from va_magenta.music import melody
+  from va_magenta.va_to_music import performance
 
   sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
   return [generation.Piece(

@@ -16,14 +16,13 @@ from PIL import Image
 
 import va_magenta
 from va_magenta import generation
-from va_magenta.evaluation import plots
-from va_magenta.music_to_va import synthesis
+from va_magenta.figures import plots
+from va_magenta.music import melody, synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import (
   configs,
   form,
   magenta_weights,
-  melody,
   music_vae,
   performance,
 )

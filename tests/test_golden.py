@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 import va_magenta
+from va_magenta.music.corpus import file_md5
+from va_magenta.music.notes import read_midi
 
 _GOLDEN = pathlib.Path(__file__).with_name('golden.json')
 _PICTURE = pathlib.Path(__file__).parents[1] / 'examples' / 'rain.jpg'
@@ -116,7 +118,7 @@ def test_features_of_a_midi_file(name, pieces, golden):
   from va_magenta.music_to_va import symbolic, symbolic_features
 
   path = pieces / f'{name}.mid'
-  features = symbolic_features.extract(symbolic_features.from_midi(path))
+  features = symbolic_features.extract(read_midi(path))
   # Seven digits of float32; NaN where a feature is undefined.
   golden(f'features of {name}', [float(f'{x:.7g}') for x in features])
   va, = symbolic.load().estimate_va_of_midi([path])
@@ -130,6 +132,6 @@ def test_label_of_a_midi_file(pieces, tmp_path, golden):
   labelling.label(
       pieces, output, fusion.load(), make_hear=labelling.teacher,
       num_workers=1)
-  md5 = labelling.file_md5(pieces / 'song.mid')
+  md5 = file_md5(pieces / 'song.mid')
   rows = labelling.read(output).set_index('md5').loc[md5]
   golden('labels of song', rows.round(4).to_numpy().tolist())

@@ -225,7 +225,8 @@ def test_audio_by_the_model_that_ships(run, tmp_path):
 
 def test_midi_is_heard_when_asked(run, tmp_path):
   pytest.importorskip('soundfile')
-  from va_magenta.music_to_va import audio, synthesis
+  from va_magenta.music import synthesis
+  from va_magenta.music_to_va import audio
 
   try:
     synthesis.import_fluidsynth()

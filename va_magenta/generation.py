@@ -21,7 +21,6 @@ same.
 import contextlib
 import dataclasses
 import functools
-import io
 import json
 import os
 import pathlib
@@ -255,7 +254,7 @@ def generate_and_save(
   # All that can go wrong with the output does so before the work.
   paths = Saved(path=[], pieces=[], **saved).paths
   if audio:
-    from va_magenta.music_to_va import synthesis
+    from va_magenta.music import synthesis
     synthesis.import_fluidsynth()
   with _made_writable(output_dir):
     _check_free(paths, overwrite)
@@ -285,7 +284,8 @@ def compose(target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
   path = [target] if isinstance(target, VA) else list(target)
   model = load_model(settings.checkpoint)
   # Keras is there by now, and with it what note_seq takes long to import.
-  from va_magenta.va_to_music import form, melody, performance, va_losses
+  from va_magenta.music import melody
+  from va_magenta.va_to_music import form, performance, va_losses
 
   # All randomness is drawn in the same order, whatever the target is.
   rng = np.random.default_rng(settings.seed)
@@ -338,7 +338,7 @@ def _notes(tokens: np.ndarray) -> tuple[bytes, int]:
 
   At another tempo, or in another key, it is the same.
   """
-  from va_magenta.va_to_music import melody, trio
+  from va_magenta.music import melody, trio
 
   pitched = tokens[:, :trio.DRUMS]
   is_note = pitched >= melody.FIRST_PITCH_TOKEN
@@ -363,7 +363,8 @@ def _mean_distance(tokens, performances, targets, student) -> float:
 
 def _latents(model, path, settings: Settings, rng) -> np.ndarray:
   """Latent vectors of candidates [pieces, phrases, versions, z_size]."""
-  from va_magenta.va_to_music import form, melody
+  from va_magenta.music import melody
+  from va_magenta.va_to_music import form
 
   if settings.input is not None:
     mu, sigma = _encode_input(model, settings)
@@ -400,14 +401,14 @@ def _latents(model, path, settings: Settings, rng) -> np.ndarray:
 
 def _encode_input(model, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
   """mu and sigma [phrases, z_size] of the melody in `settings.input`."""
-  from va_magenta.va_to_music import melody
+  from va_magenta.music import melody, midi
 
   config = model.config
   if len(config.output_depths) > 1:
     raise ValueError(
         f'{settings.checkpoint} is a checkpoint of trios, and the input is a '
         'melody: give a checkpoint of melodies')
-  tokens = _read_melody(settings.input)
+  tokens = midi.read_melody(settings.input)
   steps = config.max_seq_len
   tokens = np.pad(tokens, (0, -len(tokens) % steps)).reshape(-1, steps)
   if len(tokens) * steps > MAX_BARS * melody.STEPS_PER_BAR:
@@ -422,30 +423,6 @@ def _encode_input(model, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
         tokens.reshape(len(tokens) * stretches, -1)]
     controls = np.clip(_critic(1)(x), -1, 1).reshape(-1, stretches, 2)
   return model.encode(tokens[..., None], controls)
-
-
-def _read_melody(path: str | os.PathLike) -> np.ndarray:
-  """Tokens int [steps >= 1] of a MIDI file.
-
-  Raises:
-    FileNotFoundError: if there is none.
-    ValueError: if it is not MIDI or not a melody; see `melody`.
-  """
-  import note_seq
-
-  from va_magenta.va_to_music import melody
-
-  content = pathlib.Path(path).read_bytes()
-  try:
-    sequence = note_seq.midi_to_note_sequence(content)
-  except Exception as error:  # Parsers of hostile files raise what they like.
-    raise ValueError(
-        f'{path} is not a readable MIDI file ({error}); a Standard MIDI File '
-        '(.mid) is needed') from error
-  try:
-    return melody.sequence_to_tokens(sequence)
-  except ValueError as error:
-    raise ValueError(f'{path}: {error}') from error
 
 
 def _decode(
@@ -567,7 +544,7 @@ def load_model(checkpoint: str | os.PathLike):
 
 def phrase_bars(checkpoint: str | os.PathLike) -> int:
   """How many bars the phrases of a checkpoint have."""
-  from va_magenta.va_to_music import melody
+  from va_magenta.music import melody
 
   _, config = _locate(checkpoint)
   config = config or load_model(checkpoint).config
@@ -748,7 +725,8 @@ def _record(saved: Saved, settings: Settings, source: _Source) -> dict:
 
 def _write(saved: Saved, record: dict, picture: np.ndarray | None):
   """Writes all files under temporary names, then renames them."""
-  from va_magenta.evaluation import plots
+  from va_magenta.figures import plots
+  from va_magenta.music import midi
 
   with contextlib.ExitStack() as stack:
     # The last to be entered is the first to be renamed: the figures come when
@@ -761,18 +739,9 @@ def _write(saved: Saved, record: dict, picture: np.ndarray | None):
         writing(saved.png_path), target=saved.target, picture=picture,
         pieces=[piece.va for piece in saved.pieces])
     for piece, path in zip(saved.pieces, saved.midi_paths, strict=True):
-      writing(path).write_bytes(midi_bytes(piece.sequence))
+      writing(path).write_bytes(midi.to_bytes(piece.sequence))
     if saved.wav_paths:
-      from va_magenta.music_to_va import synthesis
+      from va_magenta.music import synthesis
       for piece, path in zip(saved.pieces, saved.wav_paths, strict=True):
         synthesis.write_wav(
             writing(path), *synthesis.synthesize(piece.sequence))
-
-
-def midi_bytes(sequence) -> bytes:
-  """A Standard MIDI File; note_seq's own writer hides errors of the disk."""
-  import note_seq
-
-  midi = io.BytesIO()
-  note_seq.note_sequence_to_pretty_midi(sequence).write(midi)
-  return midi.getvalue()

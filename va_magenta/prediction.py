@@ -170,7 +170,7 @@ def explain(
   if kind != PICTURE:
     raise ValueError(f'{path} is {kind}: only a picture can be explained')
   model = _load_image_model(checkpoint)
-  from va_magenta.evaluation import plots
+  from va_magenta.figures import plots
   from va_magenta.image_to_va import saliency
 
   va, = model.predict([picture])
@@ -182,7 +182,7 @@ def explain(
 
 def plot(output: str | os.PathLike, predictions: Sequence[Prediction]):
   """Draws the plane with all predictions as a PNG (see `plots.plot_points`)."""
-  from va_magenta.evaluation import plots
+  from va_magenta.figures import plots
 
   parents = {p.path.parent for p in predictions}
   shared = parents.pop() if len(parents) == 1 else None
@@ -307,8 +307,9 @@ def _read(
     raise ValueError(f'{path} is empty (0 bytes), not {_FILES}')
   kind = _kind(path)
   if kind == MIDI and not synthesize:
+    from va_magenta.music.notes import read_midi
     from va_magenta.music_to_va import symbolic_features
-    return kind, symbolic_features.extract(symbolic_features.from_midi(path))
+    return kind, symbolic_features.extract(read_midi(path))
   if kind == PICTURE:
     from va_magenta.image_to_va import images
     return kind, images.load_image(path)

@@ -77,7 +77,7 @@ def _prepare(
   import tensorflow_datasets as tfds
 
   from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as lakh_va
-  from va_magenta.music_to_va import labelling
+  from va_magenta.music.corpus import file_md5
 
   def make_builder():
     return lakh_va.Builder(
@@ -85,7 +85,7 @@ def _prepare(
 
   builder = make_builder()
   if builder.is_prepared() and (
-      builder.info.metadata.get('labels_md5') != labelling.file_md5(labels)):
+      builder.info.metadata.get('labels_md5') != file_md5(labels)):
     shutil.rmtree(builder.data_dir)
     builder = make_builder()
   # Of a run that was killed outright.

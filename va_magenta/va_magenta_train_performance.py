@@ -39,7 +39,8 @@ def main(argv: Sequence[str]):
   import pathlib
 
   from va_magenta import checkpoints
-  from va_magenta.music_to_va import labelling, symbolic_features
+  from va_magenta.music.notes import read_midi, skyline
+  from va_magenta.music_to_va import labelling
   from va_magenta.training import performance as performance_training
 
   student = pathlib.Path(
@@ -61,8 +62,8 @@ def main(argv: Sequence[str]):
       labels=dict(zip(
           table['md5'], table[['valence', 'arousal']].to_numpy(float),
           strict=True)),
-      read_notes=symbolic_features.from_midi,
-      skyline=symbolic_features.skyline,
+      read_notes=read_midi,
+      skyline=skyline,
       run_dir=pathlib.Path(_RUN_DIR.value),
       seed=_SEED.value,
       command='va_magenta_train_performance --eimg_dir=EIMG --lakh_dir=LAKH '

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from va_magenta.datasets import picture_va
+from va_magenta.music.corpus import file_md5
 
 HOMEPAGE = 'https://colinraffel.com/projects/lmd/'
 # Made by va_magenta_label; no notes are in it.
@@ -121,7 +122,7 @@ class Builder(picture_va.Builder):
     labels = pathlib.Path(self._labels or _find_labels(dl_manager))
     table = labelling.read(labels)
     # So that one sees which labels these are.
-    self.info.metadata['labels_md5'] = labelling.file_md5(labels)
+    self.info.metadata['labels_md5'] = file_md5(labels)
     folder = self._find_folder(dl_manager)
     splits, left_out = pieces.find(folder, table)
     pieces.print_left_out(f'files of {folder}', left_out)

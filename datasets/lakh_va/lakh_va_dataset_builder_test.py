@@ -23,7 +23,7 @@ from va_magenta import processes
 from va_magenta.datasets import picture_va_testing
 from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as builder
 from va_magenta.datasets.lakh_va import pieces
-from va_magenta.music.corpus import split_of
+from va_magenta.music.corpus import file_md5, split_of
 from va_magenta.music_to_va import labelling
 
 SPLITS = {'train': 3, 'validation': 1, 'test': 1}
@@ -47,7 +47,7 @@ def draw(path, seed, bars=2, meter=(4, 4), qpm=100, program=0, start=0.0):
 
 def in_lakhs_layout(folder, path):
   """Moves a file to <first hex digit>/<md5>.mid."""
-  md5 = labelling.file_md5(path)
+  md5 = file_md5(path)
   target = folder / md5[0] / f'{md5}.mid'
   target.parent.mkdir(parents=True, exist_ok=True)
   path.rename(target)
@@ -57,7 +57,7 @@ def in_lakhs_layout(folder, path):
 def label(paths, num_windows=1, window_seconds=4.8):
   """A table with labels of chance, that hang on the content only."""
   rows = []
-  for md5 in sorted({labelling.file_md5(path) for path in paths}):
+  for md5 in sorted({file_md5(path) for path in paths}):
     random = np.random.default_rng(int(md5[:8], 16))
     for window in range(-1, num_windows):
       values = random.uniform(-1, 1, 8).round(2)
@@ -92,7 +92,7 @@ class LakhVaTest(picture_va_testing.TestCase):
     seed = 0
     while missing.total():
       path = draw(folder / 'new.mid', seed)
-      split = split_of(labelling.file_md5(path))
+      split = split_of(file_md5(path))
       if missing[split]:
         missing[split] -= 1
         in_lakhs_layout(folder, path)
@@ -173,7 +173,7 @@ class LakhVaTest(picture_va_testing.TestCase):
     splits, _ = self.build(manual_dir, 'clean')
     self.assertEqual(
         {e['id'].decode() for content in splits.values() for e in content},
-        {labelling.file_md5(path) for path in paths})
+        {file_md5(path) for path in paths})
 
   def test_what_is_left_out_is_counted(self):
     manual_dir = self.make_manual_dir()
@@ -266,7 +266,7 @@ class LakhVaTest(picture_va_testing.TestCase):
     waltz = draw(manual_dir / 'lmd/waltz.mid', 1, meter=(3, 4))
     labelling.write(manual_dir / 'labels.parquet', label(
         manual_dir.rglob('*.mid')))
-    split = split_of(labelling.file_md5(waltz))
+    split = split_of(file_md5(waltz))
     for config in ('full', '2bar-melody'):
       made = [
           self.build(manual_dir, config, **options) for options in (

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from va_magenta import processes
-from va_magenta.music.corpus import split_of
+from va_magenta.music.corpus import file_md5, find_midi, split_of
 from va_magenta.music_to_va import labelling
 
 SPLITS = ('train', 'validation', 'test')
@@ -74,9 +74,9 @@ def find(
   left_out = collections.Counter()
   seen = set()
   for path in tqdm.tqdm(
-      labelling.find_midi(folder), 'looking up labels', unit='file',
+      find_midi(folder), 'looking up labels', unit='file',
       leave=False):
-    md5 = labelling.file_md5(path)
+    md5 = file_md5(path)
     if md5 in seen:
       left_out['duplicate'] += 1
       continue

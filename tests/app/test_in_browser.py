@@ -12,7 +12,7 @@ import urllib.parse
 import note_seq
 import pytest
 
-from va_magenta.music_to_va import synthesis
+from va_magenta.music import synthesis
 
 pytest.importorskip('gradio', reason='the extra `app` is not installed')
 api = pytest.importorskip(

@@ -9,7 +9,7 @@ import note_seq
 import pytest
 
 from va_magenta import generation
-from va_magenta.music_to_va import synthesis
+from va_magenta.music import synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import performance
 

@@ -7,8 +7,8 @@ import pytest
 
 from va_magenta import generation
 from va_magenta.evaluation import judges, systems
+from va_magenta.music import melody
 from va_magenta.music_to_va import symbolic_features
-from va_magenta.va_to_music import melody
 
 _PITCH, _VELOCITY = (
     symbolic_features.FEATURE_NAMES.index(name)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from va_magenta.evaluation import control, metrics
+from va_magenta.evaluation import control
+from va_magenta.figures import metrics
 
 
 def _music(function, side=5, num_seeds=3, seed=0):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from va_magenta.evaluation import judges
+from va_magenta.music import melody, trio
 from va_magenta.music_to_va import audio, fusion, symbolic, symbolic_features
-from va_magenta.va_to_music import melody, trio
 
 FEATURES = len(symbolic_features.FEATURE_NAMES)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from va_magenta.evaluation import quality
-from va_magenta.va_to_music import melody, trio
+from va_magenta.music import melody, trio
 
 C_MAJOR = [60, 62, 64, 65, 67, 69, 71, 72]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from va_magenta.evaluation import report
-from va_magenta.va_to_music import melody, trio
+from va_magenta.music import melody, trio
 
 
 def _figures(valence_r, arousal_r, quadrant, distance):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from va_magenta.evaluation import quality, structure
-from va_magenta.va_to_music import melody
+from va_magenta.music import melody
 
 A = ((0, 60), (4, 64), (8, 67))
 B = ((2, 61), (6, 63))

@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from va_magenta import generation
-from va_magenta.evaluation import (
-  control,
-  judges,
-  pictures,
-  plots,
-  study,
-  systems,
-)
+from va_magenta.evaluation import control, judges, pictures, study, systems
+from va_magenta.figures import plots
 from va_magenta.music.corpus import split_of
 
 OPTIONS = {'grid': 3, 'num_seeds': 2, 'num_heard': 0}

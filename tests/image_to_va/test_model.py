@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from va_magenta import VA, Scale, checkpoints
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
 from va_magenta.image_to_va import images, model
 
 _EXAMPLES = pathlib.Path(__file__).parents[2] / 'examples'

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from va_magenta import checkpoints
-from va_magenta.music_to_va import audio, audio_features, synthesis
+from va_magenta.music import synthesis
+from va_magenta.music_to_va import audio, audio_features
 from va_magenta.va import VA
 
 RATE_HZ = audio_features.SAMPLE_RATE_HZ

@@ -12,6 +12,8 @@ import pretty_midi
 import pytest
 
 from va_magenta import checkpoints
+from va_magenta.music.corpus import file_md5
+from va_magenta.music.notes import read_midi, window_bounds
 from va_magenta.music_to_va import (
   fusion,
   labelling,
@@ -93,11 +95,11 @@ def test_windows_are_two_bars_of_any_meter_and_tempo(tmp_path):
       pretty_midi.TimeSignature(3, 4, midi.tick_to_time(12 * 480))]
   path = tmp_path / 'song.mid'
   midi.write(str(path))
-  beats, seconds = labelling.window_bounds(path.read_bytes(), 23.5)
+  beats, seconds = window_bounds(path.read_bytes(), 23.5)
   np.testing.assert_allclose(beats, [[0, 8], [8, 15], [15, 21], [21, 24]])
   np.testing.assert_allclose(
       seconds, [[0, 4], [4, 8], [8, 14], [14, 17]], atol=1e-3)
-  beats, _ = labelling.window_bounds(path.read_bytes(), 3)
+  beats, _ = window_bounds(path.read_bytes(), 3)
   np.testing.assert_allclose(beats, [[0, 4]])
 
 
@@ -112,7 +114,7 @@ def test_estimates_are_the_students(tmp_path, student):
   assert np.isnan(found['audio_valence']).all()
   alone = [tune, tune[:8], tune[8:16], tune[16:]]
   features = [
-      symbolic_features.extract(symbolic_features.from_midi(
+      symbolic_features.extract(read_midi(
           _write(tmp_path / f'{i}.mid', part)))
       for i, part in enumerate(alone)]
   expected = student.regress(np.stack(features))
@@ -172,7 +174,7 @@ def test_the_teacher_is_asked_for_the_same_windows(tmp_path, student):
 
 def test_the_teacher_hears_frames_of_each_window(monkeypatch):
   audio = pytest.importorskip('va_magenta.music_to_va.audio')
-  from va_magenta.music_to_va import synthesis
+  from va_magenta.music import synthesis
 
   class Estimator:
     def regress(self, means, source):
@@ -205,7 +207,7 @@ def test_a_corpus_becomes_a_table(corpus, fusions, tmp_path, threads, student):
   report = _label(corpus, output, fusions)
   table = labelling.read(output)
   assert tuple(table.columns) == labelling.COLUMNS
-  names = {labelling.file_md5(corpus / f'{i}/tune{i}.mid'): i for i in range(5)}
+  names = {file_md5(corpus / f'{i}/tune{i}.mid'): i for i in range(5)}
   assert set(table['md5']) == names.keys()
   assert table.equals(
       table.sort_values(['md5', 'window'], ignore_index=True))
@@ -410,7 +412,7 @@ def test_a_better_student_reads_what_need_not_be_heard_again(
   assert (report.num_known, report.num_heard) == (0, 1)
   assert heard == [False] * 9
   second = labelling.read(output)
-  rows = second['md5'] == labelling.file_md5(two_parts)
+  rows = second['md5'] == file_md5(two_parts)
   assert (second['audio_valence'].notna() == rows).all()
   np.testing.assert_allclose(
       second['symbolic_arousal'], first['symbolic_arousal'] / 2, atol=.011)

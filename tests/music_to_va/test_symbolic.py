@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from va_magenta import checkpoints
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
+from va_magenta.music.notes import excerpt, from_note_sequence, read_midi
 from va_magenta.music_to_va import symbolic, symbolic_features, trees
 from va_magenta.training import ratings
 from va_magenta.training import symbolic as symbolic_training
@@ -115,7 +116,7 @@ def test_each_half_reads_the_clips_that_only_the_other_knows(shared_data):
   rows = ratings.read_table(
       eimg / 'labels.csv', ('file', 'valence', 'arousal', 'group'))[::10]
   features = np.stack([
-      symbolic_features.extract(symbolic_features.from_midi(
+      symbolic_features.extract(read_midi(
           eimg / 'midi' / row['file'])) for row in rows])
   rated = np.array([[float(row[axis]) for axis in AXES]
                     for row in rows])
@@ -138,7 +139,7 @@ def test_each_half_reads_the_clips_that_only_the_other_knows(shared_data):
 
 def test_spread_depends_on_the_piece_and_is_of_the_right_size(estimator):
   features = np.stack([
-      symbolic_features.extract(symbolic_features.from_note_sequence(s))
+      symbolic_features.extract(from_note_sequence(s))
       for s in (MAJOR, MINOR, note_seq.NoteSequence())])
   std = estimator.std(features)
   assert std.shape == (3, 2)
@@ -311,7 +312,7 @@ def test_melody_rendering_is_what_the_generator_could_write():
         pitch=76 + i % 3, velocity=100, start_time=i * 1.21 + .03,
         end_time=i * 1.21 + 1.5)
   rendered = symbolic_training.melody_rendering(
-      symbolic_features.from_note_sequence(sequence))
+      from_note_sequence(sequence))
   grid = 4 * rendered['start_beats']
   assert np.array_equal(grid, np.rint(grid))
   assert (rendered['end_beats'][:-1] <= rendered['start_beats'][1:]).all()
@@ -321,9 +322,9 @@ def test_melody_rendering_is_what_the_generator_could_write():
 
 
 def test_an_excerpt_lies_within_its_bars():
-  notes = symbolic_features.from_note_sequence(
+  notes = from_note_sequence(
       melody(range(60, 76), 120, 80, beats=1.5))
-  part = symbolic_features.excerpt(notes, 8, 8)
+  part = excerpt(notes, 8, 8)
   assert part['start_beats'].min() >= 8
   assert part['end_beats'].max() == 16
   assert part['end_seconds'].max() == pytest.approx(8)

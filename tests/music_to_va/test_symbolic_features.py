@@ -2,6 +2,7 @@ import note_seq
 import numpy as np
 import pytest
 
+from va_magenta.music.notes import from_note_sequence, read_midi, skyline
 from va_magenta.music_to_va import symbolic_features
 
 NAMES = symbolic_features.FEATURE_NAMES
@@ -29,7 +30,7 @@ def chords(*rows, tempo_qpm=120.0):
 
 
 def features(sequence):
-  notes = symbolic_features.from_note_sequence(sequence)
+  notes = from_note_sequence(sequence)
   return dict(zip(NAMES, symbolic_features.extract(notes), strict=True))
 
 
@@ -182,7 +183,7 @@ def test_spacing_of_attacks_and_registers():
 
 
 def test_a_rounding_error_of_a_time_changes_nothing():
-  notes = symbolic_features.from_note_sequence(melody(C_MAJOR * 2, beats=.5))
+  notes = from_note_sequence(melody(C_MAJOR * 2, beats=.5))
   jittered = notes.copy()
   rng = np.random.default_rng(0)
   for edge in ('start', 'end'):
@@ -208,9 +209,9 @@ def test_intervals_stay_within_a_part():
 
 def test_starting_later_changes_nothing():
   early = symbolic_features.extract(
-      symbolic_features.from_note_sequence(melody(C_MAJOR)))
+      from_note_sequence(melody(C_MAJOR)))
   late = symbolic_features.extract(
-      symbolic_features.from_note_sequence(melody(C_MAJOR, start_beat=5.5)))
+      from_note_sequence(melody(C_MAJOR, start_beat=5.5)))
   np.testing.assert_allclose(early, late, rtol=1e-4, atol=1e-4)
 
 
@@ -231,7 +232,7 @@ def test_beats_follow_every_tempo():
   sequence = melody([60])
   sequence.tempos.add(time=1.0, qpm=60)
   sequence.notes.add(pitch=62, velocity=80, start_time=1.5, end_time=3.0)
-  notes = symbolic_features.from_note_sequence(sequence)
+  notes = from_note_sequence(sequence)
   assert notes['start_beats'].tolist() == [0, 2.5]
   assert notes['end_beats'].tolist() == [1, 4]
 
@@ -249,8 +250,8 @@ def test_a_midi_file_reads_as_its_note_sequence(tmp_path):
   path = tmp_path / 'piece.mid'
   note_seq.note_sequence_to_midi_file(sequence, str(path))
   direct = symbolic_features.extract(
-      symbolic_features.from_note_sequence(sequence))
-  read = symbolic_features.extract(symbolic_features.from_midi(path))
+      from_note_sequence(sequence))
+  read = symbolic_features.extract(read_midi(path))
   # Times in a file are whole ticks. They decide where two triads fit alike.
   alike = [not name.startswith(('best_triad', 'changes_of_best', 'roots_move'))
            for name in NAMES]
@@ -282,12 +283,12 @@ def test_skyline_drops_what_lies_under_a_sounding_note():
   for pitch, start, end in (
       (72, 0, 2), (60, 0, 1), (64, 1, 2), (74, 2, 3), (60, 2, 4), (71, 2.5, 4)):
     sequence.notes.add(pitch=pitch, velocity=80, start_time=start, end_time=end)
-  top = symbolic_features.skyline(
-      symbolic_features.from_note_sequence(sequence))
+  top = skyline(
+      from_note_sequence(sequence))
   assert top['pitch'].tolist() == [72, 74]
   sequence.notes.add(pitch=76, velocity=80, start_time=2.75, end_time=4)
-  top = symbolic_features.skyline(
-      symbolic_features.from_note_sequence(sequence))
+  top = skyline(
+      from_note_sequence(sequence))
   assert top['pitch'].tolist() == [72, 74, 76]
   assert top['end_seconds'].tolist() == [2, 2.75, 4]
 
@@ -298,7 +299,7 @@ def test_a_damaged_file_is_one_line(tmp_path, content):
   path = tmp_path / 'damaged.mid'
   path.write_bytes(content)
   with pytest.raises(ValueError, match='damaged.mid: ') as error:
-    symbolic_features.from_midi(path)
+    read_midi(path)
   assert '\n' not in str(error.value)
 
 
@@ -306,9 +307,9 @@ def test_a_file_without_notes_says_so(tmp_path):
   path = tmp_path / 'silent.mid'
   note_seq.note_sequence_to_midi_file(melody([]), str(path))
   with pytest.raises(ValueError, match='silent.mid: .* no notes'):
-    symbolic_features.from_midi(path)
+    read_midi(path)
 
 
 def test_a_missing_file(tmp_path):
   with pytest.raises(FileNotFoundError, match='nowhere.mid'):
-    symbolic_features.from_midi(tmp_path / 'nowhere.mid')
+    read_midi(tmp_path / 'nowhere.mid')

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from va_magenta import checkpoints
-from va_magenta.music_to_va import critic, symbolic_features
+from va_magenta.music import melody, trio
+from va_magenta.music.notes import NOTE_DTYPE, from_note_sequence
+from va_magenta.music_to_va import critic
 from va_magenta.training import critic as critic_training
 from va_magenta.training import symbolic as symbolic_training
-from va_magenta.va_to_music import melody, trio
 
 
 def random_melodies(num, num_steps, seed=0, num_voices=1):
@@ -24,11 +25,11 @@ def random_melodies(num, num_steps, seed=0, num_voices=1):
 @pytest.mark.parametrize('seed', range(5))
 def test_notes_are_those_of_the_plain_rendering(seed):
   tokens, = random_melodies(1, 64, seed)
-  expected = symbolic_features.from_note_sequence(
+  expected = from_note_sequence(
       melody.tokens_to_sequence(tokens[:, 0]))
   notes = critic_training.notes_of(tokens)
   assert len(notes) > 5
-  for name in symbolic_features.NOTE_DTYPE.names:
+  for name in NOTE_DTYPE.names:
     np.testing.assert_allclose(
         notes[name].astype(float), expected[name].astype(float), atol=1e-6)
 
@@ -36,11 +37,11 @@ def test_notes_are_those_of_the_plain_rendering(seed):
 @pytest.mark.parametrize('seed', range(5))
 def test_notes_of_two_voices_are_those_of_a_trio_without_drums(seed):
   tokens, = random_melodies(1, 64, seed, num_voices=2)
-  expected = symbolic_features.from_note_sequence(trio.tokens_to_sequence(
+  expected = from_note_sequence(trio.tokens_to_sequence(
       np.pad(tokens, ((0, 0), (0, 1))), programs=(0, 0)))
   notes = critic_training.notes_of(tokens)
   assert len(np.unique(notes['part'])) == 2
-  for name in symbolic_features.NOTE_DTYPE.names:
+  for name in NOTE_DTYPE.names:
     np.testing.assert_allclose(
         notes[name].astype(float), expected[name].astype(float), atol=1e-6)
 
@@ -57,7 +58,7 @@ def test_lines_of_a_piece_are_its_top_and_its_bottom():
       (77, 3, 4)):
     sequence.notes.add(
         pitch=pitch, start_time=start, end_time=end, velocity=80)
-  notes = symbolic_features.from_note_sequence(sequence)  # 120 qpm.
+  notes = from_note_sequence(sequence)  # 120 qpm.
   top = np.zeros(32, int)
   top[[0, 8, 16, 24]] = np.array([72, 74, 76, 77]) - 19
   bottom = np.zeros(32, int)

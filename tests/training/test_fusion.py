@@ -9,6 +9,7 @@ import pandas as pd
 import pretty_midi
 import pytest
 
+from va_magenta.music.corpus import file_md5
 from va_magenta.music_to_va import fusion, labelling, symbolic
 from va_magenta.training import fusion as fusion_training
 from va_magenta.training import symbolic as symbolic_training
@@ -134,7 +135,7 @@ def corpora(tmp_path_factory, notes_alone):
   (emopia / 'label.csv').write_text('\n'.join(lines))
   for corpus, name in ((eimg, '{}.mid'), (emopia, 'Q{}.mid')):
     arousal = {
-        labelling.file_md5(corpus / 'midi' / name.format(i)):
+        file_md5(corpus / 'midi' / name.format(i)):
         Scale.EIMG.to_plane(row['arousal']) for i, row in enumerate(rows)}
     output = folder / f'{corpus.name}.parquet'
     with pytest.MonkeyPatch.context() as patch:
@@ -217,7 +218,7 @@ def test_each_student_has_seen_no_clip_of_the_groups_it_reads(
   monkeypatch.setattr(fusion_training, 'read', checked)
   heard = labelling.read(corpora / 'eimg.parquet')
   # Of one clip nothing was heard.
-  gone = labelling.file_md5(corpora / 'eimg/midi/5.mid')
+  gone = file_md5(corpora / 'eimg/midi/5.mid')
   data = fusion_training.read_eimg(
       corpora / 'eimg', heard[heard['md5'] != gone], 3, 0, print)
   assert len(seen) == 3

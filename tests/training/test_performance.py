@@ -7,7 +7,7 @@ import note_seq
 import numpy as np
 import pytest
 
-from va_magenta.music_to_va import symbolic_features
+from va_magenta.music.notes import read_midi, skyline
 from va_magenta.training import performance as performance_training
 from va_magenta.va_to_music import performance
 
@@ -35,9 +35,9 @@ def test_describe_measures_the_top_line(tmp_path):
   top = (0, [72, 74, 76, 77, 79], [80, 90, 100, 90, 80], 0.5, 0.6)
   bass = (0, [40, 41, 40], [20, 20, 20], 1, 1)
   _write(tmp_path / 'a.mid', [top, bass], 90)
-  notes = symbolic_features.from_midi(tmp_path / 'a.mid')
+  notes = read_midi(tmp_path / 'a.mid')
   described = performance_training.describe(
-      symbolic_features.skyline(notes), notes)
+      skyline(notes), notes)
   np.testing.assert_allclose(described, [
       np.log(2), np.log(90), 88, np.log(0.6 / 0.4), np.mean(top[1])],
       atol=0.02)
@@ -55,7 +55,7 @@ def test_parts_of_a_piece(tmp_path):
   def parts(*written):
     _write(tmp_path / 'a.mid', written, 100)
     return performance_training.parts_of(
-        symbolic_features.from_midi(tmp_path / 'a.mid'))
+        read_midi(tmp_path / 'a.mid'))
 
   def programs(found):
     return [int(part['program'][0]) for part in found]
@@ -120,8 +120,8 @@ def _run(data, run_dir, groups=range(40)):
   folder, labels = data
   performance_training.run(
       eimg_dir=folder / 'eimg', groups=groups, lakh_dir=folder / 'lakh',
-      labels=labels, read_notes=symbolic_features.from_midi,
-      skyline=symbolic_features.skyline, run_dir=run_dir, seed=0,
+      labels=labels, read_notes=read_midi,
+      skyline=skyline, run_dir=run_dir, seed=0,
       command='the command', report=lambda line: None)
 
 
@@ -165,8 +165,8 @@ def test_job_finds_what_was_put_in(data, tmp_path):
 def test_held_out_likelihood_tells_what_helps(data):
   folder, labels = data
   rated = performance_training.read_eimg(
-      folder / 'eimg', range(40), symbolic_features.from_midi,
-      symbolic_features.skyline, lambda line: None)
+      folder / 'eimg', range(40), read_midi,
+      skyline, lambda line: None)
   found = performance_training.normal_held_out(rated, 0)
   assert found['VA'].mean() > found['nothing'].mean() + 1
   shuffled = performance_training.Rated(
@@ -242,8 +242,8 @@ def test_what_is_always_so_is_no_choice():
 def test_a_mean_depends_on_va_only_where_that_helps(data):
   folder, _ = data
   rated = performance_training.read_eimg(
-      folder / 'eimg', range(40), symbolic_features.from_midi,
-      symbolic_features.skyline, lambda line: None)
+      folder / 'eimg', range(40), read_midi,
+      skyline, lambda line: None)
   gains = np.array([1.0, 2, 3])
   helped = performance_training.fit_normal(
       rated, {'nothing': np.zeros(3), 'VA': gains})

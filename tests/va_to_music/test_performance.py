@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from va_magenta.music import melody, trio
 from va_magenta.va import VA
-from va_magenta.va_to_music import melody, performance, trio
+from va_magenta.va_to_music import performance
 
 TOKENS = np.zeros(32, int)
 TOKENS[[0, 4, 8, 16, 20]] = [41, 43, 45, 46, 48]

@@ -238,6 +238,7 @@ def _compose(
   import pretty_midi
 
   from va_magenta import generation
+  from va_magenta.music.midi import to_bytes
 
   target = VA(valence, arousal)
   program = None
@@ -254,7 +255,7 @@ def _compose(
   cards, problem = [], None
   for i, piece in enumerate(pieces, 1):
     midi = folder / f'{name}-{i}.mid'
-    midi.write_bytes(generation.midi_bytes(piece.sequence))
+    midi.write_bytes(to_bytes(piece.sequence))
     wav = midi.with_suffix('.wav')
     try:
       _write_wav(wav, piece.sequence)
@@ -272,7 +273,7 @@ def _compose(
 
 
 def _write_wav(path: pathlib.Path, sequence):
-  from va_magenta.music_to_va import synthesis
+  from va_magenta.music import synthesis
 
   synthesis.write_wav(path, *synthesis.synthesize(sequence))
 

@@ -33,8 +33,8 @@ target.
 
 import numpy as np
 
-from va_magenta.evaluation import metrics
-from va_magenta.evaluation.metrics import AXES
+from va_magenta.figures import metrics
+from va_magenta.figures.metrics import AXES
 
 # Half the length of an axis: the plane's coordinates to attributes of 0..1.
 _UNITS = 0.5

@@ -47,8 +47,9 @@ def student(half: str):
 def _features(sequence: bytes) -> np.ndarray:
   import note_seq
 
+  from va_magenta.music.notes import from_note_sequence
   from va_magenta.music_to_va import symbolic_features
-  return symbolic_features.extract(symbolic_features.from_note_sequence(
+  return symbolic_features.extract(from_note_sequence(
       note_seq.NoteSequence.FromString(sequence)))
 
 
@@ -91,7 +92,8 @@ class Listener:
     Raises:
       OSError: if weights or FluidSynth are missing.
     """
-    from va_magenta.music_to_va import audio, fusion, synthesis
+    from va_magenta.music import synthesis
+    from va_magenta.music_to_va import audio, fusion
 
     synthesis.import_fluidsynth()
     self.student = student
@@ -196,6 +198,7 @@ def load_quadrant_judge(
   Raises:
     OSError, ValueError: if it is not EMOPIA, or damaged.
   """
+  from va_magenta.music.notes import read_midi
   from va_magenta.music_to_va import symbolic_features
   from va_magenta.training import ratings
   from va_magenta.training import symbolic as symbolic_training
@@ -217,8 +220,7 @@ def load_quadrant_judge(
   rng = np.random.default_rng(seed)
   found, quadrants, songs, kinds = [], [], [], []
   for row in tqdm.tqdm(rows, 'reading EMOPIA', unit='clip'):
-    notes = symbolic_features.from_midi(
-        emopia_dir / 'midi' / f'{row["ID"]}.mid')
+    notes = read_midi(emopia_dir / 'midi' / f'{row["ID"]}.mid')
     for kind, piece in [('clip', notes), *symbolic_training.made_of(
         notes, rng)]:
       found.append(symbolic_features.extract(piece))

@@ -21,7 +21,7 @@ import pathlib
 import numpy as np
 
 from va_magenta.evaluation import control
-from va_magenta.evaluation.metrics import AXES
+from va_magenta.figures.metrics import AXES
 
 _DATASET = 'oasis_va'
 _NUM_FOLDS = 5

@@ -56,7 +56,7 @@ def melody_of(sequence) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_tokens(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """As `melody_of`, of a row [steps] of `va_to_music.melody`'s vocabulary."""
+  """As `melody_of`, of a row [steps] of `music.melody`'s vocabulary."""
   steps, = np.nonzero(tokens >= _FIRST_PITCH_TOKEN)
   return steps, tokens[steps].astype(int) + _MIN_PITCH - _FIRST_PITCH_TOKEN
 

@@ -16,7 +16,6 @@ from va_magenta.evaluation import (
   control,
   judges,
   pictures,
-  plots,
   quality,
   report,
   structure,
@@ -24,7 +23,8 @@ from va_magenta.evaluation import (
   template,
 )
 from va_magenta.evaluation.cache import Cache
-from va_magenta.evaluation.metrics import AXES
+from va_magenta.figures import plots
+from va_magenta.figures.metrics import AXES
 
 # Baselines that take no music of their own.
 SHUFFLED, MIDDLE = 'shuffled targets', 'middle of the plane'
@@ -573,10 +573,11 @@ def _grid_files(output_dir, name, pieces, targets, judged, audio) -> list[dict]:
             'midi': f'midi/{folder}/{stem}.mid'}
     path = output_dir / cell['midi']
     path.parent.mkdir(parents=True, exist_ok=True)
+    from va_magenta.music import midi
     with files.writing(path) as temporary:
-      temporary.write_bytes(generation.midi_bytes(piece))
+      temporary.write_bytes(midi.to_bytes(piece))
     if audio:
-      from va_magenta.music_to_va import synthesis
+      from va_magenta.music import synthesis
       cell['wav'] = f'wav/{folder}/{stem}.wav'
       path = output_dir / cell['wav']
       path.parent.mkdir(parents=True, exist_ok=True)

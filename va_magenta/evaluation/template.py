@@ -27,7 +27,7 @@ _RANGE = (-3, 8)  # Degrees about the tonic that a melody keeps to.
 
 
 def tokens(valence: float, seed: int, num_bars: int = NUM_BARS) -> np.ndarray:
-  """A melody in the vocabulary of `va_to_music.melody`.
+  """A melody in the vocabulary of `music.melody`.
 
   Args:
     valence: in [-1, 1]: the mode, and where the tonic lies.
@@ -57,7 +57,7 @@ def tokens(valence: float, seed: int, num_bars: int = NUM_BARS) -> np.ndarray:
 
 def compose(target: VA, seed: int, num_bars: int = NUM_BARS):
   """A `note_seq.NoteSequence` for a point of the plane, by the rules alone."""
-  from va_magenta.va_to_music import melody
+  from va_magenta.music import melody
 
   return melody.tokens_to_sequence(
       tokens(target.valence, seed, num_bars),

@@ -1,9 +1,33 @@
-"""A corpus of pieces: its split into training, validation and test."""
+"""A corpus of MIDI files: finding, naming and splitting its pieces."""
 
 import hashlib
+import os
+import pathlib
 
 
 def split_of(name: str) -> str:
   """The split of a piece: 8 of 10 'train', 1 'validation', 1 'test'."""
   digit = int(hashlib.md5(name.encode()).hexdigest(), 16) % 10
   return {0: 'test', 1: 'validation'}.get(digit, 'train')
+
+
+def find_midi(folder: str | os.PathLike) -> list[str]:
+  """MIDI files in a folder and the folders in it, sorted.
+
+  Raises:
+    FileNotFoundError: if there are none.
+  """
+  folder = pathlib.Path(folder).expanduser()
+  found = sorted(
+      os.fspath(p) for p in folder.rglob('*')
+      if p.suffix.lower() in ('.mid', '.midi') and p.is_file())
+  if not found:
+    raise FileNotFoundError(
+        f'{folder} has no MIDI files, or is no folder; give one with files '
+        'NAME.mid in it or in folders in it')
+  return found
+
+
+def file_md5(path: str | os.PathLike) -> str:
+  """The md5 of a file's content, by which a piece is named."""
+  return hashlib.md5(pathlib.Path(path).read_bytes()).hexdigest()

@@ -222,7 +222,7 @@ def hear(
           music, start_seconds=start_seconds, max_seconds=max_seconds)
       kind = RECORDING
     else:
-      from va_magenta.music_to_va import synthesis
+      from va_magenta.music import synthesis
 
       samples, rate = synthesis.synthesize(
           music, soundfont=soundfont, start_seconds=start_seconds,

@@ -39,6 +39,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from va_magenta import files, processes
+from va_magenta.music.corpus import file_md5, find_midi
+from va_magenta.music.notes import excerpt, read_midi, window_bounds
 from va_magenta.music_to_va import symbolic, symbolic_features
 from va_magenta.music_to_va.fusion import ESTIMATES, Fusion
 
@@ -47,7 +49,6 @@ LABELS = ('valence', 'arousal', 'valence_std', 'arousal_std')
 SECONDS = ('start_seconds', 'end_seconds')
 COLUMNS = ('md5', 'window', *SECONDS, *ESTIMATES, *LABELS)
 WHOLE_PIECE = -1
-BARS_PER_WINDOW = 2
 DECIMALS = 2
 _BLOCK_SIZE = 64  # Pieces that a killed run may lose.
 # What a table says of who made it (its `attrs`, in the file's metadata).
@@ -83,47 +84,6 @@ LAKH_VA = Settings(max_audio_seconds=15.0, min_audio_parts=2)
 # One piece.
 
 
-def window_bounds(
-    content: bytes, end_beats: float) -> tuple[np.ndarray, np.ndarray]:
-  """Where the windows of a MIDI file begin and end.
-
-  Args:
-    content: of the file.
-    end_beats: no window begins here or later, in quarter notes.
-
-  Returns:
-    Bounds in quarter notes and in seconds, each float64 [windows, 2].
-  """
-  import symusic
-
-  score = symusic.Score.from_midi(content)
-  meters = {0.0: 4.0}  # Beats a bar, by the beat where it begins to count.
-  for meter in score.time_signatures:
-    if meter.numerator > 0 and meter.denominator > 0:
-      meters[meter.time / score.tpq] = 4 * meter.numerator / meter.denominator
-  changes = [*sorted(m for m in meters if m < end_beats), end_beats]
-  bars = []
-  for start, end in zip(changes[:-1], changes[1:], strict=True):
-    bars += np.arange(start, end, meters[start]).tolist()
-  # The last bar is as long as its meter says, whatever comes after it.
-  bars.append(bars[-1] + meters[changes[-2]])
-  starts = bars[:-1:BARS_PER_WINDOW]
-  ends = [*starts[1:], bars[-1]]
-  beats = np.array([starts, ends], np.float64).T
-
-  tempos = {0.0: 120.0}
-  for tempo in score.tempos:
-    if tempo.qpm > 0:
-      tempos[tempo.time / score.tpq] = tempo.qpm
-  knots = np.array(sorted(tempos))
-  seconds_per_beat = 60 / np.array([tempos[knot] for knot in knots])
-  times = np.concatenate(
-      [[0], np.cumsum(np.diff(knots) * seconds_per_beat[:-1])])
-  section = np.searchsorted(knots, beats, side='right') - 1
-  return beats, times[section] + (
-      beats - knots[section]) * seconds_per_beat[section]
-
-
 def estimate(
     path: str, student: symbolic.SymbolicVA, settings: Settings,
     hear: Hear | None = None, known: np.ndarray | None = None,
@@ -146,7 +106,7 @@ def estimate(
     FileNotFoundError: if there is no such file.
     ValueError: if it is not MIDI or has no pitched note.
   """
-  notes = symbolic_features.from_midi(path)
+  notes = read_midi(path)
   first = notes['start_seconds'].min()
   notes = notes[notes['start_seconds'] < max(settings.max_seconds, first + 1)]
   if notes['is_drum'].all():
@@ -181,7 +141,7 @@ def _read(
   number, features = [], [symbolic_features.extract(notes)]
   for i, (begin, end) in enumerate(beats):
     # As those excerpts are cut that the student was trained on.
-    window = symbolic_features.excerpt(notes, begin, end - begin)
+    window = excerpt(notes, begin, end - begin)
     if not window['is_drum'].all():
       number.append(i)
       features.append(symbolic_features.extract(window))
@@ -197,7 +157,8 @@ def teacher() -> Hear:
   Raises:
     OSError: if the teacher's weights or FluidSynth are missing.
   """
-  from va_magenta.music_to_va import audio, audio_features, synthesis
+  from va_magenta.music import synthesis
+  from va_magenta.music_to_va import audio, audio_features
 
   synthesis.import_fluidsynth()
   estimator = audio.load()
@@ -308,28 +269,6 @@ class Report:
       for reason, count in counts.most_common():
         lines.append(f'{what}: {count} files: {reason}')
     return lines
-
-
-def find_midi(folder: str | os.PathLike) -> list[str]:
-  """MIDI files in a folder and the folders in it, sorted.
-
-  Raises:
-    FileNotFoundError: if there are none.
-  """
-  folder = pathlib.Path(folder).expanduser()
-  found = sorted(
-      os.fspath(p) for p in folder.rglob('*')
-      if p.suffix.lower() in ('.mid', '.midi') and p.is_file())
-  if not found:
-    raise FileNotFoundError(
-        f'{folder} has no MIDI files, or is no folder; give one with files '
-        'NAME.mid in it or in folders in it')
-  return found
-
-
-def file_md5(path: str | os.PathLike) -> str:
-  """The md5 of a file's content, by which a piece is named."""
-  return hashlib.md5(pathlib.Path(path).read_bytes()).hexdigest()
 
 
 def label(

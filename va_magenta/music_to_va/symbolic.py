@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from va_magenta import checkpoints
+from va_magenta.music.notes import from_note_sequence, read_midi
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.music_to_va.kernel import KernelRidge
 from va_magenta.music_to_va.trees import Trees
@@ -160,7 +161,7 @@ class SymbolicVA:
       sequences: `note_seq.NoteSequence`s; one in which nothing sounds gets the
         mean of the training ratings.
     """
-    return self._points(map(symbolic_features.from_note_sequence, sequences))
+    return self._points(map(from_note_sequence, sequences))
 
   def estimate_va_of_midi(
       self, paths: Iterable[str | os.PathLike]) -> list[VA]:
@@ -170,7 +171,7 @@ class SymbolicVA:
       FileNotFoundError: if there is no such file.
       ValueError: if a file is not MIDI, is damaged or has no notes.
     """
-    return self._points(map(symbolic_features.from_midi, paths))
+    return self._points(map(read_midi, paths))
 
 
 def load(folder: str | os.PathLike | None = None) -> SymbolicVA:

@@ -1,11 +1,10 @@
 """Notes -> some 160 numbers that describe a piece, in jSymbolic's families.
 
-A piece is a structured numpy array of notes (`NOTE_DTYPE`), read from a
-NoteSequence or from a MIDI file; `extract` turns it into one number for each
+`extract` turns the notes of a piece (`music.notes`) into one number for each
 name in `FEATURE_NAMES`:
 
-  notes = symbolic_features.from_midi('piece.mid')
-  values = dict(zip(FEATURE_NAMES, symbolic_features.extract(notes)))
+  values = symbolic_features.extract(read_midi('piece.mid'))
+  described = dict(zip(symbolic_features.FEATURE_NAMES, values))
 
 Names and definitions are jSymbolic 2.2's (McKay, Cumming & Fujinaga, "jSymbolic
 2.2: Extracting Features from Symbolic Music for use in Musicological and MIR
@@ -15,25 +14,16 @@ extremes) on how long it is, so that a 2-bar melody can be read as a whole piece
 can. What is undefined (an interval in a piece of one note) is NaN.
 """
 
-import os
-
 import numpy as np
 
-NOTE_DTYPE = np.dtype([
-    ('start_seconds', np.float64),
-    ('end_seconds', np.float64),
-    ('start_beats', np.float64),  # quarter notes
-    ('end_beats', np.float64),
-    ('pitch', np.int64),  # MIDI, 0..127
-    ('velocity', np.int64),  # MIDI, 1..127
-    ('program', np.int64),  # General MIDI, 0..127
-    ('is_drum', np.bool_),
-    ('part', np.int64),  # track or instrument that plays the note
-])
-
-# Attacks nearer than this are one chord: people do not play chords in perfect
-# unison, and a 32nd at 180 qpm takes 42 ms.
-_CHORD_SECONDS = 0.03
+from va_magenta.music.notes import (
+  CHORD_SECONDS,
+  NOTE_DTYPE,
+  attack_groups,
+  is_first,
+  piano_roll,
+  top_line,
+)
 
 # Krumhansl & Kessler 1982: how well each pitch class fits a key on C.
 _MAJOR_PROFILE = np.array(
@@ -137,132 +127,6 @@ def _roughness_table() -> np.ndarray:
 _ROUGHNESS = _roughness_table()
 
 
-# Reading notes.
-
-
-def _sorted_notes(notes: np.ndarray) -> np.ndarray:
-  notes = notes[notes['end_seconds'] > notes['start_seconds']]
-  return notes[np.lexsort((notes['pitch'], notes['start_seconds']))]
-
-
-def from_note_sequence(sequence) -> np.ndarray:
-  """Notes of a NoteSequence.
-
-  Args:
-    sequence: a `note_seq.NoteSequence`; without a tempo it counts as 120 qpm.
-
-  Returns:
-    Array [notes] of NOTE_DTYPE, by start and then pitch; notes without a length
-    are left out. It may be empty.
-  """
-  notes = np.array([
-      (n.start_time, n.end_time, 0, 0, n.pitch, n.velocity, n.program,
-       n.is_drum, n.instrument) for n in sequence.notes
-  ], NOTE_DTYPE)
-  tempos = sorted((t.time, t.qpm) for t in sequence.tempos if t.qpm > 0)
-  if not tempos or tempos[0][0] > 0:
-    tempos.insert(0, (0, 120))
-  times, qpm = np.array(tempos, np.float64).T
-  beats = np.concatenate([[0], np.cumsum(np.diff(times) * qpm[:-1] / 60)])
-  for edge in ('start', 'end'):
-    seconds = notes[f'{edge}_seconds']
-    section = np.searchsorted(times, seconds, side='right') - 1
-    notes[f'{edge}_beats'] = (
-        beats[section] + (seconds - times[section]) * qpm[section] / 60)
-  return _sorted_notes(notes)
-
-
-def from_midi(path: str | os.PathLike) -> np.ndarray:
-  """Notes of a MIDI file.
-
-  Args:
-    path: a Standard MIDI File.
-
-  Returns:
-    Array [notes >= 1] of NOTE_DTYPE, by start and then pitch.
-
-  Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if the file is not MIDI, is damaged or has no notes.
-  """
-  import symusic
-
-  path = os.fspath(path)
-  with open(path, 'rb') as file:
-    content = file.read()
-  try:
-    score = symusic.Score.from_midi(content)
-    in_seconds = score.to('second')
-  except Exception as error:  # symusic raises several kinds, by what is wrong.
-    raise ValueError(
-        f'{path}: not a readable MIDI file ({error}); '
-        'a Standard MIDI File (.mid) is needed') from error
-  parts = []
-  for part, (track, track_seconds) in enumerate(
-      zip(score.tracks, in_seconds.tracks, strict=True)):
-    ticks, seconds = track.notes.numpy(), track_seconds.notes.numpy()
-    notes = np.zeros(len(ticks['time']), NOTE_DTYPE)
-    notes['start_beats'] = ticks['time'] / score.tpq
-    notes['end_beats'] = (ticks['time'] + ticks['duration']) / score.tpq
-    notes['start_seconds'] = seconds['time']
-    notes['end_seconds'] = np.add(
-        seconds['time'], seconds['duration'], dtype=np.float64)
-    notes['pitch'] = ticks['pitch']
-    notes['velocity'] = ticks['velocity']
-    notes['program'], notes['is_drum'] = track.program, track.is_drum
-    notes['part'] = part
-    parts.append(notes)
-  notes = _sorted_notes(np.concatenate(parts)) if parts else np.empty(0)
-  if not len(notes):
-    raise ValueError(f'{path}: the MIDI file has no notes')
-  return notes
-
-
-def excerpt(
-    notes: np.ndarray, first_beat: float, num_beats: float) -> np.ndarray:
-  """Notes that start within a stretch of a piece, cut at its end."""
-  end = first_beat + num_beats
-  notes = notes[
-      (notes['start_beats'] >= first_beat) & (notes['start_beats'] < end)]
-  length = notes['end_beats'] - notes['start_beats']
-  left = np.minimum(1, (end - notes['start_beats']) / length)
-  for unit in ('beats', 'seconds'):
-    notes[f'end_{unit}'] = notes[f'start_{unit}'] + left * (
-        notes[f'end_{unit}'] - notes[f'start_{unit}'])
-  return notes
-
-
-def skyline(notes: np.ndarray) -> np.ndarray:
-  """Top-line melody: notes that nothing sounds above when they start.
-
-  Args:
-    notes: array of NOTE_DTYPE as `from_midi` gives it.
-
-  Returns:
-    Array of NOTE_DTYPE with one voice: each note ends when the next starts.
-  """
-  notes = notes[~notes['is_drum']]
-  if not len(notes):
-    return notes
-  roll, _, starts = _roll(notes)
-  return _skyline(notes, _attack_groups(notes), roll, starts)
-
-
-def _skyline(
-    notes: np.ndarray, groups: np.ndarray, roll: np.ndarray, starts: np.ndarray
-) -> np.ndarray:
-  top = 127 - np.argmax(roll[:, ::-1], axis=1)
-  melody = notes[notes['pitch'] == top[starts]]
-  groups = groups[notes['pitch'] == top[starts]]
-  order = np.lexsort((-melody['pitch'], groups))
-  melody = melody[order][_is_first(groups[order])]
-  melody = melody[np.argsort(melody['start_seconds'], kind='stable')]
-  for unit in ('seconds', 'beats'):
-    melody[f'end_{unit}'][:-1] = np.minimum(
-        melody[f'end_{unit}'][:-1], melody[f'start_{unit}'][1:])
-  return melody
-
-
 # Small tools.
 
 
@@ -280,40 +144,6 @@ def _std(values) -> float:
 
 def _ratio(numerator, denominator) -> float:
   return float(numerator / denominator) if denominator else np.nan
-
-
-def _is_first(ids: np.ndarray) -> np.ndarray:
-  """True where a sorted id differs from the one before it."""
-  first = np.ones(len(ids), bool)
-  first[1:] = ids[1:] != ids[:-1]
-  return first
-
-
-def _attack_groups(notes: np.ndarray) -> np.ndarray:
-  """Index of the chord that each note, in order of start, is struck with."""
-  gaps = np.diff(notes['start_seconds'], prepend=notes['start_seconds'][:1])
-  return np.cumsum(gaps > _CHORD_SECONDS)
-
-
-def _roll(notes: np.ndarray):
-  """What sounds between one start or end of a note and the next.
-
-  Returns:
-    bool array [segments, 128]; length in seconds of each segment; segment in
-    which each note starts.
-  """
-  starts = np.rint(notes['start_seconds'] * 1000).astype(np.int64)
-  ends = np.maximum(
-      np.rint(notes['end_seconds'] * 1000).astype(np.int64), starts + 1)
-  edges, index = np.unique(
-      np.concatenate([starts, ends]), return_inverse=True)
-  starts, ends = index[:len(notes)], index[len(notes):]
-  changes = np.bincount(
-      starts * 128 + notes['pitch'], minlength=len(edges) * 128)
-  changes -= np.bincount(
-      ends * 128 + notes['pitch'], minlength=len(edges) * 128)
-  roll = np.cumsum(changes.reshape(-1, 128), axis=0)[:-1] > 0
-  return roll, np.diff(edges) / 1000, starts
 
 
 def _entropy(weights: np.ndarray) -> float:
@@ -372,7 +202,7 @@ def _mode_and_strength(weights: np.ndarray) -> tuple[float, float]:
 def _is_later(notes: np.ndarray) -> np.ndarray:
   """True for notes that start in the later half of a piece."""
   start = notes['start_seconds']
-  return start > (start[0] + start[-1]) / 2 + _CHORD_SECONDS
+  return start > (start[0] + start[-1]) / 2 + CHORD_SECONDS
 
 
 def _change(notes: np.ndarray, values: np.ndarray) -> float:
@@ -466,7 +296,7 @@ def _melody_features(
   """
   order = np.lexsort((-notes['pitch'], groups, notes['part']))
   part, group = notes['part'][order], groups[order]
-  tops = order[_is_first(part) | _is_first(group)]
+  tops = order[is_first(part) | is_first(group)]
   part = notes['part'][tops]
   intervals = np.diff(notes['pitch'][tops])[part[1:] == part[:-1]]
   size = np.abs(intervals)
@@ -714,13 +544,13 @@ def _rhythm_features(
   length = notes['end_seconds'] - notes['start_seconds']
   length_beats = notes['end_beats'] - notes['start_beats']
   qpm = 60 * length_beats / length
-  first = _is_first(groups)
+  first = is_first(groups)
   attacks = notes['start_seconds'][first]
   gaps = np.diff(attacks)
   gap_beats = np.diff(notes['start_beats'][first])
   # Many attacks lie on a whole second, give or take a rounding error.
   per_second = np.bincount(
-      (notes['start_seconds'] - start + _CHORD_SECONDS).astype(np.int64),
+      (notes['start_seconds'] - start + CHORD_SECONDS).astype(np.int64),
       minlength=max(1, int(total)))
   log_values = np.log(_RHYTHMIC_VALUES)
   nearest = np.searchsorted(
@@ -818,7 +648,7 @@ def _dynamics_features(notes: np.ndarray) -> dict[str, float]:
   start = notes['start_seconds'][0]
   end = notes['end_seconds'].max()
   # Many attacks lie on a quarter second, give or take a rounding error.
-  place = (notes['start_seconds'] - start + _CHORD_SECONDS) / _LOUDNESS_SECONDS
+  place = (notes['start_seconds'] - start + CHORD_SECONDS) / _LOUDNESS_SECONDS
   energy = np.convolve(np.bincount(
       place.astype(np.int64), velocity**2,
       minlength=int((end - start) / _LOUDNESS_SECONDS)), _DECAY)
@@ -913,9 +743,9 @@ def _instrument_features(notes: np.ndarray) -> dict[str, float]:
 
 def _features(notes: np.ndarray) -> dict[str, float]:
   pitched = notes[~notes['is_drum']]
-  groups = _attack_groups(pitched)
-  roll, seconds, starts = _roll(pitched)
-  melody = _skyline(pitched, groups, roll, starts)
+  groups = attack_groups(pitched)
+  roll, seconds, starts = piano_roll(pitched)
+  melody = top_line(pitched, groups, roll, starts)
   return {
       **_pitch_features(pitched),
       **_melody_features(pitched, groups, melody),
@@ -935,7 +765,7 @@ def extract(notes: np.ndarray) -> np.ndarray:
   """Describes one piece.
 
   Args:
-    notes: array of NOTE_DTYPE, by start, as `from_midi` gives it.
+    notes: array of NOTE_DTYPE, by start, as `read_midi` gives it.
 
   Returns:
     float32 [len(FEATURE_NAMES)] in the order of FEATURE_NAMES; NaN where a

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from va_magenta import files, processes
-from va_magenta.evaluation import metrics
-from va_magenta.music_to_va import audio, audio_features, kernel, synthesis
+from va_magenta.figures import metrics
+from va_magenta.music import synthesis
+from va_magenta.music_to_va import audio, audio_features, kernel
 from va_magenta.music_to_va.trees import Trees, from_lightgbm
 from va_magenta.training.ratings import (
   auc,

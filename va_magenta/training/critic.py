@@ -25,7 +25,8 @@ import numpy as np
 import tqdm
 
 from va_magenta import checkpoints, files, processes
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
+from va_magenta.music.notes import NOTE_DTYPE, read_midi
 from va_magenta.music_to_va import symbolic, symbolic_features
 from va_magenta.training import ratings
 from va_magenta.training import symbolic as symbolic_training
@@ -77,7 +78,7 @@ def notes_of(tokens: np.ndarray) -> np.ndarray:
       2..89 begin one of MIDI pitch 21..108.
 
   Returns:
-    Array of `symbolic_features.NOTE_DTYPE`, by start and then pitch; it may be
+    Array of `NOTE_DTYPE`, by start and then pitch; it may be
     empty.
   """
   voices = []
@@ -85,7 +86,7 @@ def notes_of(tokens: np.ndarray) -> np.ndarray:
     events = np.flatnonzero(voice != HOLD)
     starts = events[voice[events] >= FIRST_PITCH]
     ends = np.append(events, len(voice))[np.searchsorted(events, starts) + 1]
-    notes = np.zeros(len(starts), symbolic_features.NOTE_DTYPE)
+    notes = np.zeros(len(starts), NOTE_DTYPE)
     for edge, steps in (('start', starts), ('end', ends)):
       notes[f'{edge}_beats'] = steps / STEPS_PER_BEAT
       notes[f'{edge}_seconds'] = steps / STEPS_PER_BEAT * 60 / TEMPO_QPM
@@ -126,7 +127,7 @@ def lines_of(notes: np.ndarray, num_voices: int) -> np.ndarray:
   """The tokens of a piece's top line, or of its top and its bottom line.
 
   Args:
-    notes: array of NOTE_DTYPE, as `symbolic_features.from_midi` gives it.
+    notes: array of NOTE_DTYPE, as `read_midi` gives it.
     num_voices: 1 or 2.
 
   Returns:
@@ -376,7 +377,7 @@ def read_eimg(folder: pathlib.Path, num_voices: int, seed: int) -> Rated:
   melodies, clips = [], []
   for clip, row in enumerate(rows):
     whole = lines_of(
-        symbolic_features.from_midi(folder / 'midi' / row['file']), num_voices)
+        read_midi(folder / 'midi' / row['file']), num_voices)
     cuts = [whole]
     for num_bars, most in EXCERPTS.items():
       num_starts = len(whole) // STEPS_PER_BAR - num_bars + 1

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from va_magenta import files
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
+from va_magenta.music.corpus import file_md5
 from va_magenta.music_to_va import fusion, labelling, symbolic
 from va_magenta.training import ratings
 from va_magenta.training import symbolic as symbolic_training
@@ -67,7 +68,7 @@ def read(
   found = []
   for path in paths:
     columns, _ = labelling.estimate(str(path), student, labelling.Settings())
-    md5 = labelling.file_md5(path)
+    md5 = file_md5(path)
     points = np.stack([columns[name] for name in fusion.ESTIMATES], axis=1)
     points[:, 2:] = [
         sound.get((md5, window), nothing) for window in columns['window']]

@@ -20,7 +20,7 @@ import tqdm
 from sklearn import linear_model, model_selection
 
 from va_magenta import files
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
 from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import model as model_lib
 from va_magenta.va import Scale

@@ -53,7 +53,7 @@ def describe(melody: np.ndarray, notes: np.ndarray) -> list[float]:
   """`performance.VARIABLES` of a piece.
 
   Args:
-    melody: its top line, as `symbolic_features.skyline` gives it.
+    melody: its top line, as `skyline` gives it.
     notes: all of its notes, by start and then pitch.
 
   Returns:
@@ -614,7 +614,7 @@ def run(
     groups: EIMG's groups that may be learned from.
     lakh_dir: MIDI files, see `read_lakh`.
     labels: theirs: (valence, arousal) by md5, as expected, not stretched.
-    read_notes: path of a MIDI file -> notes, as `symbolic_features.from_midi`.
+    read_notes: path of a MIDI file -> notes, as `read_midi`.
     skyline: notes -> the top line.
     run_dir: is made.
     seed: of the folds.

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from va_magenta import files
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
+from va_magenta.music.notes import excerpt, read_midi, skyline
 from va_magenta.music_to_va import kernel, symbolic, symbolic_features
 from va_magenta.music_to_va.trees import from_lightgbm
 from va_magenta.training.ratings import (
@@ -65,7 +66,7 @@ def melody_rendering(notes: np.ndarray) -> np.ndarray:
   tempo_qpm = 60 * (
       (notes['end_beats'].max() - notes['start_beats'].min()) /
       (notes['end_seconds'].max() - notes['start_seconds'].min()))
-  melody = symbolic_features.skyline(notes)
+  melody = skyline(notes)
   origin = melody['start_beats'][0]
   start = np.rint(4 * (melody['start_beats'] - origin)) / 4
   end = np.maximum(
@@ -94,7 +95,7 @@ def made_of(
     if choices < 0:
       return
     first = start + BEATS_PER_BAR * rng.integers(choices + 1)
-    piece = symbolic_features.excerpt(whole, first, BEATS_PER_BAR * bars)
+    piece = excerpt(whole, first, BEATS_PER_BAR * bars)
     if len(piece) >= 4:
       yield piece
 
@@ -140,7 +141,7 @@ def read_eimg(
   rng = np.random.default_rng(seed)
   features, ratings, groups, kinds = [], [], [], []
   for row in rows:
-    notes = symbolic_features.from_midi(folder / 'midi' / row['file'])
+    notes = read_midi(folder / 'midi' / row['file'])
     for kind, piece in [('clip', notes), *made_of(notes, rng)]:
       features.append(symbolic_features.extract(piece))
       ratings.append([float(row['valence']), float(row['arousal'])])
@@ -169,7 +170,7 @@ def read_emopia(
   report(f'{len(rows)} EMOPIA clips')
   features = np.stack([
       symbolic_features.extract(
-          symbolic_features.from_midi(folder / 'midi' / f'{row["ID"]}.mid'))
+          read_midi(folder / 'midi' / f'{row["ID"]}.mid'))
       for row in rows
   ])
   # Q1_0vLPYiPN7qY_0: quadrant, song, clip.

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from va_magenta.music import melody, trio
 from va_magenta.va import VA
-from va_magenta.va_to_music import melody, trio
 
 # The share of the way that each phrase goes from the piece's theme towards a
 # fresh point of the latent space. The theme comes back slightly changed.

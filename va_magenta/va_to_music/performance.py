@@ -37,8 +37,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta import checkpoints
+from va_magenta.music import melody, trio
 from va_magenta.va import VA
-from va_magenta.va_to_music import melody, trio
 
 # The variables of a melody's normal distribution, in this order.
 VARIABLES = ('log_density', 'log_tempo', 'velocity', 'logit_articulation',

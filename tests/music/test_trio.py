@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from va_magenta.va_to_music import trio
+from va_magenta.music import trio
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from va_magenta.evaluation import plots
+from va_magenta.figures import plots
 from va_magenta.va import VA
 
 TARGET_RGB = (209, 73, 91)
@@ -86,7 +86,7 @@ def test_failure_leaves_no_file(tmp_path):
 
 
 def test_no_window_system_is_touched(tmp_path):
-  code = ('import sys; from va_magenta.evaluation import plots; '
+  code = ('import sys; from va_magenta.figures import plots; '
           'from va_magenta.va import VA; '
           f'plots.plot_va_plane({str(tmp_path / "a.png")!r}, target=VA(0, 0)); '
           'print("matplotlib.pyplot" in sys.modules)')

@@ -4,7 +4,7 @@ import note_seq
 import numpy as np
 import pytest
 
-from va_magenta.va_to_music import melody
+from va_magenta.music import melody
 
 
 def _random_tokens(rng, steps=32):

@@ -7,7 +7,7 @@ import note_seq
 import numpy as np
 import pytest
 
-from va_magenta.music_to_va import synthesis
+from va_magenta.music import synthesis
 
 RATE_HZ = 22050
 

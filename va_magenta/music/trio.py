@@ -10,7 +10,7 @@ and high tom, crash and ride cymbal. The result is that of Magenta's
 import note_seq
 import numpy as np
 
-from va_magenta.va_to_music import melody
+from va_magenta.music import melody
 
 OUTPUTS = MELODY, BASS, DRUMS = range(3)
 _drums = note_seq.MultiDrumOneHotEncoding()

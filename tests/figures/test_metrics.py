@@ -8,7 +8,7 @@ import sklearn.metrics
 from scipy import stats
 
 from va_magenta import VA, Scale
-from va_magenta.evaluation import metrics
+from va_magenta.figures import metrics
 
 
 @pytest.fixture
