@@ -83,7 +83,7 @@ def _label_all(folder: str, num_workers: int, max_seconds: float):
     report = labelling.label(
         folder, path, fusion.load(), make_hear=labelling.teacher,
         settings=labelling.Settings(max_audio_seconds=max_seconds),
-        num_workers=num_workers)
+        num_workers=num_workers, overwrite=True)
     return labelling.read(path), report
 
 

@@ -243,9 +243,9 @@ def make_checkpoint(path: pathlib.Path, rng: random.Random):
 
 def read_checkpoint(path: pathlib.Path):
   """As `va_magenta_generate` does."""
-  from va_magenta import generation
+  from va_magenta.composing import models
 
-  generation.load_model(path)
+  models.music_vae(path)
 
 
 def make_tar(path: pathlib.Path, rng: random.Random):

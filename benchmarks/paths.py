@@ -42,7 +42,7 @@ def _quarters(sequence) -> list:
 def main(argv):
   """Prints a line a checkpoint and path."""
   del argv
-  from va_magenta import generation
+  from va_magenta.composing import composer, request
   from va_magenta.evaluation import judges
   from va_magenta.va_to_music import form
 
@@ -51,9 +51,10 @@ def main(argv):
     for name, path in PATHS.items():
       found = []
       for seed in range(FLAGS.num_seeds):
-        [piece] = generation.compose(path, generation.Settings(
+        [piece] = composer.compose(path, request.Settings(
             checkpoint=checkpoint, candidates=FLAGS.candidates, seed=seed,
-            bars=16, student=checkpoints.path('symbolic_va') / judges.SELECTOR))
+            bars=16,
+            estimator=checkpoints.path('symbolic_va') / judges.SELECTOR))
         found.append(judge(_quarters(piece.sequence)))
       asked = np.array([
           (va.valence, va.arousal) for va in form.along(list(path), 4)])

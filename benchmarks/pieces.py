@@ -25,21 +25,21 @@ flags.DEFINE_integer('rounds', 5, 'Pieces that are timed.')
 
 def _measure(checkpoint: str, candidates: list[int], rounds: int):
   """Prints a line."""
-  from va_magenta import generation
+  from va_magenta.composing import composer, request
   from va_magenta.va import VA
 
   def seconds(number, seed):
     start = time.perf_counter()
     # Of a random draw with few candidates there may be none with notes.
     try:
-      generation.compose(VA(0.4, 0.6), generation.Settings(
+      composer.compose(VA(0.4, 0.6), request.Settings(
           checkpoint=checkpoint, candidates=number, seed=seed))
     except ValueError as error:
       if 'different pieces with notes' not in str(error):
         raise
     return time.perf_counter() - start
 
-  words = [f'{checkpoint}: {generation.phrase_bars(checkpoint)} bars']
+  words = [f'{checkpoint}: {composer.phrase_bars(checkpoint)} bars']
   words.append(f'first {seconds(candidates[0], 0):.1f} s')
   for number in candidates:
     seconds(number, 0)  # Compiles.

@@ -29,19 +29,19 @@ _TARGETS = [(0.4, 0.6), (-0.4, 0.6), (-0.4, -0.5), (0.4, -0.5), (0.8, 0.8)]
 def main(argv):
   """Prints a line a target."""
   del argv
-  from va_magenta import generation
+  from va_magenta.composing import composer, models, request
 
   # What is wrong with it is told here; later only a lack of notes can be.
-  generation.load_melody_model(FLAGS.checkpoint)
+  models.music_vae(FLAGS.checkpoint)
   for target in (VA(*point) for point in _TARGETS):
     for candidates in FLAGS.candidates:
       distances = []
       for seed in range(FLAGS.seeds):
-        settings = generation.Settings(
+        settings = request.Settings(
             checkpoint=FLAGS.checkpoint, candidates=candidates, seed=seed)
         with contextlib.suppress(ValueError):
           distances.append(
-              target.distance(generation.compose(target, settings)[0].va))
+              target.distance(composer.compose(target, settings)[0].va))
       text = f'({target.valence}, {target.arousal}), best of {candidates}: '
       if distances:
         text += f'{np.mean(distances):.2f} ± {np.std(distances):.2f}'

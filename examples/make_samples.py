@@ -7,7 +7,8 @@ MIDI files, and for each model a PNG of their piano rolls.
 
 import pathlib
 
-from va_magenta import files, generation
+from va_magenta import files
+from va_magenta.composing import composer, request
 from va_magenta.figures import plots
 from va_magenta.va import VA
 
@@ -25,8 +26,8 @@ def main():
   for checkpoint in CHECKPOINTS:
     rolls = {}
     for quadrant, target in TARGETS.items():
-      piece, = generation.compose(
-          target, generation.Settings(checkpoint=checkpoint, seed=SEED))
+      piece, = composer.compose(
+          target, request.Settings(checkpoint=checkpoint, seed=SEED))
       rolls[quadrant] = piece.sequence
       import note_seq  # After Keras, before which it would print.
       with files.writing(SAMPLES / f'{checkpoint}-{quadrant}.mid') as path:

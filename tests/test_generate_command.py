@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from va_magenta import generation
+from va_magenta.composing import composer, models
 from va_magenta.image_to_va import model
 from va_magenta.va import VA
 
@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch, run_command):
 @pytest.fixture
 def no_work(monkeypatch):
   """Fails a test that gets as far as making music."""
-  monkeypatch.setattr(generation, 'compose', pytest.fail)
+  monkeypatch.setattr(composer, 'compose', pytest.fail)
 
 
 def test_a_point_becomes_files_that_are_printed(run, tmp_path):
@@ -181,9 +181,15 @@ def _odd_picture(kind, path):
     'transparent.png'])
 def test_odd_pictures_are_pictures(run, tmp_path, monkeypatch, kind):
   shown = []
-  monkeypatch.setattr(
-      model, 'estimate_va', lambda p: shown.append(p) or VA(0, 0))
-  monkeypatch.setattr(generation, 'compose', _some_pieces)
+
+  class Eye:
+
+    def predict(self, pictures):
+      shown.extend(pictures)
+      return [VA(0, 0)] * len(pictures)
+
+  monkeypatch.setattr(models, 'image_model', lambda name: Eye())
+  monkeypatch.setattr(composer, 'compose', _some_pieces)
   _odd_picture(kind, tmp_path / kind)
   code, _, err = run(f'--image={kind}')
   assert (code, err) == (0, '')
@@ -199,7 +205,7 @@ def _some_pieces(target, settings):
   from va_magenta.va_to_music import performance
 
   sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
-  return [generation.Piece(
+  return [composer.Piece(
       sequence, target[0], 0.0, [performance.plain(1)])] * settings.num_outputs
 
 
@@ -219,7 +225,7 @@ def _some_pieces(target, settings):
     (['--valence=0', '--arousal=0', '--checkpoint=cat-mel_4bar'],
      'the known names are cat-mel_2bar, '),
     (['--valence=0', '--arousal=0', '--checkpoint=image_va'],
-     'is made by one of melodies'),
+     'is an image model, and a MusicVAE is needed'),
     (['--valence=0', '--arousal=0', '--num_outputs=65'], 'num_outputs'),
     (['--valence=0', '--arousal=0', '--temperature=nan'], 'temperature'),
     (['--valence=0', '--arousal=0', '--tempo_qpm=0'], 'tempo_qpm'),

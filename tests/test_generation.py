@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 import va_magenta
-from va_magenta import generation
+from va_magenta.composing import composer, models, phrases, request
 from va_magenta.figures import plots
-from va_magenta.music import melody, synthesis
+from va_magenta.music import melody, notes, synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import (
   configs,
@@ -61,18 +61,31 @@ def conditioned(tmp_path_factory):
 class _Ear:
   """Hears arousal in tempo and valence in register, so that a test can too."""
 
-  def estimate_va(self, sequences):
+  def estimate_va_of_notes(self, pieces):
     return [
         VA.clip(
-            (np.mean([n.pitch for n in s.notes] or [64.5]) - 64.5) / 20,
-            (s.tempos[0].qpm - 115) / 65) for s in sequences
-    ]
+            (notes['pitch'].mean() - 64.5) / 20 if len(notes) else 0,
+            (_first_qpm(notes) - 115) / 65) for notes in pieces]
+
+
+def _first_qpm(notes):
+  if not len(notes):
+    return 115
+  beats, seconds = (
+      notes[f'end_{unit}'][0] - notes[f'start_{unit}'][0]
+      for unit in ('beats', 'seconds'))
+  return 60 * beats / seconds
+
+
+def _estimate(ear, sequence):
+  return ear.estimate_va_of_notes(
+      [notes.from_note_sequence(sequence)])[0]
 
 
 @pytest.fixture
 def ear(monkeypatch):
   ear = _Ear()
-  monkeypatch.setattr(generation, '_student', lambda folder: ear)
+  monkeypatch.setattr(models, 'estimator', lambda name: ear)
   return ear
 
 
@@ -93,17 +106,17 @@ def _files(folder):
 def test_pieces_are_the_nearest_of_all_candidates(tiny, ear):
   target = VA(0.2, -0.6)
   settings = {'checkpoint': tiny, 'candidates': 40, 'seed': 3}
-  everything = generation.compose(
-      target, generation.Settings(num_outputs=40, **settings))
+  everything = composer.compose(
+      target, request.Settings(num_outputs=40, **settings))
   distances = [target.distance(piece.va) for piece in everything]
   assert distances == sorted(distances)
   assert distances[-1] > distances[0] + 0.5
-  nearest = generation.compose(
-      target, generation.Settings(num_outputs=3, **settings))
+  nearest = composer.compose(
+      target, request.Settings(num_outputs=3, **settings))
   assert [p.sequence for p in nearest] == [
       p.sequence for p in everything[:3]]
   for piece in nearest:
-    assert [piece.va] == ear.estimate_va([piece.sequence])
+    assert piece.va == _estimate(ear, piece.sequence)
     assert piece.distance == target.distance(piece.va)
     [played] = piece.performances
     assert piece.sequence.tempos[0].qpm == played.tempo_qpm
@@ -113,7 +126,7 @@ def test_pieces_are_the_nearest_of_all_candidates(tiny, ear):
 
 def test_performance_follows_the_target(tiny, ear):
   def played(va, **kwargs):
-    pieces = generation.compose(va, generation.Settings(
+    pieces = composer.compose(va, request.Settings(
         checkpoint=tiny, candidates=30, num_outputs=30, seed=0, **kwargs))
     return np.array([
         (p.performances[0].tempo_qpm, p.performances[0].velocity)
@@ -133,7 +146,7 @@ def test_performance_follows_the_target(tiny, ear):
 def test_plain_differs_in_nothing_but_notes(tiny, conditioned, ear):
   for checkpoint in (tiny, conditioned):
     for va in (VA(0, -0.7), VA(0.5, 0.7)):
-      for piece in generation.compose(va, generation.Settings(
+      for piece in composer.compose(va, request.Settings(
           checkpoint=checkpoint, candidates=8, num_outputs=6, seed=0,
           performance='plain')):
         assert piece.performances == [performance.plain(1)]
@@ -151,7 +164,7 @@ def _onsets(sequence):
 
 def test_only_a_conditioned_model_hears_the_target(tiny, conditioned, ear):
   def notes(checkpoint, va, **kwargs):
-    [piece] = generation.compose(va, generation.Settings(
+    [piece] = composer.compose(va, request.Settings(
         checkpoint=checkpoint, candidates=1, seed=4, **kwargs))
     return _onsets(piece.sequence)
 
@@ -165,20 +178,38 @@ def test_only_a_conditioned_model_hears_the_target(tiny, conditioned, ear):
   assert notes(conditioned, high, guidance=3) != notes(conditioned, high)
 
 
-def test_what_the_model_is_asked_for(conditioned, ear, monkeypatch):
-  asked = []
-  model = generation.load_model(conditioned)
-  sample = model.sample
+class _Spy:
+  """A MusicVAE that keeps what it is asked for."""
 
-  def spy(z, **kwargs):
-    asked.append((z, kwargs['controls'], kwargs['guidance']))
-    return sample(z, **kwargs)
+  def __init__(self, checkpoint):
+    self._vae = models.music_vae(checkpoint)
+    self.config = self._vae.config
+    self.sampled, self.encoded, self.latents = [], [], []
 
-  monkeypatch.setattr(generation, 'load_model', lambda _: model)
-  monkeypatch.setattr(model, 'sample', spy)
+  def sample(self, z, **kwargs):
+    self.sampled.append((z, kwargs['controls'], kwargs['guidance']))
+    return self._vae.sample(z, **kwargs)
+
+  def encode(self, tokens, controls):
+    self.encoded.append((tokens, controls))
+    self.latents.append(self._vae.encode(tokens, controls))
+    return self.latents[-1]
+
+  def __getattr__(self, name):
+    return getattr(self._vae, name)
+
+
+def _composer(vae, ear, critic=None):
+  return composer.Composer(
+      phrases.Phrases(vae, performance.load(), critic), ear)
+
+
+def test_what_the_model_is_asked_for(conditioned, ear):
+  vae = _Spy(conditioned)
   for va in (VA(0.25, -0.5), VA(-1, 1)):
-    generation.compose(va, generation.Settings(
-        checkpoint=conditioned, candidates=8, seed=4, guidance=2))
+    _composer(vae, ear).compose(va, request.Settings(
+        candidates=8, seed=4, guidance=2))
+  asked = vae.sampled
   (z, controls, guidance), (again, others, _) = asked
   np.testing.assert_array_equal(z, again)
   np.testing.assert_array_equal(controls, [[[0.25, -0.5]]] * 8)
@@ -188,7 +219,7 @@ def test_what_the_model_is_asked_for(conditioned, ear, monkeypatch):
 
 def test_a_path_is_led_along(conditioned, ear):
   path = [VA(0, -0.8), VA(0, 0.8)]
-  [piece] = generation.compose(path, generation.Settings(
+  [piece] = composer.compose(path, request.Settings(
       checkpoint=conditioned, candidates=12, seed=0))
   tempos = [p.tempo_qpm for p in piece.performances]
   assert len(tempos) == 4  # Two phrases a point.
@@ -199,7 +230,7 @@ def test_a_path_is_led_along(conditioned, ear):
   assert len(written) > 8
   assert piece.sequence.notes[0].velocity < piece.sequence.notes[-1].velocity
   # Chosen by how near each phrase is to its own target.
-  everything = generation.compose(path, generation.Settings(
+  everything = composer.compose(path, request.Settings(
       checkpoint=conditioned, candidates=12, num_outputs=10, seed=0))
   distances = [p.distance for p in everything]
   assert distances == sorted(distances)
@@ -209,7 +240,7 @@ def test_a_path_is_led_along(conditioned, ear):
           tempos, np.linspace(-0.8, 0.8, 4), strict=True)])
   assert piece.distance >= expected
   with pytest.raises(ValueError, match='3 points .* bars must be 6 or more'):
-    generation.compose([*path, VA(0, 0)], generation.Settings(
+    composer.compose([*path, VA(0, 0)], request.Settings(
         checkpoint=conditioned, bars=4))
 
 
@@ -220,7 +251,7 @@ def test_longer_pieces_have_no_leaps_at_their_seams(ear):
   """
   from va_magenta.va_to_music import form
 
-  pieces = generation.compose(VA(0, 0), generation.Settings(
+  pieces = composer.compose(VA(0, 0), request.Settings(
       candidates=24, num_outputs=24, bars=8, seed=0, performance='plain'))
   leaps = []
   for piece in pieces:
@@ -252,15 +283,23 @@ def test_outputs_are_different_pieces(tiny, ear):
   assert len({tuple(melody.sequence_to_tokens(s)) for s in sequences}) == 10
 
 
-def test_fewer_different_pieces_than_asked_for_is_told(
-    tiny, ear, monkeypatch):
-  monkeypatch.setattr(
-      generation, '_latents',
-      lambda model, path, settings, rng: np.ones((4, 1, 1, 8), np.float32))
+class _Played(phrases.Phrases):
+  """Plays pieces, int [n, steps, outputs], whatever is asked for."""
+
+  def __init__(self, tokens):
+    super().__init__(None)
+    self._tokens = tokens
+
+  def draw(self, rng, va_path, n, settings):
+    return self.play(self._tokens, va_path, settings, rng)
+
+
+def test_fewer_different_pieces_than_asked_for_is_told(ear):
+  tokens = np.tile([40, 0, 45, 0, 47, 0, 40, 0], (4, 4))[..., None]
   with pytest.raises(ValueError, match='only 1 different pieces .* 2 wanted'):
-    va_magenta.generate(
-        valence=0, arousal=0, checkpoint=tiny, temperature=0, candidates=4,
-        num_outputs=2)
+    composer.Composer(_Played(tokens), ear).compose(
+        VA(0, 0), request.Settings(
+            performance='plain', candidates=4, num_outputs=2))
 
 
 def test_settings_reach_the_music(tiny, ear):
@@ -272,12 +311,11 @@ def test_settings_reach_the_music(tiny, ear):
   assert 0.75 * seconds < sequence.total_time <= seconds + 1e-6
 
 
-def test_notes_sound_on_over_the_seam_of_phrases(tiny, ear, monkeypatch):
+def test_notes_sound_on_over_the_seam_of_phrases(ear):
   tokens = np.zeros((1, 2, 1, 32, 1), int)
   tokens[0, 0, 0, [0, 8, 30]] = 50  # The last is never ended.
-  monkeypatch.setattr(generation, '_decode', lambda *args: tokens)
-  [piece] = generation.compose(VA(0, 0), generation.Settings(
-      checkpoint=tiny, candidates=1, bars=4, performance='plain'))
+  [piece] = composer.Composer(_Played(form.join(tokens)), ear).compose(
+      VA(0, 0), request.Settings(candidates=1, performance='plain'))
   last = piece.sequence.notes[-1]
   assert (last.start_time, last.end_time) == (30 / 8, 64 / 8)
 
@@ -293,38 +331,28 @@ def song(tmp_path):
   return path, tokens
 
 
-def test_an_input_is_encoded_and_decoded_at_the_target(
-    generate, conditioned, song, ear, monkeypatch):
+def test_an_input_is_encoded_and_decoded_at_the_target(conditioned, song, ear):
   path, tokens = song
-  model = generation.load_model(conditioned)
-  seen = {}
-  encode, sample = model.encode, model.sample
-
-  def spy_encode(tokens, controls):
-    seen['tokens'], seen['is'] = tokens, controls
-    seen['mu'], seen['sigma'] = encode(tokens, controls)
-    return seen['mu'], seen['sigma']
-
-  def spy_sample(z, **kwargs):
-    seen['z'], seen['shall be'] = z, kwargs['controls']
-    return sample(z, **kwargs)
-
-  monkeypatch.setattr(generation, 'load_model', lambda _: model)
-  monkeypatch.setattr(model, 'encode', spy_encode)
-  monkeypatch.setattr(
-      generation, '_critic',
-      lambda outputs: lambda x: x.sum((1, 2))[:, None] * [0.25 / 32, -2 / 32])
-  monkeypatch.setattr(model, 'sample', spy_sample)
-  saved = generate(
-      checkpoint=conditioned, input=path, temperature=0.5, candidates=4)
-  np.testing.assert_array_equal(
-      seen['tokens'].ravel(), np.pad(tokens, (0, 16)))
+  vae = _Spy(conditioned)
+  composed = _composer(
+      vae, ear, lambda x: x.sum((1, 2))[:, None] * [0.25 / 32, -2 / 32])
+  composed.compose(VA(0.5, 0.5), request.Settings(
+      input=path, temperature=0.5, candidates=4, seed=1))
+  [(encoded, controls)] = vae.encoded
+  np.testing.assert_array_equal(encoded.ravel(), np.pad(tokens, (0, 16)))
   # What the critic hears it to be.
-  np.testing.assert_allclose(seen['is'], [[[0.25, -1]]] * 2)
-  np.testing.assert_array_equal(seen['shall be'], [[[0.5, 0.5]]] * 8)
-  z = seen['z'].reshape(4, 2, -1)
-  np.testing.assert_array_equal(z[0], seen['mu'])
-  assert np.abs(z[1:] - seen['mu']).max() > 0
+  np.testing.assert_allclose(controls, [[[0.25, -1]]] * 2)
+  [(z, controls, _)] = vae.sampled
+  np.testing.assert_array_equal(controls, [[[0.5, 0.5]]] * 8)
+  [(mu, _)] = vae.latents
+  z = z.reshape(4, 2, -1)
+  np.testing.assert_array_equal(z[0], mu)
+  assert np.abs(z[1:] - mu).max() > 0
+
+
+def test_an_input_gives_the_files_their_name(generate, conditioned, song):
+  path, _ = song
+  saved = generate(checkpoint=conditioned, input=path, candidates=4)
   assert saved.midi_paths[0].name == (
       'song_as_valence+0.50_arousal+0.50-1.mid')
   assert json.loads(saved.json_path.read_text())['input'] == str(path)
@@ -333,7 +361,7 @@ def test_an_input_is_encoded_and_decoded_at_the_target(
 def test_an_input_comes_back_as_it_was(song):
   """From the shipped model, if nothing but its own notes is asked for."""
   path, tokens = song
-  [piece] = generation.compose(VA(0, 0), generation.Settings(
+  [piece] = composer.compose(VA(0, 0), request.Settings(
       input=path, temperature=0, candidates=1, performance='plain',
       checkpoint='cat-mel_2bar_small'))
   again = melody.sequence_to_tokens(piece.sequence)[:len(tokens)]
@@ -412,12 +440,20 @@ def test_drawn_seed_is_recorded_and_repeats_the_piece(generate, tmp_path):
   assert again.midi_paths[0].read_bytes() == first.midi_paths[0].read_bytes()
 
 
-def test_picture_gives_the_target(generate, tmp_path, monkeypatch):
-  from va_magenta.image_to_va import model
+class _Eye:
+  """Places pictures by a function of one."""
 
+  def __init__(self, place):
+    self._place = place
+
+  def predict(self, pictures):
+    return [self._place(picture) for picture in pictures]
+
+
+def test_picture_gives_the_target(generate, tmp_path, monkeypatch):
   seen = []
-  monkeypatch.setattr(
-      model, 'estimate_va', lambda p: seen.append(p) or VA(-0.25, 0.75))
+  monkeypatch.setattr(models, 'image_model', lambda name: _Eye(
+      lambda p: seen.append(p) or VA(-0.25, 0.75)))
   picture = np.full((6, 9, 3), 77, np.uint8)
   Image.fromarray(picture).save(tmp_path / 'sky.png')
   point = {'valence': None, 'arousal': None}
@@ -435,10 +471,8 @@ def test_picture_gives_the_target(generate, tmp_path, monkeypatch):
 
 
 def test_pictures_in_turn_are_a_path(generate, tmp_path, monkeypatch):
-  from va_magenta.image_to_va import model
-
-  monkeypatch.setattr(
-      model, 'estimate_va', lambda p: VA(-0.25, p.mean() / 255))
+  monkeypatch.setattr(models, 'image_model', lambda name: _Eye(
+      lambda p: VA(-0.25, p.mean() / 255)))
   Image.new('RGB', (8, 8), 'black').save(tmp_path / 'night.png')
   day = np.full((6, 9, 3), 255, np.uint8)
   saved = generate(
@@ -470,7 +504,7 @@ def test_audio_is_written_beside_the_midi(generate):
 
 def test_without_fluidsynth_nothing_is_begun(generate, tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, 'fluidsynth', None)
-  monkeypatch.setattr(generation, 'compose', pytest.fail)
+  monkeypatch.setattr(composer, 'compose', pytest.fail)
   with pytest.raises(OSError, match='libfluidsynth3'):
     generate(audio=True)
   assert not (tmp_path / 'out').exists()
@@ -481,7 +515,7 @@ def test_existing_files_are_refused_before_the_work(
   first = generate()
   before = {p: p.read_bytes() for p in first.paths}
   with monkeypatch.context() as patch:
-    patch.setattr(generation, 'compose', pytest.fail)
+    patch.setattr(composer, 'compose', pytest.fail)
     with pytest.raises(FileExistsError, match='-1.mid exists'):
       generate(seed=2)
     first.midi_paths[0].unlink()
@@ -500,7 +534,7 @@ def test_folder_in_the_way_is_refused(generate, tmp_path):
 
 def test_output_dir_that_cannot_be_written_is_told_before_the_work(
     generate, tmp_path, monkeypatch):
-  monkeypatch.setattr(generation, 'compose', pytest.fail)
+  monkeypatch.setattr(composer, 'compose', pytest.fail)
   (tmp_path / 'file').write_text('')
   for folder in (tmp_path / 'file', tmp_path / 'file' / 'below'):
     with pytest.raises(OSError, match=f'cannot write to the folder {folder}'):
@@ -584,10 +618,11 @@ def test_checkpoint_of_another_config_is_refused(generate, tmp_path):
   drums = _save_model(tmp_path / 'drums', configs.Config(
       name='cat-drums_2bar_small', max_seq_len=32, output_depths=(512,),
       level_lengths=None, z_size=8, enc_rnn_size=(4,), dec_rnn_size=(8,)))
-  with pytest.raises(
-      ValueError, match='is made by one of melodies or trios: va-cat'):
+  with pytest.raises(ValueError, match=(
+      'drums is a checkpoint of cat-drums_2bar_small, music is made by one of '
+      'melodies or trios: va-cat')):
     generate(checkpoint=drums)
-  with pytest.raises(ValueError, match='is a checkpoint of no MusicVAE'):
+  with pytest.raises(ValueError, match='is an image model, and a MusicVAE'):
     generate(checkpoint='image_va')
   with pytest.raises(FileNotFoundError, match='known names are cat-mel_2bar'):
     generate(checkpoint='cat-mel_99bar')
@@ -623,7 +658,7 @@ def test_melodies_of_a_hierarchical_model(generate, hierarchy):
 
 
 def test_phrases_of_checkpoints(tiny, hierarchy, trios):
-  assert [generation.phrase_bars(c) for c in (
+  assert [composer.phrase_bars(c) for c in (
       tiny, hierarchy, trios, 'cat-mel_2bar')] == [2, 16, 16, 2]
 
 
@@ -631,26 +666,17 @@ def test_phrases_of_checkpoints(tiny, hierarchy, trios):
 @pytest.mark.parametrize(('bars', 'num_phrases'), [(None, 1), (32, 2)])
 def test_a_path_leads_through_the_segments_of_a_phrase(
     hierarchy, ear, monkeypatch, bars, num_phrases, mode):
+  from va_magenta.music_to_va import critic
   from va_magenta.va_to_music import search
 
-  asked = []
-  model = generation.load_model(hierarchy)
-  sample = model.sample
-
-  def spy(z, **kwargs):
-    asked.append(kwargs['controls'])
-    return sample(z, **kwargs)
-
-  monkeypatch.setattr(generation, 'load_model', lambda _: model)
-  monkeypatch.setattr(model, 'sample', spy)
+  vae = _Spy(hierarchy)
   monkeypatch.setattr(search, 'NUM_STEPS', 1)
   path = [VA(0, -0.7), VA(0.4, 0.7)]
-  pieces = generation.compose(path, generation.Settings(
-      checkpoint=hierarchy, candidates=4, num_outputs=3, seed=0, bars=bars,
-      mode=mode))
+  pieces = _composer(vae, ear, critic.load()).compose(path, request.Settings(
+      candidates=4, num_outputs=3, seed=0, bars=bars, mode=mode))
   num_segments = 8 * num_phrases
   expected = np.linspace((0, -0.7), (0.4, 0.7), num_segments)
-  controls = asked[0].reshape(4, num_phrases, -1, 8, 2)
+  controls = vae.sampled[0][1].reshape(4, num_phrases, -1, 8, 2)
   for version in range(controls.shape[2]):
     np.testing.assert_allclose(
         controls[:, :, version].reshape(4, num_segments, 2),
@@ -673,7 +699,7 @@ def test_a_path_leads_through_the_segments_of_a_phrase(
 def test_the_notes_of_each_segment_follow_their_own_target(hierarchy, ear):
   """Of the same latent vector, those segments differ whose target does."""
   def tokens(*path):
-    [piece] = generation.compose(path, generation.Settings(
+    [piece] = composer.compose(path, request.Settings(
         checkpoint=hierarchy, candidates=1, seed=3, performance='plain',
         temperature=0))
     return melody.sequence_to_tokens(piece.sequence)
@@ -689,7 +715,7 @@ def test_the_notes_of_each_segment_follow_their_own_target(hierarchy, ear):
 
 def test_length_of_a_path_through_segments(hierarchy, ear):
   def bars(num_points, **kwargs):
-    [piece] = generation.compose([VA(0, 0)] * num_points, generation.Settings(
+    [piece] = composer.compose([VA(0, 0)] * num_points, request.Settings(
         checkpoint=hierarchy, candidates=1, seed=0, **kwargs))
     return 2 * len(piece.performances)
 
@@ -701,28 +727,16 @@ def test_length_of_a_path_through_segments(hierarchy, ear):
     bars(9, bars=16)
 
 
-def test_an_input_is_encoded_segment_by_segment(
-    hierarchy, song, ear, monkeypatch):
-  path, tokens = song
-  model = generation.load_model(hierarchy)
-  told = []
-  encode = model.encode
-
-  def spy(tokens, controls):
-    told.append(controls)
-    return encode(tokens, controls)
-
-  monkeypatch.setattr(generation, 'load_model', lambda _: model)
-  monkeypatch.setattr(model, 'encode', spy)
+def test_an_input_is_encoded_segment_by_segment(hierarchy, song, ear):
+  path, _ = song
+  vae = _Spy(hierarchy)
   # Hears how many notes there are.
-  monkeypatch.setattr(
-      generation, '_critic', lambda outputs: lambda x: x[..., 2:].sum((1, 2))[
-          :, None] * [0.1, 0])
-  generation.compose(VA(0, 0), generation.Settings(
-      checkpoint=hierarchy, input=path, candidates=3, temperature=1))
+  _composer(
+      vae, ear, lambda x: x[..., 2:].sum((1, 2))[:, None] * [0.1, 0]
+  ).compose(VA(0, 0), request.Settings(input=path, candidates=3, temperature=1))
   # Three bars of four notes, in segments of two.
   np.testing.assert_allclose(
-      told[0][0, :, 0], [0.8, 0.4, 0, 0, 0, 0, 0, 0], atol=1e-6)
+      vae.encoded[0][1][0, :, 0], [0.8, 0.4, 0, 0, 0, 0, 0, 0], atol=1e-6)
 
 
 def test_trios_are_played_by_a_band(generate, trios):
@@ -747,7 +761,7 @@ def test_trios_are_played_by_a_band(generate, trios):
 
 
 def test_plain_trios_differ_in_nothing_but_notes(trios, ear):
-  for piece in generation.compose(VA(0.5, 0.7), generation.Settings(
+  for piece in composer.compose(VA(0.5, 0.7), request.Settings(
       checkpoint=trios, candidates=4, num_outputs=3, seed=0,
       performance='plain')):
     assert piece.performances == [performance.plain(3)]
@@ -758,7 +772,7 @@ def test_plain_trios_differ_in_nothing_but_notes(trios, ear):
 
 def test_a_path_and_several_phrases_of_a_trio(trios, ear):
   path = [VA(-0.9, -0.9), VA(-0.9, 0.9)]
-  [piece] = generation.compose(path, generation.Settings(
+  [piece] = composer.compose(path, request.Settings(
       checkpoint=trios, candidates=2, seed=0, bars=32))
   assert len(piece.performances) == 16
   assert [p.drums_play for p in piece.performances] == sorted(
@@ -771,18 +785,16 @@ def test_a_path_and_several_phrases_of_a_trio(trios, ear):
 
 
 @pytest.mark.parametrize(('bars', 'fewest'), [(2, 3), (4, 3), (8, 6), (16, 12)])
-def test_a_longer_piece_has_more_notes(
-    tiny, ear, monkeypatch, bars, fewest):
+def test_a_longer_piece_has_more_notes(ear, bars, fewest):
   pieces = np.zeros((2, bars * 16, 1), int)
   for piece, num_notes in zip(pieces, (fewest - 1, fewest), strict=True):
     piece[:2 * num_notes:2, 0] = 40 + np.arange(num_notes)
-  monkeypatch.setattr(form, 'join', lambda phrases: pieces)
-  settings = generation.Settings(checkpoint=tiny, candidates=2, bars=bars)
-  [piece] = generation.compose(VA(0, 0), settings)
+  composed = composer.Composer(_Played(pieces), ear)
+  settings = request.Settings(candidates=2, performance='plain')
+  [piece] = composed.compose(VA(0, 0), settings)
   assert len(piece.sequence.notes) == fewest
   with pytest.raises(ValueError, match='only 1 different pieces with notes'):
-    generation.compose(
-        VA(0, 0), dataclasses.replace(settings, num_outputs=2))
+    composed.compose(VA(0, 0), dataclasses.replace(settings, num_outputs=2))
 
 
 def test_what_makes_another_piece():
@@ -793,7 +805,7 @@ def test_what_makes_another_piece():
   def notes(change):
     changed = piece.copy()
     change(changed)
-    return generation._notes(changed)[0]
+    return phrases.identify(changed)[0]
 
   def transpose(tokens):
     tokens[:, :2] += np.where(tokens[:, :2] > 1, 5, 0)
@@ -803,7 +815,7 @@ def test_what_makes_another_piece():
 
   same = notes(lambda tokens: None)
   assert notes(transpose) == same
-  assert generation._notes(piece)[1] == (piece[:, 0] > 1).sum()
+  assert phrases.identify(piece)[1] == (piece[:, 0] > 1).sum()
   for change in (set_to((3, 0), 88), set_to((3, 1), 88), set_to((3, 2), 511),
                  set_to((slice(None), 0), piece[:, 0] + 1)):
     assert notes(change) != same
@@ -811,16 +823,15 @@ def test_what_makes_another_piece():
   is_rest = melodies < 2
   rested = np.where(is_rest, 1 - melodies, melodies)
   assert is_rest.any()
-  assert generation._notes(melodies) == generation._notes(rested)
+  assert phrases.identify(melodies) == phrases.identify(rested)
 
 
-def test_trios_without_a_melody_are_no_pieces(trios, ear, monkeypatch):
-  tokens = np.zeros((1, 1, 1, 256, 3), int)
-  tokens[..., ::4, 1:] = 30
-  monkeypatch.setattr(generation, '_decode', lambda *args: tokens)
+def test_trios_without_a_melody_are_no_pieces(ear):
+  tokens = np.zeros((1, 256, 3), int)
+  tokens[:, ::4, 1:] = 30
   with pytest.raises(ValueError, match='only 0 different pieces with notes'):
-    generation.compose(VA(0, 0), generation.Settings(
-        checkpoint=trios, candidates=1))
+    composer.Composer(_Played(tokens), ear).compose(
+        VA(0, 0), request.Settings(candidates=1, performance='plain'))
 
 
 def test_a_trio_takes_no_input(generate, trios, song):
@@ -847,7 +858,7 @@ def test_magentas_own_checkpoint(generate, tmp_path, monkeypatch):
       'hierdec-trio_16bar', 'enc_rnn_size=[4],dec_rnn_size=[4,4],'
       'sampling_schedule=constant,sampling_rate=0')
   magenta_weights.save(music_vae.MusicVae(trios), folder / 't.ckpt')
-  assert generation._magenta_config(
+  assert configs.guess(
       magenta_weights.read(folder / 't.ckpt'), folder / 't.ckpt'
   ).name == 'hierdec-trio_16bar'
   # Of none of the configs.
@@ -864,7 +875,7 @@ def test_shipped_models_reach_every_quadrant():
   for target, reach in (
       (VA(0.4, 0.6), 0.1), (VA(-0.4, 0.6), 0.4), (VA(-0.4, -0.5), 0.15),
       (VA(0.4, -0.5), 0.4)):
-    pieces = generation.compose(target, generation.Settings(
+    pieces = composer.compose(target, request.Settings(
         candidates=64, num_outputs=32, seed=0))
     distances = [target.distance(piece.va) for piece in pieces]
     assert distances[0] < reach

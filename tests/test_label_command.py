@@ -84,7 +84,8 @@ def test_an_earlier_table_is_fused_anew(run, midi, monkeypatch):
 
 
 def test_listens_if_told(run, midi, monkeypatch):
-  def teacher():
+  def teacher(audio_model):
+    assert audio_model is None
     def hear(path, windows, max_seconds):
       heard.append(max_seconds)
       return np.full((1 + len(windows), 2), .125)

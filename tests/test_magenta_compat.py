@@ -36,7 +36,7 @@ def test_classes_come_from_magentas_wheel(compat):
     assert _is_from_the_wheel(thing)
   assert compat.configs.CONFIG_MAP is sys.modules[
       'magenta.models.music_vae.configs'].CONFIG_MAP
-  for name in configs.SUPPORTED:
+  for name in configs.MAGENTAS:
     config = configs._magenta_config(name)
     assert config is compat.configs.CONFIG_MAP[name]
     parts = [config, config.model, config.model.encoder, config.model.decoder,

@@ -380,8 +380,8 @@ def test_bad_flags_are_one_line(
 
 def test_a_checkpoint_of_ones_own(run, eye, tmp_path):
   _save_picture(tmp_path / 'a.png')
-  assert run('a.png', '--checkpoint=my_model')[0] == 0
-  assert run('a.png', '--checkpoint=other', '--explain=b.png')[0] == 0
+  assert run('a.png', '--image_model=my_model')[0] == 0
+  assert run('a.png', '--image_model=other', '--explain=b.png')[0] == 0
   assert run('a.png')[0] == 0
   assert eye.folders == ['my_model', 'other', None]
 
@@ -391,7 +391,7 @@ def test_a_checkpoint_that_is_none(run, tmp_path, check_one_line):
   for i in range(3):
     _save_picture(tmp_path / f'in/{i}.png')
   # Not a line a file: nothing is wrong with the files.
-  check_one_line(run('in', '--checkpoint=in'), 'in is not an image model')
+  check_one_line(run('in', '--image_model=in'), 'in is not an image model')
 
 
 def test_outputs_are_replaced_only_if_told(run, eye, tmp_path, check_one_line):

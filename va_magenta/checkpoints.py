@@ -273,7 +273,7 @@ def resolve(
   """
   checkpoint = find(os.fspath(name_or_path))
   if checkpoint is None:
-    location = pathlib.Path(name_or_path).expanduser()
+    location = files.local(name_or_path)
     if location.is_dir():
       return location
     if kind == MUSIC_VAE:

@@ -18,6 +18,32 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+# Flags that are defined here are those of the module that asks for them.
+flags.disclaim_key_flags()
+
+
+class _PathParser(flags.ArgumentParser):
+  """Expands `~`, which shells leave alone after `--flag=`."""
+
+  def parse(self, argument):
+    return os.path.expanduser(argument)
+
+
+def DEFINE_path(name: str, default: str | None, help: str, **kwargs):
+  """Defines a flag that takes a path, or a name where the text says so.
+
+  Every flag of ours that takes a path is defined by this one.
+  """
+  return flags.DEFINE(
+      _PathParser(), name, default, help, flags.FLAGS,
+      flags.ArgumentSerializer(), **kwargs)
+
+
+def DEFINE_multi_path(name: str, default: list[str] | None, help: str):
+  """Likewise, of one that may be given again."""
+  return flags.DEFINE_multi(
+      _PathParser(), flags.ArgumentSerializer(), name, default, help)
+
 
 def run(main: Callable[[Sequence[str]], int | None], *,
         takes_arguments: bool = False):
@@ -34,7 +60,7 @@ def run(main: Callable[[Sequence[str]], int | None], *,
   # TensorFlow's C++ log (where no GPU is, even its errors) would drown the one
   # line that matters, and so would pydub, which note_seq imports for nothing.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  os.environ.setdefault('KERAS_BACKEND', 'tensorflow')
+  os.environ['KERAS_BACKEND'] = 'tensorflow'  # The one that is tested.
   warnings.filterwarnings('ignore', "Couldn't find ffmpeg", RuntimeWarning)
   # Where it is set, pyfluidsynth prints to stdout which library it has found.
   os.environ.pop('CI', None)
@@ -42,6 +68,7 @@ def run(main: Callable[[Sequence[str]], int | None], *,
   _defer('bokeh', 'plotting')
   # A plain `kill` ends the command like an exception: temporary files go.
   signal.signal(signal.SIGTERM, _raise_exit)
+  _open_streams()
 
   def parse_flags(argv: Sequence[str]) -> list[str]:
     if _wants_help(argv):
@@ -57,7 +84,9 @@ def run(main: Callable[[Sequence[str]], int | None], *,
       if argv[1:] and not takes_arguments:
         raise ValueError(
             f'unexpected argument {argv[1]!r}: flags begin with --')
-      return main(argv)
+      code = main(argv)
+      print_all()
+      return code
     except (ValueError, OSError, ImportError) as error:
       if logging.get_verbosity() >= logging.DEBUG:
         raise
@@ -69,6 +98,45 @@ def run(main: Callable[[Sequence[str]], int | None], *,
     app.run(checked_main, flags_parser=parse_flags)
   finally:
     signal.alarm(0)  # Of _raise_exit: who is slow to end is not killed by it.
+
+
+def print_all(*lines: str):
+  """Prints lines, and has all that was printed arrive, or raises OSError.
+
+  A reader who has gone (`| head -1`) wants no more, which is no error.
+  """
+  try:
+    for line in lines:
+      print(line)
+    sys.stdout.flush()
+  except BrokenPipeError:
+    _to_nowhere(1)
+  except OSError as error:
+    _to_nowhere(1)  # Or Python tries again at the end, and complains.
+    raise OSError(f'cannot print: {error.strerror}') from error
+
+
+def _open_streams():
+  """Lets commands print whatever they were started with.
+
+  A stream that is closed (`2>&-`) leads nowhere; else the first file that is
+  opened would take its place, and get what libraries print. A name that the
+  terminal's encoding lacks is escaped.
+  """
+  for number, name in enumerate(('stdin', 'stdout', 'stderr')):
+    if getattr(sys, name) is None:
+      _to_nowhere(number)
+      setattr(sys, name, open(number, 'w' if number else 'r', closefd=False))
+  for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, 'reconfigure'):
+      stream.reconfigure(errors='backslashreplace')
+
+
+def _to_nowhere(number: int):
+  null = os.open(os.devnull, os.O_RDWR)
+  if null != number:
+    os.dup2(null, number)
+    os.close(null)
 
 
 def _raise_exit(signal_number, frame):

@@ -5,8 +5,25 @@ import fcntl
 import io
 import os
 import pathlib
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+
+def local(path: str | os.PathLike) -> pathlib.Path:
+  """A path as people write it: `~` is their home, and addresses are none.
+
+  Raises:
+    ValueError: if it is the address of something elsewhere.
+  """
+  text = os.fspath(path)
+  if isinstance(text, str) and _ADDRESS.match(text):
+    raise ValueError(
+        f'{text} is an address: fetch the file, and give its path')
+  return pathlib.Path(path).expanduser()
+
+
+_ADDRESS = re.compile('[a-z][a-z0-9+.-]+://', re.IGNORECASE)
 
 
 @contextlib.contextmanager
@@ -43,6 +60,163 @@ def writing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     raise
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def check_outputs(
+    outputs: Iterable[str | os.PathLike],
+    *,
+    inputs: Iterable[str | os.PathLike | None] = (),
+    overwrite: bool = False,
+):
+  """Raises now what must not, or cannot, be written after the work.
+
+  No command writes over what it reads, nor over anything else unless the user
+  says so.
+
+  Args:
+    outputs: files that shall be written, in folders that exist.
+    inputs: files that are read, and folders all files in which are; None counts
+      as nothing.
+    overwrite: whether files that exist may be replaced.
+
+  Raises:
+    ValueError: if an output is an input, by whatever path, or two outputs are
+      one.
+    FileExistsError: if an output exists, unless `overwrite`.
+    OSError: if an output is a folder, or its folder cannot be written to.
+  """
+  outputs = [pathlib.Path(output) for output in outputs]
+  places = [os.path.realpath(output) for output in outputs]
+  if len(set(places)) < len(places):
+    raise ValueError(
+        f'{outputs[0].name} would be written twice: name different files')
+  existing = [output for output in outputs if os.path.lexists(output)]
+  for output in existing:
+    if output.is_dir():
+      raise IsADirectoryError(f'{output} is a folder, a file shall be there')
+  read = {
+      _identity(path) for path in inputs if path is not None
+      for path in _files_of(pathlib.Path(path))} if existing else set()
+  for output in existing:
+    if output.exists() and _identity(output) in read:
+      raise ValueError(
+          f'{output} is read, and would be written over: write to another')
+    if not overwrite:
+      raise FileExistsError(
+          f'{output} exists: allow overwrite, or write to another')
+  for folder in {output.parent for output in outputs}:
+    if not folder.is_dir():
+      raise FileNotFoundError(f'there is no folder {folder} to write to')
+    try:
+      tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+      raise OSError(
+          f'cannot write to the folder {folder}: {error.strerror}; give '
+          'another') from error
+
+
+def _files_of(path: pathlib.Path) -> list[pathlib.Path]:
+  paths = path.iterdir() if path.is_dir() else [path]
+  return [p for p in paths if p.is_file()]
+
+
+def _identity(path: pathlib.Path) -> tuple[int, int]:
+  stat = path.stat()
+  return stat.st_dev, stat.st_ino
+
+
+@contextlib.contextmanager
+def writing_set(
+    folder: str | os.PathLike,
+    *,
+    inputs: Iterable[str | os.PathLike | None] = (),
+    overwrite: bool = False,
+    replaced: Callable[[], Iterable[pathlib.Path]] = tuple,
+) -> Iterator[pathlib.Path]:
+  """Gives an empty folder; at the end its files move to `folder` as one.
+
+  All of them appear or none. Of two processes that write sets with a file in
+  common the later one fails, unless it may overwrite: then its set replaces the
+  other. Folders that were made for this are removed if the body raises.
+
+  Args:
+    folder: where to; it is made if it does not exist.
+    inputs: see `check_outputs`.
+    overwrite: likewise.
+    replaced: called at the end; gives files of an earlier set, which go when
+      this one comes, whatever they are called.
+
+  Raises:
+    ValueError, OSError: as of `check_outputs`, or if the folder cannot be made.
+  """
+  folder = pathlib.Path(folder)
+  missing = [p for p in (folder, *folder.parents) if not p.exists()]
+  try:
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      temporary = tempfile.TemporaryDirectory(prefix='.', dir=folder)
+    except OSError as error:
+      raise OSError(
+          f'cannot write to the folder {folder}: {error.strerror}; give '
+          'another output_dir') from error
+    with temporary as name:
+      new = pathlib.Path(name, 'new')
+      new.mkdir()
+      try:
+        yield new
+      except OSError as error:
+        # The user knows the file by its place, not by its temporary one.
+        if error.errno and error.filename is None:
+          error.filename = str(folder)
+        elif str(error.filename).startswith(str(new)):
+          error.filename = str(folder / pathlib.Path(error.filename).name)
+        raise
+      _take_places(new, folder, inputs, overwrite, replaced)
+  except BaseException:
+    for path in missing:
+      with contextlib.suppress(OSError):  # Others may have put files there.
+        path.rmdir()
+    raise
+
+
+def _take_places(new, folder, inputs, overwrite, replaced):
+  """Moves files from one folder to another, in place of older ones."""
+  aside = new.with_name('old')
+  aside.mkdir()
+  undo = []
+
+  def move(source, target):
+    os.rename(source, target)
+    undo.append((target, source))
+
+  with _alone(folder):
+    places = [folder / path.name for path in sorted(new.iterdir())]
+    old = [p for p in dict.fromkeys([*places, *replaced()])
+           if os.path.lexists(p)]
+    check_outputs(
+        dict.fromkeys([*places, *old]), inputs=inputs, overwrite=overwrite)
+    try:
+      for path in old:
+        move(path, aside / path.name)
+      for path in places:
+        os.chmod(new / path.name, 0o666 & ~_umask())
+        move(new / path.name, path)
+    except BaseException:
+      for target, source in reversed(undo):
+        os.rename(target, source)
+      raise
+
+
+@contextlib.contextmanager
+def _alone(folder: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process of ours moves files in a folder."""
+  handle = os.open(folder, os.O_RDONLY)
+  try:
+    with contextlib.suppress(OSError):  # Some file systems have no locks.
+      fcntl.flock(handle, fcntl.LOCK_EX)
+    yield
+  finally:
+    os.close(handle)
 
 
 @contextlib.contextmanager

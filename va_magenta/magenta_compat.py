@@ -57,4 +57,34 @@ except ModuleNotFoundError as error:
       "Python): pip install --no-deps -r requirements.txt, from va_magenta's "
       'repository', name='magenta') from None
 
-__all__ = ['TrainedModel', 'configs', 'data']
+__all__ = ['TrainedModel', 'configs', 'data', 'encode_by', 'structure_of']
+
+
+def structure_of(config) -> dict:
+  """What a config of `CONFIG_MAP` says by its classes, where nobody may ask.
+
+  Returns:
+    `output_depths` and `level_lengths` (None for a flat decoder), tuples of
+    int, and `transpose_range` in semitones.
+  """
+  decoder = config.model.decoder
+  level_lengths = getattr(decoder, '_level_lengths', None)
+  core = getattr(decoder, '_core_decoder', decoder)
+  output_depths = getattr(core, '_output_depths', None) or [
+      config.data_converter.output_depth]
+  augmenter = config.note_sequence_augmenter
+  return {
+      'output_depths': tuple(output_depths),
+      'level_lengths': tuple(level_lengths) if level_lengths else None,
+      'transpose_range': augmenter._transpose_range if augmenter else (0, 0)}
+
+
+def encode_by(converter, function):
+  """Has a data converter hand what it has cut to a function of ours.
+
+  Args:
+    converter: of melodies or drums; it is changed.
+    function: takes lists of pieces, a list for each part, and gives what the
+      converter shall encode.
+  """
+  converter._dedupe_and_sample = function

@@ -8,16 +8,16 @@ What a file is, its content says, not its name.
 """
 
 import dataclasses
-import functools
 import os
 import pathlib
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from va_magenta import generation
+from va_magenta import checkpoints
+from va_magenta import files as files_lib
+from va_magenta.composing import models
 from va_magenta.va import VA
 
 PICTURE, MIDI, AUDIO = 'picture', 'midi', 'audio'
@@ -76,8 +76,9 @@ def find_files(
     The paths in their order, a folder's files sorted.
   """
   found = []
-  for path in map(pathlib.Path, paths):
+  for path in paths:
     try:
+      path = files_lib.local(path)
       if not path.is_dir():
         found.append(_existing(path))
         continue
@@ -94,7 +95,9 @@ def find_files(
 def predict(
     files: Sequence[str | os.PathLike],
     *,
-    checkpoint: str | os.PathLike | None = None,
+    image_model: str | os.PathLike | None = None,
+    estimator: str | os.PathLike | None = None,
+    audio_model: str | os.PathLike | None = None,
     synthesize: bool = False,
     on_error: Callable[[Exception], None] = _raise,
     **how,
@@ -105,7 +108,10 @@ def predict(
     files: pictures (see `images.load_image`), MIDI files, and audio files (see
       `audio_features.read`), as many as you like: a few are held in memory at a
       time. On a terminal a bar tells how far it is.
-    checkpoint: folder of an image model of your own.
+    image_model: name or path of the model that places pictures; of this and of
+      the following the one that ships if None.
+    estimator: likewise, of the one that reads the notes of MIDI files.
+    audio_model: likewise, of the one that places sound.
     synthesize: whether MIDI files are played and heard, as audio is; their
       notes are read otherwise, which tells valence better.
     on_error: called with the OSError or ValueError of each file that cannot be
@@ -116,12 +122,21 @@ def predict(
     The estimates, in the order of `files`.
 
   Raises:
-    OSError, ValueError: if the checkpoint is not what it should be.
+    OSError, ValueError: if a model is not what it should be.
   """
   import tqdm
 
-  files = [pathlib.Path(path) for path in files]
-  load_estimator = functools.cache(_load_estimator)
+  for name_or_path, kind in (
+      (image_model, checkpoints.IMAGE), (estimator, checkpoints.SYMBOLIC),
+      (audio_model, checkpoints.AUDIO)):
+    if name_or_path is not None:
+      checkpoints.locate(name_or_path, kind)
+
+  files = [files_lib.local(path) for path in files]
+  load = {
+      PICTURE: lambda: models.image_model(image_model).predict,
+      MIDI: lambda: _of_notes(models.estimator(estimator)),
+      AUDIO: lambda: _of_sound(models.audio_model(audio_model))}
   predictions = []
   with tqdm.tqdm(
       total=len(files), desc='Predicting', unit='file', delay=2, leave=False,
@@ -132,15 +147,16 @@ def predict(
       for i, path in enumerate(batch):
         try:
           contents[i] = _read(path, synthesize, how)
+        except MemoryError:
+          on_error(ValueError(f'{path} does not fit in memory'))
         except (OSError, ValueError) as error:
           on_error(error)
       points = {}
       for kind in {kind for kind, _ in contents.values()}:
         mine = [i for i in contents if contents[i][0] == kind]
         # Loaded when there is something to estimate: it takes seconds.
-        estimator = load_estimator(
-            AUDIO if kind == MIDI and synthesize else kind, checkpoint)
-        vas = estimator([contents[i][1] for i in mine])
+        estimate = load[AUDIO if kind == MIDI and synthesize else kind]()
+        vas = estimate([contents[i][1] for i in mine])
         points.update(zip(mine, vas, strict=True))
       predictions += [
           Prediction(batch[i], contents[i][0], points[i]) for i in contents]
@@ -152,24 +168,24 @@ def explain(
     path: str | os.PathLike,
     output: str | os.PathLike,
     *,
-    checkpoint: str | os.PathLike | None = None,
+    image_model: str | os.PathLike | None = None,
 ) -> Prediction:
   """Predicts a picture and draws what in it the estimate hangs on.
 
   Args:
     path: a picture.
     output: PNG to write (see `plots.plot_saliency`, `saliency.saliency`).
-    checkpoint: folder of an image model of your own.
+    image_model: name or path of one of your own.
 
   Raises:
     OSError, ValueError: if it is not a picture that can be read, or the
-      checkpoint is not what it should be.
+      model is not what it should be.
   """
   path = pathlib.Path(path)
   kind, picture = _read(path)
   if kind != PICTURE:
     raise ValueError(f'{path} is {kind}: only a picture can be explained')
-  model = _load_image_model(checkpoint)
+  model = models.image_model(image_model)
   from va_magenta.figures import plots
   from va_magenta.image_to_va import saliency
 
@@ -195,43 +211,26 @@ def plot(output: str | os.PathLike, predictions: Sequence[Prediction]):
       kinds=[p.kind for p in predictions])
 
 
-def check_output(
-    output: str | os.PathLike,
-    files: Sequence[pathlib.Path],
+def check_outputs(
+    outputs: Sequence[str | os.PathLike],
+    inputs: Sequence[str | os.PathLike | None],
     *,
     overwrite: bool = False,
 ):
   """Raises now what would otherwise go wrong after the work.
 
   Args:
-    output: PNG that shall be written.
-    files: what will be predicted, which must not be overwritten.
-    overwrite: whether `output` may exist.
+    outputs: PNGs that shall be written.
+    inputs: what is read, which must not be written over.
+    overwrite: whether outputs may exist.
 
   Raises:
-    OSError, ValueError: if `output` cannot or must not be written.
+    OSError, ValueError: if an output cannot or must not be written.
   """
-  output = pathlib.Path(output)
-  if output.suffix.lower() != '.png':
-    raise ValueError(f'{output} must end in .png, which is what is written')
-  if output.is_dir():
-    raise IsADirectoryError(f'{output} is a folder, a file shall be there')
-  if not output.parent.is_dir():
-    raise FileNotFoundError(
-        f'there is no folder {output.parent} to write {output.name} to')
-  if output.exists():
-    if any(output.samefile(path) for path in files if path.exists()):
-      raise ValueError(
-          f'{output} is one of the files to predict: write to another')
-    if not overwrite:
-      raise FileExistsError(
-          f'{output} exists: allow overwrite, or write to another')
-  try:
-    tempfile.TemporaryFile(dir=output.parent).close()
-  except OSError as error:
-    raise OSError(
-        f'cannot write to the folder {output.parent}: {error.strerror}'
-    ) from error
+  for output in map(pathlib.Path, outputs):
+    if output.suffix.lower() != '.png':
+      raise ValueError(f'{output} must end in .png, which is what is written')
+  files_lib.check_outputs(outputs, inputs=inputs, overwrite=overwrite)
 
 
 def printable(path: str | os.PathLike) -> str:
@@ -319,27 +318,15 @@ def _read(
   raise ValueError(f'{path} is not {_FILES}')
 
 
-def _load_estimator(
-    kind: str, checkpoint: str | os.PathLike | None,
-) -> Callable[[list], list[VA]]:
-  """From what `_read` gives of some files to their points."""
-  if kind == PICTURE:
-    return _load_image_model(checkpoint).predict
-  if kind == AUDIO:
-    from va_magenta.music_to_va import audio
-    listener = audio.load()
-    return lambda heard: [listener.of_piece(*features) for features in heard]
-  from va_magenta.music_to_va import symbolic
-  model = symbolic.load()
+def _of_sound(model) -> Callable[[list], list[VA]]:
+  """From what `_read` gives of sounds to their points."""
+  return lambda heard: [model.of_piece(*features) for features in heard]
 
+
+def _of_notes(model) -> Callable[[list], list[VA]]:
+  """From what `_read` gives of MIDI files to their points."""
   def estimate(features):
     points = model.calibrate(model.regress(np.stack(features)))
     return [VA.clip(*point) for point in points.tolist()]
 
   return estimate
-
-
-def _load_image_model(checkpoint: str | os.PathLike | None):
-  generation.start_keras()
-  from va_magenta.image_to_va import model
-  return model.load(checkpoint)

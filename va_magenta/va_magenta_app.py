@@ -25,9 +25,18 @@ _PORT = flags.DEFINE_integer(
     'on.', lower_bound=1, upper_bound=65535)
 _OPEN = flags.DEFINE_boolean(
     'open', True, 'Open the page in a browser.')
-_CHECKPOINT = flags.DEFINE_multi_string(
+_CHECKPOINT = command.DEFINE_multi_path(
     'checkpoint', [], 'MusicVAE of your own to offer on the page: a --run_dir, '
     'a folder, a .tar; may be given again.')
+_IMAGE_MODEL = command.DEFINE_path(
+    'image_model', None, 'Image model of your own: the --run_dir of '
+    'va_magenta_train_image.')
+_ESTIMATOR = command.DEFINE_path(
+    'estimator', None, 'Model that selects among candidates: the --run_dir of '
+    'va_magenta_train_midi --model=student.')
+_PERFORMANCE_MODEL = command.DEFINE_path(
+    'performance_model', None, 'Model of performances: the --run_dir of '
+    'va_magenta_train_performance.')
 
 
 def main(argv: Sequence[str]):
@@ -37,6 +46,8 @@ def main(argv: Sequence[str]):
 
   with page.serve(
       _HOST.value, _PORT.value, own_checkpoints=_CHECKPOINT.value,
+      image_model=_IMAGE_MODEL.value, estimator=_ESTIMATOR.value,
+      performance_model=_PERFORMANCE_MODEL.value,
       open_browser=_OPEN.value) as url:
     print(f'{url} (Ctrl+C ends it)', flush=True)
     try:

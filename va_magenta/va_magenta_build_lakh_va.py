@@ -25,14 +25,14 @@ from va_magenta import command
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+command.DEFINE_path(
     'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'labels', None, 'Table of labels (Parquet), read if it is there, and '
     'written; by default labels.parquet in --midi_dir.')
 flags.DEFINE_list(
     'configs', 'full,2bar-melody', 'Configs of lakh_va to prepare.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'data_dir', None, "Folder of TFDS's datasets; by default its own.")
 flags.DEFINE_boolean('audio', True, 'Listen to pieces of two parts and more.')
 flags.DEFINE_integer(
@@ -61,7 +61,7 @@ def main(argv):
       midi_dir, labels, fusion.load(), settings=labelling.LAKH_VA,
       make_hear=labelling.teacher if FLAGS.audio else None,
       known=labelling.read(labels) if labels.exists() else None,
-      num_workers=FLAGS.num_workers)
+      num_workers=FLAGS.num_workers, overwrite=True)
   for path, reason in sorted(report.unlabelled.items()):
     print(command.error_line(f'{path}: {reason}'), file=sys.stderr)
   for line in report.lines():

@@ -44,7 +44,7 @@ _BUILT_IN = (
     'asked', 'unselected', 'plain', 'unconditioned', 'best of 16', 'best of 64',
     'template')
 
-_OUTPUT_DIR = flags.DEFINE_string(
+_OUTPUT_DIR = command.DEFINE_path(
     'output_dir', 'va_magenta_evaluation', 'Folder to write to.')
 _SYSTEMS = flags.DEFINE_list(
     'systems', list(_BUILT_IN),
@@ -54,7 +54,7 @@ _SYSTEM = flags.DEFINE_multi_string(
     'A further one, NAME:SETTING=VALUE,SETTING=VALUE with settings of '
     'va_magenta_generate, such as checkpoint, candidates, guidance, '
     'performance. May be given several times.')
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = command.DEFINE_path(
     'checkpoint', None, 'MusicVAE of the generator; see va_magenta_generate.')
 _CANDIDATES = flags.DEFINE_integer(
     'candidates', None, 'Pieces that the generator makes for each that is kept '
@@ -66,7 +66,7 @@ _GUIDANCE = flags.DEFINE_float(
 _BARS = flags.DEFINE_integer(
     'bars', None, 'Length of all pieces; if not given, a phrase of each '
     'checkpoint.')
-_PRIOR_CHECKPOINT = flags.DEFINE_string(
+_PRIOR_CHECKPOINT = command.DEFINE_path(
     'prior_checkpoint', 'cat-mel_2bar_small',
     'MusicVAE of what is drawn without knowing the target.')
 _GRID = flags.DEFINE_integer('grid', 9, 'Targets a side.')
@@ -77,21 +77,31 @@ _SEED = flags.DEFINE_integer(
 _NUM_HEARD = flags.DEFINE_integer(
     'num_heard', 12, 'Pieces of each system that the audio teacher hears, '
     'about a second each; 0 for none.')
-_EMOPIA_DIR = flags.DEFINE_string(
+_EMOPIA_DIR = command.DEFINE_path(
     'emopia_dir', None, 'Folder of EMOPIA: label.csv and midi/.')
-_EXAMPLES_PATH = flags.DEFINE_string(
+_EXAMPLES_PATH = command.DEFINE_path(
     'examples_path', None,
     'MIDI files by people, as in va_magenta_train: the pieces that it holds '
     'out are compared with.')
-_CACHE_DIR = flags.DEFINE_string(
+_CACHE_DIR = command.DEFINE_path(
     'cache_dir', None, 'Folder of the converted examples, as in '
     'va_magenta_train; in output_dir if not given.')
-_OASIS_DIR = flags.DEFINE_string(
+_OASIS_DIR = command.DEFINE_path(
     'oasis_dir', None, 'Folder of OASIS: OASIS.csv and images/.')
 _NUM_PICTURES = flags.DEFINE_integer(
     'num_pictures', 100, 'Of these so many, drawn at random.')
 _NUM_PICTURE_SEEDS = flags.DEFINE_integer(
     'num_picture_seeds', 4, 'Pieces for each picture.')
+_IMAGE_MODEL = command.DEFINE_path(
+    'image_model', None, 'Image model of your own, for --oasis_dir: the '
+    '--run_dir of va_magenta_train_image.')
+_ESTIMATOR = command.DEFINE_path(
+    'estimator', None, 'What selects among candidates: the --run_dir of '
+    'va_magenta_train_midi --model=student. By default the one of half of '
+    'EIMG that the judges do not know.')
+_PERFORMANCE_MODEL = command.DEFINE_path(
+    'performance_model', None, 'Model of performances of your own: the '
+    '--run_dir of va_magenta_train_performance.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, "Also write the first system's grid as .wav.")
 
@@ -111,6 +121,7 @@ def main(argv: Sequence[str]):
           examples_path=_EXAMPLES_PATH.value,
           cache_dir=_CACHE_DIR.value,
           oasis_dir=_OASIS_DIR.value,
+          image_model=_IMAGE_MODEL.value,
           num_pictures=_NUM_PICTURES.value,
           num_picture_seeds=_NUM_PICTURE_SEEDS.value,
           audio=_AUDIO.value))
@@ -124,7 +135,8 @@ def _systems() -> list:
       name: value for name, value in (
           ('checkpoint', _CHECKPOINT.value),
           ('candidates', _CANDIDATES.value), ('guidance', _GUIDANCE.value),
-          ('bars', _BARS.value))
+          ('bars', _BARS.value), ('estimator', _ESTIMATOR.value),
+          ('performance_model', _PERFORMANCE_MODEL.value))
       if value is not None}
   of_length = {'bars': _BARS.value} if _BARS.value else {}
   prior = {'checkpoint': _PRIOR_CHECKPOINT.value, **of_length}

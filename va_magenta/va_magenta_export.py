@@ -24,13 +24,15 @@ from va_magenta import command
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+command.DEFINE_path(
     'checkpoint', None, 'Folder of a run, or name of a checkpoint that ships.')
-flags.DEFINE_string('output_dir', None, 'Folder to write to.')
+command.DEFINE_path('output_dir', None, 'Folder to write to.')
 flags.DEFINE_enum(
     'format', 'magenta', ['magenta', 'js', 'release'],
     'A TensorFlow checkpoint; weights for magenta.js; or what '
     '`--checkpoint` takes, in float16.')
+flags.DEFINE_boolean(
+    'overwrite', False, 'Replace files that exist.')
 
 
 def main(argv):
@@ -38,25 +40,24 @@ def main(argv):
   for name in ('checkpoint', 'output_dir'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
-  import pathlib
-
   from va_magenta import checkpoints, files
   from va_magenta.va_to_music import magenta_weights, music_vae
 
-  model = music_vae.load(checkpoints.resolve(FLAGS.checkpoint))
-  folder = pathlib.Path(FLAGS.output_dir).expanduser()
-  folder.mkdir(parents=True, exist_ok=True)
-  if FLAGS.format == 'js':
-    magenta_weights.save_javascript(model, folder)
-    print(f'wrote {folder}/config.json and weights_manifest.json')
-  elif FLAGS.format == 'release':
-    magenta_weights.save(model, folder / 'weights.npz', 'float16')
-    with files.writing(folder / 'config.json') as temporary:
-      model.config.save(temporary)
-    print(f'wrote {folder}/config.json and weights.npz')
-  else:
-    magenta_weights.save(model, folder / 'model.ckpt-0')
-    print(f'wrote {folder}/model.ckpt-0')
+  source = checkpoints.locate(FLAGS.checkpoint, checkpoints.MUSIC_VAE)
+  with files.writing_set(
+      FLAGS.output_dir, inputs=[source], overwrite=FLAGS.overwrite) as folder:
+    model = music_vae.load(source)
+    if FLAGS.format == 'js':
+      magenta_weights.save_javascript(model, folder)
+      written = 'config.json and weights_manifest.json'
+    elif FLAGS.format == 'release':
+      magenta_weights.save(model, folder / 'weights.npz', 'float16')
+      model.config.save(folder / 'config.json')
+      written = 'config.json and weights.npz'
+    else:
+      magenta_weights.save(model, folder / 'model.ckpt-0')
+      written = 'model.ckpt-0'
+  print(f'wrote {FLAGS.output_dir}/{written}')
 
 
 def console_entry_point():

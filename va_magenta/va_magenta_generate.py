@@ -34,7 +34,7 @@ from absl import flags
 
 from va_magenta import command
 
-_IMAGE = flags.DEFINE_multi_string(
+_IMAGE = command.DEFINE_multi_path(
     'image', None, 'Picture file that the music shall feel like; may be given '
     'again, and the music leads from one picture to the next.')
 _VALENCE = flags.DEFINE_float(
@@ -45,15 +45,15 @@ _AROUSAL = flags.DEFINE_float(
 _VA_PATH = flags.DEFINE_string(
     'va_path', None, 'Instead of one point, several that the music leads to in '
     'turn: valence,arousal:valence,arousal and so on.')
-_INPUT = flags.DEFINE_string(
+_INPUT = command.DEFINE_path(
     'input', None, 'MIDI file with a melody, in 4/4, to be played again with '
     'notes and performance that suit the target; not for trios.')
-_CHECKPOINT = flags.DEFINE_string(
+_CHECKPOINT = command.DEFINE_path(
     'checkpoint', 'cat-mel_2bar',
     'MusicVAE of melodies, cat-mel_2bar or hierdec-mel_16bar, or of melody, '
     'bass and drums, hierdec-trio_16bar; or the path of a folder, a .tar or '
     'the prefix of a TensorFlow checkpoint.')
-_OUTPUT_DIR = flags.DEFINE_string(
+_OUTPUT_DIR = command.DEFINE_path(
     'output_dir', 'va_magenta_output', 'Folder to write to.')
 _NUM_OUTPUTS = flags.DEFINE_integer(
     'num_outputs', 1, 'How many pieces to write.')
@@ -84,6 +84,18 @@ _TEMPO_QPM = flags.DEFINE_float(
 _PROGRAM = flags.DEFINE_integer(
     'program', None, 'General MIDI program of the melody, from 0; 0 is the '
     'grand piano; by default as suits the target.')
+_IMAGE_MODEL = command.DEFINE_path(
+    'image_model', None, 'Image model of your own: the --run_dir of '
+    'va_magenta_train_image.')
+_ESTIMATOR = command.DEFINE_path(
+    'estimator', None, 'Model that selects among candidates: the --run_dir of '
+    'va_magenta_train_midi --model=student.')
+_PERFORMANCE_MODEL = command.DEFINE_path(
+    'performance_model', None, 'Model of performances: the --run_dir of '
+    'va_magenta_train_performance.')
+_CRITIC = command.DEFINE_path(
+    'critic', None, 'Critic for --mode=search and --input: the --run_dir of '
+    'va_magenta_train_midi --model=critic.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, 'Also write .wav, rendered by FluidSynth.')
 _OVERWRITE = flags.DEFINE_boolean(
@@ -97,7 +109,7 @@ def main(argv: Sequence[str]):
         f'unexpected argument {argv[1]!r}: a picture is given by --image')
   from va_magenta import generation
 
-  saved = generation.generate_and_save(
+  generation.generate_and_save(
       _one_or_all(_IMAGE.value),
       valence=_VALENCE.value,
       arousal=_AROUSAL.value,
@@ -116,14 +128,20 @@ def main(argv: Sequence[str]):
       bars=_BARS.value,
       tempo_qpm=_TEMPO_QPM.value,
       program=_PROGRAM.value,
-      input=_INPUT.value)
-  print('target: ' + '; '.join(map(_coordinates, saved.path)))
-  for piece, path in zip(saved.pieces, saved.midi_paths, strict=True):
-    print(
-        f'{path}: {_coordinates(piece.va)}, '
-        f'distance {piece.distance:.2f}')
-  for path in saved.paths[len(saved.pieces):]:
-    print(path)
+      input=_INPUT.value,
+      image_model=_IMAGE_MODEL.value,
+      estimator=_ESTIMATOR.value,
+      performance_model=_PERFORMANCE_MODEL.value,
+      critic=_CRITIC.value,
+      report=_report)
+
+
+def _report(saved):
+  command.print_all(
+      'target: ' + '; '.join(map(_coordinates, saved.path)),
+      *(f'{path}: {_coordinates(piece.va)}, distance {piece.distance:.2f}'
+        for piece, path in zip(saved.pieces, saved.midi_paths, strict=True)),
+      *map(str, saved.paths[len(saved.pieces):]))
 
 
 def _one_or_all(values):

@@ -14,7 +14,7 @@ against the other, without doing again what an earlier table holds (what was
 heard is never heard again; what was read is, by a student with other weights):
 
   va_magenta_label --midi_dir=lmd_full --output=labels.parquet \
-    --labels=labels.parquet --fusion=fusion.json
+    --labels=labels.parquet --fusion=fusion.json --overwrite
 
 The table (Parquet; pandas.read_parquet reads it) has a row a piece and a row
 every two bars:
@@ -32,6 +32,7 @@ be labelled are listed on stderr with the reason and left out; the table is
 written, and the command exits with 1.
 """
 
+import functools
 import sys
 
 from absl import flags
@@ -40,16 +41,24 @@ from va_magenta import command
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
+command.DEFINE_path(
     'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.')
-flags.DEFINE_string('output', None, 'Parquet file to write.')
+command.DEFINE_path('output', None, 'Parquet file to write.')
 flags.DEFINE_boolean(
     'audio', False, 'Listen too: synthesise pieces and ask the audio teacher.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'labels', None, 'An earlier table: what was heard is not heard again, nor '
     'what this student has read read again; with --audio, what was not heard '
     'is heard.')
-flags.DEFINE_string(
+command.DEFINE_path(
+    'estimator', None, 'Estimator of notes of your own: the --run_dir of '
+    'va_magenta_train_midi --model=student.')
+command.DEFINE_path(
+    'audio_model', None, 'Estimator of sound: the --run_dir of '
+    'va_magenta_train_audio.')
+flags.DEFINE_boolean(
+    'overwrite', False, 'Replace the table if it exists.')
+command.DEFINE_path(
     'fusion', None, 'JSON file that says how notes and sound become one label; '
     'by default the one that ships.')
 flags.DEFINE_integer(
@@ -76,8 +85,12 @@ def main(argv) -> int:
       settings=labelling.Settings(
           max_seconds=FLAGS.max_seconds,
           max_audio_seconds=FLAGS.max_audio_seconds,
-          min_audio_parts=FLAGS.min_audio_parts),
-      make_hear=labelling.teacher if FLAGS.audio else None,
+          min_audio_parts=FLAGS.min_audio_parts,
+          estimator=FLAGS.estimator,
+          audio_model=FLAGS.audio_model),
+      make_hear=functools.partial(labelling.teacher, FLAGS.audio_model)
+                if FLAGS.audio else None,
+      overwrite=FLAGS.overwrite,
       known=labelling.read(FLAGS.labels) if FLAGS.labels else None,
       num_workers=FLAGS.num_workers)
   for path, reason in sorted(

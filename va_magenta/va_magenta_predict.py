@@ -37,17 +37,24 @@ from va_magenta import command
 
 _JSON = flags.DEFINE_boolean(
     'json', False, 'Print JSON instead of a table.')
-_PLOT = flags.DEFINE_string(
+_PLOT = command.DEFINE_path(
     'plot', None, 'PNG file to write: the plane with all points.')
-_EXPLAIN = flags.DEFINE_string(
+_EXPLAIN = command.DEFINE_path(
     'explain', None, 'PNG file to write for one picture: what in it the '
     'estimate hangs on most.')
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', None, 'Folder of an image model of your own, the --run_dir '
-    'of va_magenta_train_image; by default the model that ships.')
+_IMAGE_MODEL = command.DEFINE_path(
+    'image_model', None, 'Image model of your own: the --run_dir of '
+    'va_magenta_train_image; of this and the following the one that ships if '
+    'not given.')
+_ESTIMATOR = command.DEFINE_path(
+    'estimator', None, 'Estimator of notes: the --run_dir of '
+    'va_magenta_train_midi --model=student.')
+_AUDIO_MODEL = command.DEFINE_path(
+    'audio_model', None, 'Estimator of sound: the --run_dir of '
+    'va_magenta_train_audio.')
 _SYNTHESIZE = flags.DEFINE_boolean(
     'synthesize', False, 'Play MIDI files and hear them, as audio.')
-_SOUNDFONT = flags.DEFINE_string(
+_SOUNDFONT = command.DEFINE_path(
     'soundfont', None, '.sf2 file to play them with; the model knows that of '
     'pretty_midi, which is the default.')
 _START_SECONDS = flags.DEFINE_float(
@@ -74,17 +81,16 @@ def main(argv: Sequence[str]) -> int:
     errors.append(error)
     _print_error(error)
 
-  # A name that the terminal's encoding lacks must not cost all the others.
-  sys.stdout.reconfigure(errors='backslashreplace')
   files = prediction.find_files(argv[1:], on_error=report)
   outputs = [o for o in (_PLOT.value, _EXPLAIN.value) if o is not None]
-  for output in outputs:
-    prediction.check_output(output, files, overwrite=_OVERWRITE.value)
-  if len({os.path.realpath(output) for output in outputs}) < len(outputs):
-    raise ValueError('--plot and --explain must name different files')
+  prediction.check_outputs(
+      outputs, [*files, _IMAGE_MODEL.value, _ESTIMATOR.value,
+                _AUDIO_MODEL.value, _SOUNDFONT.value],
+      overwrite=_OVERWRITE.value)
   if _EXPLAIN.value is None:
     predictions = prediction.predict(
-        files, checkpoint=_CHECKPOINT.value, synthesize=_SYNTHESIZE.value,
+        files, image_model=_IMAGE_MODEL.value, estimator=_ESTIMATOR.value,
+        audio_model=_AUDIO_MODEL.value, synthesize=_SYNTHESIZE.value,
         on_error=report, soundfont=_SOUNDFONT.value,
         start_seconds=_START_SECONDS.value, max_seconds=_MAX_SECONDS.value)
   elif len(files) + len(errors) != 1:
@@ -92,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
         f'--explain takes one picture, not {len(files) + len(errors)} files')
   else:
     predictions = [
-        prediction.explain(path, _EXPLAIN.value, checkpoint=_CHECKPOINT.value)
+        prediction.explain(path, _EXPLAIN.value, image_model=_IMAGE_MODEL.value)
         for path in files]
   if _JSON.value:
     print(json.dumps([p.as_dict() for p in predictions], indent=2))

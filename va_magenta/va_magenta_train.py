@@ -58,14 +58,14 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string(
     'config', None,
     "Name of the config: Magenta's, or va- and Magenta's to follow VA.")
-flags.DEFINE_string('run_dir', None, 'Folder of the run.')
-flags.DEFINE_string(
+command.DEFINE_path('run_dir', None, 'Folder of the run.')
+command.DEFINE_path(
     'examples_path', None,
     'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences.')
 flags.DEFINE_string(
     'tfds_name', None,
     'Instead, a TensorFlow Dataset whose examples carry MIDI.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'cache_dir', None,
     'Folder for the converted examples; in run_dir if not given.')
 flags.DEFINE_integer(
@@ -76,12 +76,12 @@ flags.DEFINE_string(
 flags.DEFINE_enum(
     'objective', None, ['elbo', 'wae_mmd', 'wae_gan'],
     'What brings z to its prior; the same as --hparams=objective=...')
-flags.DEFINE_string('warm_start', None, 'Checkpoint to begin with.')
-flags.DEFINE_string(
+command.DEFINE_path('warm_start', None, 'Checkpoint to begin with.')
+command.DEFINE_path(
     'segments', None,
     'Instead, the checkpoint of a flat model that reads and plays the segments '
     'of a hierarchy; only the levels above it are trained.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'critic', None,
     'Checkpoint of the critic that va- configs follow; by default critic_va, '
     'or, of trios, trio_critic_va.')

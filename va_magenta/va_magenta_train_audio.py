@@ -22,25 +22,25 @@ from absl import flags
 
 from va_magenta import command
 
-_DEAM_DIR = flags.DEFINE_string(
+_DEAM_DIR = command.DEFINE_path(
     'deam_dir', None,
     'Folder of DEAM: static.csv and opensmile_song_means.csv.', required=True)
-_LMD_DIR = flags.DEFINE_string(
+_LMD_DIR = command.DEFINE_path(
     'lmd_dir', None,
     'Folder of MIDI files in the layout of the Lakh MIDI Dataset, with '
     'index.csv.', required=True)
-_EMOPIA_DIR = flags.DEFINE_string(
+_EMOPIA_DIR = command.DEFINE_path(
     'emopia_dir', None, 'Folder of EMOPIA: label.csv and midi/.',
     required=True)
-_EIMG_DIR = flags.DEFINE_string(
+_EIMG_DIR = command.DEFINE_path(
     'eimg_dir', None, 'Folder of EIMG: labels.csv and midi/.', required=True)
-_TNN_DIR = flags.DEFINE_string(
+_TNN_DIR = command.DEFINE_path(
     'tnn_dir', None,
     'Folder of the published triplet network, to compare with: '
     'tnn_gbm_valence.npz and tnn_gbm_arousal.npz.')
-_CACHE_DIR = flags.DEFINE_string(
+_CACHE_DIR = command.DEFINE_path(
     'cache_dir', None, 'Where features of clips are kept.', required=True)
-_RUN_DIR = flags.DEFINE_string(
+_RUN_DIR = command.DEFINE_path(
     'run_dir', None, 'Where to write the model and its card.', required=True)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of folds, clips and models.')
 _NUM_FOLDS = flags.DEFINE_integer(

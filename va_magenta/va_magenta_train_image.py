@@ -26,13 +26,13 @@ _DATASET = flags.DEFINE_list(
     'dataset', ['oasis_va'],
     'Datasets of TFDS, such as oasis_va,emotion6_va: the model is fitted to '
     'and measured on the first; the others help.')
-_MANUAL_DIR = flags.DEFINE_string(
+_MANUAL_DIR = command.DEFINE_path(
     'manual_dir', None,
     'Folder of the datasets that cannot be downloaded; their READMEs say what '
     'it has to hold.')
-_DATA_DIR = flags.DEFINE_string(
+_DATA_DIR = command.DEFINE_path(
     'data_dir', None, 'Folder where TFDS keeps datasets (its own by default).')
-_RUN_DIR = flags.DEFINE_string(
+_RUN_DIR = command.DEFINE_path(
     'run_dir', None, 'Folder that the checkpoint is written to.', required=True)
 _BACKBONE = flags.DEFINE_list(
     'backbone', ['efficientnet_b0', 'efficientnet_lite2'],

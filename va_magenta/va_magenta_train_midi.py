@@ -48,24 +48,24 @@ _CRITICS = {
 }
 
 flags.DEFINE_enum('model', None, list(_TAKES), 'What to train.')
-flags.DEFINE_string('eimg_dir', None, 'EIMG: labels.csv and midi/.')
-flags.DEFINE_string('emopia_dir', None, 'EMOPIA: label.csv and midi/.')
-flags.DEFINE_string(
+command.DEFINE_path('eimg_dir', None, 'EIMG: labels.csv and midi/.')
+command.DEFINE_path('emopia_dir', None, 'EMOPIA: label.csv and midi/.')
+command.DEFINE_path(
     'eimg_labels', None, "Table of EIMG's midi/ by va_magenta_label --audio.")
-flags.DEFINE_string(
+command.DEFINE_path(
     'emopia_labels', None,
     "Table of EMOPIA's midi/ by va_magenta_label --audio.")
-flags.DEFINE_string(
+command.DEFINE_path(
     'examples_path', None,
     'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences, '
     'whose melodies the critic reads.')
 flags.DEFINE_string(
     'tfds_name', None, 'Instead, a TensorFlow Dataset whose examples carry '
     'MIDI, such as lakh_va.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'cache_dir', None, 'Folder for the converted melodies; that of '
     'va_magenta_train will do.')
-flags.DEFINE_string('run_dir', None, 'Folder to write.')
+command.DEFINE_path('run_dir', None, 'Folder to write.')
 flags.DEFINE_integer(
     'seed', 0, 'Seed of everything random.', lower_bound=0,
     upper_bound=2**32 - 1)

@@ -18,17 +18,17 @@ from absl import flags
 
 from va_magenta import command
 
-_EIMG_DIR = flags.DEFINE_string(
+_EIMG_DIR = command.DEFINE_path(
     'eimg_dir', None, 'Folder of EIMG: labels.csv and midi/.', required=True)
-_LAKH_DIR = flags.DEFINE_string(
+_LAKH_DIR = command.DEFINE_path(
     'lakh_dir', None, 'Folder of MIDI files: 0/MD5.mid to f/MD5.mid.',
     required=True)
-_LABELS = flags.DEFINE_string(
+_LABELS = command.DEFINE_path(
     'labels', None, 'Their labels, a table by va_magenta_label.', required=True)
-_STUDENT = flags.DEFINE_string(
+_STUDENT = command.DEFINE_path(
     'student', None, "Folder of the student whose groups of EIMG are read; by "
     "default the shipped generator's.")
-_RUN_DIR = flags.DEFINE_string(
+_RUN_DIR = command.DEFINE_path(
     'run_dir', None, 'Where to write the model and its card.', required=True)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of the folds.')
 

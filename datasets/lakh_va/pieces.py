@@ -158,6 +158,8 @@ def melodies(
   """
   from note_seq import sequences_lib
 
+  from va_magenta import magenta_compat
+
   slices, is_in_4_4 = [], False
 
   def keep(sliced_lists):
@@ -166,7 +168,7 @@ def melodies(
     slices.extend(sliced_lists[0])
     return []  # To be encoded here.
 
-  converter._dedupe_and_sample = keep
+  magenta_compat.encode_by(converter, keep)
   found = []
   for part in sequences_lib.split_note_sequence_on_time_changes(sequence):
     origin = part.subsequence_info.start_time_offset

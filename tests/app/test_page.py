@@ -8,7 +8,7 @@ import uuid
 import note_seq
 import pytest
 
-from va_magenta import generation
+from va_magenta.composing import composer, request
 from va_magenta.music import synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import performance
@@ -56,7 +56,7 @@ def server(connections, folder):
 
 @pytest.fixture
 def composed(monkeypatch):
-  """What `generation.compose` is asked for; it makes pieces of 4 notes."""
+  """What `composer.compose` is asked for; it makes pieces of 4 notes."""
   asked = []
 
   def compose(target, settings):
@@ -67,11 +67,11 @@ def composed(monkeypatch):
           pitch=60 + i, velocity=80, start_time=i / 2, end_time=i / 2 + 0.4)
     sequence.total_time = 1.9
     return [
-        generation.Piece(
+        composer.Piece(
             sequence, VA(0.1 * i, 0), 0.5, [performance.Performance()])
         for i in range(1, settings.num_outputs + 1)]
 
-  monkeypatch.setattr(generation, 'compose', compose)
+  monkeypatch.setattr(composer, 'compose', compose)
   return asked
 
 
@@ -116,7 +116,7 @@ def test_composes_as_the_controls_say(server, composed):
       server, bars=8, instrument='Flute', guidance=2.5, num_outputs=3,
       candidates=16, seed=7)
   assert done['success']
-  assert composed == [(VA(0.25, -0.5), generation.Settings(
+  assert composed == [(VA(0.25, -0.5), request.Settings(
       checkpoint='va-cat-mel_2bar', bars=8, program=73, guidance=2.5,
       num_outputs=3, candidates=16, seed=7))]
 
@@ -172,7 +172,7 @@ def test_what_the_user_can_put_right_is_one_line(server, monkeypatch):
   def refuse(target, settings):
     raise ValueError('bars must be\n a multiple of <b>2</b>')
 
-  monkeypatch.setattr(generation, 'compose', refuse)
+  monkeypatch.setattr(composer, 'compose', refuse)
   done = _compose(server)
   assert not done['success']
   assert done['output']['error'] == (
@@ -183,7 +183,7 @@ def test_bug_is_not_shown_as_the_users_fault(server, monkeypatch, capfd):
   def fail(target, settings):
     raise KeyError('ours')
 
-  monkeypatch.setattr(generation, 'compose', fail)
+  monkeypatch.setattr(composer, 'compose', fail)
   assert _compose(server)['output']['error'] is None
   assert "KeyError: 'ours'" in capfd.readouterr().err
 

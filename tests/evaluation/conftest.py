@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from va_magenta import generation
+from va_magenta.composing import composer
 from va_magenta.evaluation import judges, systems
 from va_magenta.music import melody
 from va_magenta.music_to_va import symbolic_features
@@ -46,7 +46,7 @@ def oracle(monkeypatch):
     return [types.SimpleNamespace(sequence=play(
         target.valence, target.arousal, settings.seed))]
 
-  monkeypatch.setattr(generation, 'compose', compose)
+  monkeypatch.setattr(composer, 'compose', compose)
   monkeypatch.setattr(judges, 'student', lambda half: Student())
   # No weights are there to be told apart.
   monkeypatch.setattr(

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from va_magenta import generation
+from va_magenta.composing import composer
 from va_magenta.evaluation import control, judges, pictures, study, systems
 from va_magenta.figures import plots
 from va_magenta.music.corpus import split_of
@@ -69,7 +69,7 @@ def test_a_baseline_that_wins_is_told(oracle, no_plots, tmp_path):
 
 def test_a_killed_run_goes_on_and_ends_alike(
     oracle, no_plots, tmp_path, monkeypatch):
-  compose = generation.compose
+  compose = composer.compose
   calls = []
 
   def killed(target, settings):
@@ -78,11 +78,11 @@ def test_a_killed_run_goes_on_and_ends_alike(
       raise KeyboardInterrupt
     return compose(target, settings)
 
-  monkeypatch.setattr(generation, 'compose', killed)
+  monkeypatch.setattr(composer, 'compose', killed)
   with pytest.raises(KeyboardInterrupt):
     _run(tmp_path)
   assert not (tmp_path / 'out' / 'report.json').exists()
-  monkeypatch.setattr(generation, 'compose', compose)
+  monkeypatch.setattr(composer, 'compose', compose)
   oracle.clear()
   report = tmp_path / 'out' / 'report.json'
   _run(tmp_path)
@@ -244,7 +244,7 @@ def test_each_checkpoint_gives_back_music_of_its_kind(
   monkeypatch.setattr(
       study.checkpoints, 'resolve', lambda name: tmp_path / name)
   monkeypatch.setattr(
-      generation, 'load_model', lambda name: random_music_vae(models[name]))
+      models, 'music_vae', lambda name: random_music_vae(models[name]))
   found = study._reconstruction([
       systems.Asked('one', {'checkpoint': 'a'}),
       systems.Prior('two', {'checkpoint': 'a'}),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from va_magenta import generation
+from va_magenta.composing import composer as composing
 from va_magenta.evaluation import control, judges, systems
 from va_magenta.evaluation.cache import Cache
 from va_magenta.va import VA
@@ -30,7 +30,7 @@ def test_the_generator_is_asked_for_each_target_with_one_seed(oracle, composer):
   assert {(s.seed, s.candidates, s.checkpoint) for _, s in oracle} == {
       (7, 3, 'x')}
   # Not the student that judges.
-  assert all(s.student.endswith('symbolic_va/generator') for _, s in oracle)
+  assert all(s.estimator.endswith('symbolic_va/generator') for _, s in oracle)
 
 
 def test_what_was_composed_is_remembered(oracle, composer):
@@ -45,14 +45,14 @@ def test_what_was_composed_is_remembered(oracle, composer):
 
 def test_what_has_hardly_a_note_is_drawn_again_and_counted(
     oracle, composer, monkeypatch):
-  compose = generation.compose
+  compose = composing.compose
 
   def silent_when_calm(target, settings):
     if target.arousal < 0 and settings.seed == 7:
       raise ValueError('only 0 different pieces with notes')
     return compose(target, settings)
 
-  monkeypatch.setattr(generation, 'compose', silent_when_calm)
+  monkeypatch.setattr(composing, 'compose', silent_when_calm)
   asked = systems.Asked('asked', {})
   pieces = list(asked.compose(TARGETS, 7, composer))
   np.testing.assert_allclose(_places(pieces), TARGETS, atol=.02)
@@ -68,7 +68,7 @@ def test_what_never_has_a_note_is_told(oracle, composer, monkeypatch):
   def silent(target, settings):
     raise ValueError('only 0 different pieces with notes')
 
-  monkeypatch.setattr(generation, 'compose', silent)
+  monkeypatch.setattr(composing, 'compose', silent)
   with pytest.raises(ValueError, match='with notes'):
     list(systems.Asked('asked', {}).compose(TARGETS, 7, composer))
 
@@ -102,7 +102,7 @@ def test_more_candidates_come_nearer(oracle, composer):
 
 def test_another_seed_is_tried_where_nothing_sounds(
     oracle, composer, monkeypatch):
-  compose = generation.compose
+  compose = composing.compose
   seeds = []
 
   def sometimes(target, settings):
@@ -111,7 +111,7 @@ def test_another_seed_is_tried_where_nothing_sounds(
       raise ValueError('only 0 different pieces with notes')
     return compose(target, settings)
 
-  monkeypatch.setattr(generation, 'compose', sometimes)
+  monkeypatch.setattr(composing, 'compose', sometimes)
   composer(VA(0, 0), {}, 5)
   assert seeds[0] == 5 and len(set(seeds)) == 3
 
@@ -121,7 +121,7 @@ def test_what_is_wrong_with_the_generator_is_told(
   def compose(target, settings):
     raise ValueError('no checkpoint of melodies')
 
-  monkeypatch.setattr(generation, 'compose', compose)
+  monkeypatch.setattr(composing, 'compose', compose)
   with pytest.raises(ValueError, match='no checkpoint of melodies'):
     composer(VA(0, 0), {}, 5)
 

@@ -74,7 +74,8 @@ def corpus(tmp_path_factory):
 
 
 def _label(corpus, output, fusions, **options):
-  return labelling.label(corpus, output, fusions, num_workers=1, **options)
+  return labelling.label(
+      corpus, output, fusions, num_workers=1, overwrite=True, **options)
 
 
 # One piece.
@@ -188,7 +189,7 @@ def test_the_teacher_hears_frames_of_each_window(monkeypatch):
     # Frame i of half a second: features i and 2 i.
     return np.outer(np.arange(16), [1, 2]).astype(np.float32), 'synthesised'
 
-  monkeypatch.setattr(audio, 'load', Estimator)
+  monkeypatch.setattr(audio, 'load', lambda audio_model: Estimator())
   monkeypatch.setattr(audio, 'hear', hear)
   monkeypatch.setattr(synthesis, 'import_fluidsynth', lambda: None)
   windows = np.array([[4, 8], [8, 11.9], [10, 10.1], [11, 15]])
@@ -359,8 +360,8 @@ def test_what_is_known_is_not_estimated_again(
 def test_a_better_student_reads_what_need_not_be_heard_again(
     corpus, fusions, student, tmp_path, threads, monkeypatch):
   class Better(symbolic.SymbolicVA):
-    def __init__(self):
-      pass
+    def __init__(self, estimator):
+      assert estimator is None
 
     def regress(self, features):
       return student.regress(features) / 2

@@ -27,7 +27,7 @@ def _one_line(info):
   return str(info.value)
 
 
-@pytest.mark.parametrize('name', configs.SUPPORTED)
+@pytest.mark.parametrize('name', configs.MAGENTAS)
 def test_values_are_magentas(name):
   compat = pytest.importorskip('va_magenta.magenta_compat')
   magenta = compat.configs.CONFIG_MAP[name]
@@ -65,7 +65,8 @@ def test_hyperparameters_may_be_changed():
   assert configs.from_magenta(name).batch_size == 512
 
 
-@pytest.mark.parametrize('name', configs.CONDITIONED)
+@pytest.mark.parametrize(
+    'name', [n for n in configs.REGISTRY if n not in configs.MAGENTAS])
 def test_conditioned_configs_extend_magentas(name):
   pytest.importorskip('va_magenta.magenta_compat')
   base = configs.magenta_name(name)

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import hashlib
 import html
+import inspect
 import io
 import logging
 import os
@@ -55,6 +56,7 @@ def serve(
     *,
     own_checkpoints: Sequence[str] = (),
     open_browser: bool = False,
+    **own_models: str | None,
 ) -> Iterator[str]:
   """Serves the page from other threads until the body ends; gives its address.
 
@@ -63,6 +65,7 @@ def serve(
     port: the first free one from 7860 on if None.
     own_checkpoints: paths of checkpoints to be offered beside those with names.
     open_browser: whether to open the page in a browser.
+    **own_models: see `build`.
 
   Raises:
     OSError: if the port is taken.
@@ -71,7 +74,7 @@ def serve(
     os.environ['GRADIO_TEMP_DIR'] = folder
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     logging.getLogger('httpx').setLevel(logging.WARNING)
-    page = build(own_checkpoints)
+    page = build(own_checkpoints, **own_models)
     try:
       _, url, _ = page.launch(
           server_name=host, server_port=port, inbrowser=open_browser,
@@ -87,9 +90,22 @@ def serve(
       page.close(verbose=False)
 
 
-def build(own_checkpoints: Sequence[str] = ()):
-  """The page, a `gradio.Blocks`; see `serve`."""
+def build(own_checkpoints: Sequence[str] = (), **own_models: str | None):
+  """The page, a `gradio.Blocks`; see `serve`.
+
+  Args:
+    own_checkpoints: see `serve`.
+    **own_models: `image_model`, `estimator` and `performance_model` of
+      `composing.request.Settings`.
+
+  Raises:
+    OSError, ValueError: if a model is not there.
+  """
   import pretty_midi
+
+  from va_magenta.composing import composer, request
+
+  composer.check(request.Settings(**own_models))
 
   instruments = [_SUITS, *pretty_midi.constants.INSTRUMENT_MAP]
   with gr.Blocks(title=_TITLE, analytics_enabled=False) as page:
@@ -160,11 +176,11 @@ def build(own_checkpoints: Sequence[str] = ()):
     # What is computed here, one at a time.
     queue = {'concurrency_id': 'models', 'concurrency_limit': 1}
     located = upload.upload(
-        _shown(_locate), upload, [picture, *point], **queue)
+        _shown(_locate, own_models), upload, [picture, *point], **queue)
     for done in (located.success, located.failure):
       done(lambda: None, None, upload)  # Ready for the next picture.
     make.click(
-        _shown(_compose),
+        _shown(_compose, own_models),
         [*point, checkpoint, bars, instrument, guidance, num_outputs,
          candidates, seed],
         [plane, note, *cards], **queue)
@@ -182,21 +198,23 @@ def _offered(own_checkpoints: Sequence[str]) -> list[tuple[str, str]]:
       named)
 
 
-def _shown(function):
-  """Has what a user can put right shown on the page, in a line."""
+def _shown(function, *first):
+  """Gives it its first arguments, and shows what a user can put right."""
   @functools.wraps(function)
   def wrapped(*args):
     try:
-      return function(*args)
+      return function(*first, *args)
     except (ValueError, OSError, ImportError) as error:
       line = command.one_line(error)
       raise gr.Error(
           html.escape(line), duration=None, print_exception=False) from error
 
+  # The library looks for what the others are.
+  wrapped.__signature__ = inspect.signature(functools.partial(function, *first))
   return wrapped
 
 
-def _locate(path: str):
+def _locate(own_models: dict, path: str):
   """What an uploaded picture changes; the file is removed at once."""
   from va_magenta.image_to_va import images
 
@@ -208,12 +226,9 @@ def _locate(path: str):
     raise ValueError(str(error).replace(str(path), path.name)) from error
   finally:
     path.unlink(missing_ok=True)
-  from va_magenta import generation
+  from va_magenta.composing import models
 
-  generation.start_keras()
-  from va_magenta.image_to_va import model
-
-  va = model.estimate_va(picture)
+  va, = models.image_model(own_models.get('image_model')).predict([picture])
   return (
       _thumbnail(picture, path.name), round(va.valence, 2),
       round(va.arousal, 2))
@@ -232,24 +247,25 @@ def _thumbnail(picture: np.ndarray, name: str) -> str:
 
 
 def _compose(
+    own_models: dict,
     valence, arousal, checkpoint, bars, instrument, guidance, num_outputs,
     candidates, seed, request: gr.Request):
   """What a new set of pieces changes."""
   import pretty_midi
 
-  from va_magenta import generation
+  from va_magenta.composing import composer, request
   from va_magenta.music.midi import to_bytes
 
   target = VA(valence, arousal)
   program = None
   if instrument != _SUITS:
     program = pretty_midi.instrument_name_to_program(instrument)
-  settings = generation.Settings(
+  settings = request.Settings(
       checkpoint=checkpoint,
       bars=None if bars == _ONE_PHRASE else bars,
       program=program, guidance=guidance, num_outputs=num_outputs,
-      candidates=candidates, seed=seed)
-  pieces = generation.compose(target, settings)
+      candidates=candidates, seed=seed, **own_models)
+  pieces = composer.compose(target, settings)
   folder = _new_folder(request)
   name = f'valence{target.valence:+.2f}_arousal{target.arousal:+.2f}'
   cards, problem = [], None

@@ -20,6 +20,7 @@ import pathlib
 
 import numpy as np
 
+from va_magenta import quiet
 from va_magenta.evaluation import control
 from va_magenta.figures.metrics import AXES
 
@@ -49,6 +50,7 @@ class Pictures:
 
 def held_out(
     oasis_dir: str | os.PathLike, work_dir: str | os.PathLike, seed: int,
+    image_model: str | os.PathLike | None = None,
 ) -> Pictures:
   """All pictures of OASIS, each estimated by a head that did not see it.
 
@@ -59,20 +61,20 @@ def held_out(
     oasis_dir: holds OASIS.csv and images/.
     work_dir: keeps the prepared dataset and the features.
     seed: of the folds.
+    image_model: name or path of the model whose head is fitted anew.
 
   Raises:
     OSError, ValueError: if it is not OASIS.
   """
   oasis_dir, work_dir = pathlib.Path(oasis_dir), pathlib.Path(work_dir)
-  from va_magenta import generation
-  generation.start_keras()
+  quiet.start_keras()
   import keras
 
   from va_magenta.image_to_va import model as model_lib
   from va_magenta.training import image as training
 
   data = training.Dataset(_DATASET, work_dir / 'tfds', oasis_dir)
-  model = model_lib.load()
+  model = model_lib.load(image_model)
   head = model.network.get_layer('va')
   look = keras.Model(model.network.input, head.input)
   features = training.extract_features(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tqdm
 
-from va_magenta import checkpoints, files, generation
+from va_magenta import checkpoints, files
+from va_magenta.composing import models
 from va_magenta.evaluation import (
   control,
   judges,
@@ -52,6 +53,7 @@ class Options:
       test split melodies and reconstruction are measured on; None for none.
     cache_dir: where they are kept once converted; in the output if None.
     oasis_dir: OASIS.csv and images/, for pictures; None for none.
+    image_model: name or path of what places them; what ships if None.
     num_pictures: so many of them, drawn at random.
     num_picture_seeds: pieces of music for each picture.
     audio: whether to write WAV files of the first system's grid.
@@ -68,6 +70,7 @@ class Options:
   examples_path: str | None = None
   cache_dir: str | None = None
   oasis_dir: str | None = None
+  image_model: str | None = None
   num_pictures: int = 100
   num_picture_seeds: int = 4
   audio: bool = False
@@ -358,7 +361,7 @@ def _reconstruction(compared, work_dir, options) -> dict:
     from va_magenta.training.music_vae import examples
     from va_magenta.training.music_vae import train as training
     from va_magenta.va_to_music import configs
-    model = _with_critic(generation.load_model(checkpoint))
+    model = _with_critic(models.music_vae(checkpoint))
     config_name = configs.magenta_name(model.config.name)
     if config_name not in corpora:
       corpora[config_name] = _corpus(work_dir, options, config_name)
@@ -388,7 +391,7 @@ def _with_critic(model):
 def _pictures(compared, judge, composer, work_dir, output_dir, options) -> dict:
   """From pictures to music, by each system."""
   shown = pictures.held_out(
-      options.oasis_dir, work_dir, options.seed).some(
+      options.oasis_dir, work_dir, options.seed, options.image_model).some(
           options.num_pictures, options.seed)
   found = {'num_pictures': len(shown.rated), 'systems': {}}
   for i, system in enumerate(compared):

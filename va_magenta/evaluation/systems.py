@@ -30,7 +30,7 @@ from va_magenta.va import VA
 # selects shall not be the one that judges.
 DEFAULTS = {
     'checkpoint': 'cat-mel_2bar',
-    'student': os.fspath(checkpoints.path('symbolic_va') / judges.SELECTOR)}
+    'estimator': os.fspath(checkpoints.path('symbolic_va') / judges.SELECTOR)}
 # So often a seed is changed that gives a piece without notes, which is what
 # some models play most of the time when they are asked for calm.
 _MAX_ATTEMPTS = 100
@@ -53,7 +53,7 @@ class Composer:
 
     Args:
       target: asked for.
-      settings: of `generation.Settings`, but for the seed; beside `DEFAULTS`.
+      settings: of `request.Settings`, but for the seed; beside `DEFAULTS`.
       seed: of z and of all that is drawn. If a piece has too few notes, the
         next of the seeds that derive from it.
 
@@ -63,7 +63,7 @@ class Composer:
     Raises:
       OSError, ValueError: if a setting is not what it should be.
     """
-    from va_magenta import generation
+    from va_magenta.composing import composer, request
 
     settings = {**DEFAULTS, **settings}
     about = [
@@ -71,13 +71,13 @@ class Composer:
         target.arousal, seed, {
             **settings, **{
                 name: self._digest(settings[name])
-                for name in ('checkpoint', 'student')},
+                for name in ('checkpoint', 'estimator')},
             'performance_va': self._digest('performance_va')}]
 
     def make():
       for attempt in range(_MAX_ATTEMPTS):
         try:
-          piece, = generation.compose(target, generation.Settings(
+          piece, = composer.compose(target, request.Settings(
               **settings, seed=_attempt_seed(seed, attempt)))
         except ValueError:
           if attempt == _MAX_ATTEMPTS - 1:
@@ -118,7 +118,7 @@ class Asked:
 
   Attributes:
     name: of the system.
-    settings: of `generation.Settings`, but for the seed.
+    settings: of `request.Settings`, but for the seed.
   """
 
   name: str
@@ -141,7 +141,7 @@ class Prior:
 
   Attributes:
     name: of the system.
-    settings: of `generation.Settings`, but for the seed and the candidates.
+    settings: of `request.Settings`, but for the seed and the candidates.
     candidates: the nearest of so many is taken, as the student of one half of
       EIMG estimates; of 1 candidate, any.
   """
@@ -198,10 +198,10 @@ System = Asked | Prior | Template
 
 
 def _num_bars(settings: Mapping) -> int:
-  from va_magenta import generation
+  from va_magenta.composing import composer
 
   settings = {**DEFAULTS, **settings}
-  return settings.get('bars') or generation.phrase_bars(settings['checkpoint'])
+  return settings.get('bars') or composer.phrase_bars(settings['checkpoint'])
 
 
 def parse(text: str, common: Mapping) -> Asked:
@@ -209,7 +209,7 @@ def parse(text: str, common: Mapping) -> Asked:
 
   Args:
     text: 'no va_loss:checkpoint=runs/no_va_loss,guidance=2'; settings of
-      `generation.Settings`.
+      `request.Settings`.
     common: what settings are unless the text says otherwise.
 
   Raises:
@@ -228,25 +228,26 @@ def parse(text: str, common: Mapping) -> Asked:
 
 
 def check(settings: Mapping):
-  """Checks that `generation.Settings` takes these.
+  """Checks that `request.Settings` takes these.
 
   Raises:
     ValueError: if not.
     FileNotFoundError: if there is no such checkpoint.
   """
-  from va_magenta import generation
+  from va_magenta.composing import composer
+  from va_magenta.composing.request import Settings
 
-  known = {f.name for f in dataclasses.fields(generation.Settings)}
+  known = {f.name for f in dataclasses.fields(Settings)}
   for name in settings:
     if name not in known - {'seed', 'num_outputs'}:
       raise ValueError(
           f'there is no setting {name!r}: a system has '
           f'{", ".join(sorted(known - {"seed", "num_outputs"}))}')
   try:
-    generation.Settings(**settings, seed=0)
+    settings = Settings(**{**DEFAULTS, **settings}, seed=0)
   except TypeError as error:  # A text where a number belongs.
-    raise ValueError(f'settings {dict(settings)}: {error}') from None
-  checkpoints.resolve(settings.get('checkpoint', DEFAULTS['checkpoint']))
+    raise ValueError(f'settings {settings}: {error}') from None
+  composer.check(settings)
 
 
 def _value(text: str):

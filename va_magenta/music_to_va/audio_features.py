@@ -23,6 +23,7 @@ import concurrent.futures
 import ctypes
 import functools
 import importlib.util
+import io
 import math
 import os
 import pathlib
@@ -57,6 +58,10 @@ _DESCRIPTORS = (
 # As DEAM writes them. openSMILE has since shortened `pcm_fftMag_mfcc`.
 CONTOUR_NAMES = _DESCRIPTORS + tuple(
     name.replace('_sma', '_sma_de') for name in _DESCRIPTORS)
+# Sizes from here on are promised by who does not know: sox says 0x7ffff024.
+_MOST_PROMISED = 0x7ffff000
+_CANCELLED = 0.01  # Share of the channels' power that is left of their mean.
+_LOUDEST = 16.0  # No mastering goes so far beyond 1.
 FEATURE_NAMES = (
     *(f'{name}_amean' for name in CONTOUR_NAMES),
     *(f'{name}_stddev' for name in CONTOUR_NAMES))
@@ -81,8 +86,9 @@ def read(
     max_seconds: of a longer file this much is read.
 
   Returns:
-    float32 [samples], the mean of the channels, in [-1, 1] if the file's format
-    has bounds; and the sample rate in Hz.
+    float32 [samples], the mean of the channels (of those that cancel each
+    other out the loudest), in [-1, 1] if the file's format has bounds; and the
+    sample rate in Hz.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -94,13 +100,16 @@ def read(
   with open(path, 'rb') as file:  # libsndfile does not say what is missing.
     head = file.read(HEAD_BYTES)
   size = path.stat().st_size
+  source = path
   if head[:4] == b'RIFF' and head[8:] == b'WAVE':
     promised = 8 + int.from_bytes(head[4:8], 'little')
-    # Programs that write to a pipe promise the most that can be written.
-    if size < promised < 2**31 - 1:
+    # Programs that write to a pipe promise the most that can be written, or
+    # nothing.
+    if size < promised < _MOST_PROMISED:
       raise ValueError(f'{path} is cut off: {size:,} of {promised:,} bytes')
+    source = _with_length(path)
   try:
-    with soundfile.SoundFile(path) as file:
+    with soundfile.SoundFile(source) as file:
       rate = file.samplerate
       begin = round(start_seconds * rate)
       if begin >= file.frames:
@@ -118,14 +127,50 @@ def read(
     raise ValueError(
         f'{path} is cut off: {len(samples) / rate:.2f} of '
         f'{wanted / rate:.2f} seconds')
-  return samples.mean(axis=1), rate
+  return _mono(samples), rate
+
+
+def _with_length(path: pathlib.Path):
+  """A WAV file; with the length that it does not say, if it says 0."""
+  with open(path, 'rb') as file:
+    file.seek(12)
+    while len(chunk := file.read(8)) == 8:
+      length = int.from_bytes(chunk[4:], 'little')
+      if chunk[:4] == b'data':
+        break
+      file.seek(length + length % 2, os.SEEK_CUR)
+    else:
+      return path
+    begin = file.tell()
+    rest = path.stat().st_size - begin
+    if length or not rest:
+      return path
+    file.seek(0)
+    content = bytearray(file.read())
+  content[4:8] = (len(content) - 8).to_bytes(4, 'little')
+  content[begin - 4:begin] = rest.to_bytes(4, 'little')
+  return io.BytesIO(content)
+
+
+def _mono(samples: np.ndarray) -> np.ndarray:
+  """The mean of channels [samples, channels], or the loudest of them.
+
+  Where channels cancel each other out (one is the other upside down, as
+  some effects and faulty cables have it), the mean is not what people hear.
+  """
+  mean = samples.mean(axis=1)
+  power = np.mean(samples.astype(np.float64)**2, axis=0)
+  if np.mean(mean.astype(np.float64)**2) < _CANCELLED * power.mean():
+    return samples[:, power.argmax()]
+  return mean
 
 
 def extract(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
   """Features of every window.
 
   Args:
-    samples: float [samples], mono; what is outside [-1, 1] is clipped.
+    samples: float [samples], mono, in [-1, 1]; what is a little outside is
+      clipped.
     sample_rate_hz: of any sampling; made `SAMPLE_RATE_HZ` here.
 
   Returns:
@@ -133,9 +178,9 @@ def extract(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     deviations, as `FEATURE_NAMES` says. All finite.
 
   Raises:
-    ValueError: if samples are not finite floats, not mono, or shorter than a
-      quarter of a second; or if all is silence, of which openSMILE's numbers
-      say nothing.
+    ValueError: if samples are not finite floats, not mono, in another scale, or
+      shorter than a quarter of a second; or if all is silence, of which
+      openSMILE's numbers say nothing.
   """
   samples = np.asarray(samples)
   if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
@@ -149,8 +194,13 @@ def extract(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     raise ValueError(
         f'{len(samples) / sample_rate_hz:.3f} seconds of sound are too short: '
         f'at least {WINDOW_SECONDS / 2:g} are needed')
-  if np.abs(samples).max() < SILENCE:
+  largest = np.abs(samples).max()
+  if largest < SILENCE:
     raise ValueError('there is only silence')
+  if largest > _LOUDEST:
+    raise ValueError(
+        f'samples reach {largest:,.0f}: floats must lie in [-1, 1]; those in '
+        'the scale of 16 bits are to be divided by 32,768')
   samples = _resample(samples, sample_rate_hz)
   # openSMILE's 16 bits would turn +1 into -1.
   largest = 1 - 2.0**-15

@@ -63,17 +63,21 @@ Hear = Callable[[str, np.ndarray, float], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """What labels depend on, but for the models.
+  """What labels depend on, beside how estimates are fused.
 
   Attributes:
     max_seconds: of a longer piece so much is read.
     max_audio_seconds: of a longer piece so much is heard.
     min_audio_parts: pieces with fewer parts are not heard.
+    estimator: name or path of what reads notes; the one that ships if None.
+    audio_model: likewise, of what hears; see `teacher`.
   """
 
   max_seconds: float = 600.0
   max_audio_seconds: float = 60.0
   min_audio_parts: int = 1
+  estimator: str | None = None
+  audio_model: str | None = None
 
 
 # Of the dataset. A line of notes sounds as it reads; and so much tells most of
@@ -151,8 +155,11 @@ def _read(
       student.regress(np.stack(features))])
 
 
-def teacher() -> Hear:
+def teacher(audio_model: str | None = None) -> Hear:
   """The audio teacher, who hears what a synthesiser makes of the notes.
+
+  Args:
+    audio_model: name or path of the estimator; the one that ships if None.
 
   Raises:
     OSError: if the teacher's weights or FluidSynth are missing.
@@ -161,7 +168,7 @@ def teacher() -> Hear:
   from va_magenta.music_to_va import audio, audio_features
 
   synthesis.import_fluidsynth()
-  estimator = audio.load()
+  estimator = audio.load(audio_model)
 
   def hear(
       path: str, windows: np.ndarray, max_seconds: float) -> np.ndarray:
@@ -210,7 +217,7 @@ class _Worker:
   @classmethod
   def load(cls):
     if cls.student is None:
-      cls.student = symbolic.load()
+      cls.student = symbolic.load(cls.settings.estimator)
       cls.hear = cls.make_hear and cls.make_hear()
 
   @classmethod
@@ -280,6 +287,7 @@ def label(
     make_hear: Callable[[], Hear] | None = None,
     known=None,
     num_workers: int | None = None,
+    overwrite: bool = False,
 ) -> Report:
   """Labels a corpus and writes the table, or takes up where it stood.
 
@@ -297,8 +305,10 @@ def label(
     known: an earlier table. What was heard is not heard again, and what this
       student has read is not read again, but all is fused anew.
     num_workers: processes; all cores if None.
+    overwrite: whether `output` may exist. It must not be one of the pieces.
 
   Raises:
+    FileExistsError: if `output` exists, unless `overwrite`.
     FileNotFoundError: if no MIDI file is found.
     ValueError: if none could be labelled.
     OSError: if files cannot be written, another process labels to `output`, or
@@ -313,6 +323,9 @@ def label(
                             'written, is no folder')
   report = Report()
   pieces = _find_pieces(midi_dir, report)
+  files.check_outputs(
+      [output], inputs=[*pieces.values(), *report.duplicates],
+      overwrite=overwrite)
   models = _models(settings, make_hear)
   kept, heard, read = _already(known, pieces.keys(), models)
   report.num_known = len(kept)
@@ -376,16 +389,19 @@ def _models(
   """What estimates hang on, by who makes them; a table keeps it."""
   from va_magenta import checkpoints
 
-  def digest(name, *options):
+  def digest(name_or_path, kind, *options):
+    folder = checkpoints.locate(name_or_path, kind)
     weights = [
-        file_md5(path) for path in sorted(checkpoints.path(name).glob('*'))
+        file_md5(path) for path in sorted(folder.glob('*'))
         if path.suffix in ('.json', '.npz')]
     return ' '.join([*weights, *map(str, options)])
 
-  models = {_STUDENT: digest('symbolic_va', settings.max_seconds)}
+  models = {_STUDENT: digest(
+      settings.estimator, checkpoints.SYMBOLIC, settings.max_seconds)}
   if make_hear:
     models[_TEACHER] = digest(
-        'audio_va', settings.max_audio_seconds, settings.min_audio_parts)
+        settings.audio_model, checkpoints.AUDIO, settings.max_audio_seconds,
+        settings.min_audio_parts)
   return models
 
 

@@ -147,7 +147,13 @@ class SymbolicVA:
     """
     return calibrate(expected, self._calibration)
 
-  def _points(self, pieces: Iterable[np.ndarray]) -> list[VA]:
+  def estimate_va_of_notes(self, pieces: Iterable[np.ndarray]) -> list[VA]:
+    """Calibrated estimates for arrays of notes, in their order.
+
+    Args:
+      pieces: [notes] of `music.notes.NOTE_DTYPE`; one in which nothing
+        sounds gets the mean of the training ratings.
+    """
     features = [symbolic_features.extract(notes) for notes in pieces]
     if not features:
       return []
@@ -161,7 +167,7 @@ class SymbolicVA:
       sequences: `note_seq.NoteSequence`s; one in which nothing sounds gets the
         mean of the training ratings.
     """
-    return self._points(map(from_note_sequence, sequences))
+    return self.estimate_va_of_notes(map(from_note_sequence, sequences))
 
   def estimate_va_of_midi(
       self, paths: Iterable[str | os.PathLike]) -> list[VA]:
@@ -171,7 +177,7 @@ class SymbolicVA:
       FileNotFoundError: if there is no such file.
       ValueError: if a file is not MIDI, is damaged or has no notes.
     """
-    return self._points(map(read_midi, paths))
+    return self.estimate_va_of_notes(map(read_midi, paths))
 
 
 def load(folder: str | os.PathLike | None = None) -> SymbolicVA:

@@ -1,7 +1,7 @@
 """What a MusicVAE is made of: sizes and schedules, by Magenta's config names.
 
-`from_magenta` reads them from Magenta's own `CONFIG_MAP`; the configs in
-`CONDITIONED` add to one of those that the music is asked for by its VA. A
+`from_magenta` reads them from Magenta's own `CONFIG_MAP`; others in `REGISTRY`
+extend one of those so that the music follows VA. A
 trained checkpoint carries its own `config.json`, so that sampling needs no
 Magenta.
 """
@@ -10,7 +10,9 @@ import copy
 import dataclasses
 import json
 import math
+import os
 import pathlib
+from collections.abc import Mapping
 
 CHOICES = {
     'sampling_schedule': ('constant', 'inverse_sigmoid', 'exponential'),
@@ -204,25 +206,6 @@ def _from_json(field: dataclasses.Field, value):
   return value
 
 
-# Magenta's configs whose encoder and decoder this engine builds.
-SUPPORTED = (
-    'cat-mel_2bar_small',
-    'cat-mel_2bar_big',
-    'hierdec-mel_16bar',
-    'hierdec-trio_16bar',
-)
-
-# What is no hyperparameter: Magenta says it by the classes of a config.
-_STRUCTURE = ('name', 'output_depths', 'level_lengths', 'transpose_range')
-# Ours, that follow VA, and the config of Magenta's that each extends.
-CONDITIONED = {
-    'va-cat-mel_2bar': 'cat-mel_2bar_small',
-    'va-cat-trio_2bar': 'hierdec-trio_16bar',
-    'va-hierdec-mel_16bar': 'hierdec-mel_16bar',
-    'va-hierdec-mel_16bar_small': 'hierdec-mel_16bar',
-    'va-hierdec-trio_16bar': 'hierdec-trio_16bar',
-    'va-hierdec-trio_16bar_small': 'hierdec-trio_16bar',
-}
 _CONDITIONING = {
     'control_depth': 2,
     'control_gain': 10.0,
@@ -240,19 +223,49 @@ _CONDITIONING = {
 }
 # In the sizes of cat-mel_2bar_small, so that what was learned of two bars goes
 # on in trios, and below the levels above them.
-_SIZES = {'z_size': 256, 'enc_rnn_size': [512], 'dec_rnn_size': [256, 256]}
+_SIZES = {
+    **_CONDITIONING, 'z_size': 256, 'enc_rnn_size': [512],
+    'dec_rnn_size': [256, 256]}
 _SMALL = {**_SIZES, 'hierarchical_encoder': True, 'conductor_control': True}
-_CHANGES = {
-    'va-cat-trio_2bar': {**_SIZES, 'max_seq_len': 32},
-    'va-hierdec-mel_16bar_small': _SMALL,
-    'va-hierdec-trio_16bar_small': _SMALL,
+_SEGMENTS = {'level_lengths': (8, 32), 'transpose_range': (-5, 5)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """What the name of a config stands for.
+
+  Attributes:
+    extends: the config of Magenta's that it is, or extends: the same examples.
+    changes: to hyperparameters, as on Magenta's command line.
+    structure: fields of `Config` that Magenta says by classes, where they are
+      not those of `extends`.
+  """
+
+  extends: str
+  changes: Mapping = dataclasses.field(default_factory=dict)
+  structure: Mapping = dataclasses.field(default_factory=dict)
+
+
+# All that is known of a config: first Magenta's whose encoder and decoder this
+# engine builds, then ours, that follow VA.
+REGISTRY = {
+    'cat-mel_2bar_small': Entry('cat-mel_2bar_small'),
+    'cat-mel_2bar_big': Entry('cat-mel_2bar_big'),
+    'hierdec-mel_16bar': Entry('hierdec-mel_16bar'),
+    'hierdec-trio_16bar': Entry('hierdec-trio_16bar'),
+    'va-cat-mel_2bar': Entry('cat-mel_2bar_small', _CONDITIONING),
+    'va-cat-trio_2bar': Entry(
+        'hierdec-trio_16bar', {**_SIZES, 'max_seq_len': 32},
+        {**_SEGMENTS, 'level_lengths': None}),
+    'va-hierdec-mel_16bar': Entry('hierdec-mel_16bar', _CONDITIONING),
+    'va-hierdec-mel_16bar_small': Entry('hierdec-mel_16bar', _SMALL, _SEGMENTS),
+    'va-hierdec-trio_16bar': Entry('hierdec-trio_16bar', _CONDITIONING),
+    'va-hierdec-trio_16bar_small': Entry(
+        'hierdec-trio_16bar', _SMALL, _SEGMENTS),
 }
-_STRUCTURES = {
-    name: {'level_lengths': level_lengths, 'transpose_range': (-5, 5)}
-    for name, level_lengths in (
-        ('va-cat-trio_2bar', None),
-        ('va-hierdec-mel_16bar_small', (8, 32)),
-        ('va-hierdec-trio_16bar_small', (8, 32)))}
+MAGENTAS = tuple(name for name, e in REGISTRY.items() if e.extends == name)
+# What is no hyperparameter: Magenta says it by the classes of a config.
+_STRUCTURE = ('name', 'output_depths', 'level_lengths', 'transpose_range')
 
 
 def magenta_name(name: str) -> str:
@@ -261,17 +274,39 @@ def magenta_name(name: str) -> str:
   Raises:
     ValueError: for an unknown name.
   """
-  if name not in (*SUPPORTED, *CONDITIONED):
+  if name not in REGISTRY:
     raise ValueError(
-        f'unknown config {name!r}; known are: '
-        f'{", ".join([*SUPPORTED, *CONDITIONED])}')
-  return CONDITIONED.get(name, name)
+        f'unknown config {name!r}; known are: {", ".join(REGISTRY)}')
+  return REGISTRY[name].extends
 
 
 def _magenta_config(name: str):
   from va_magenta.magenta_compat import configs
 
   return configs.CONFIG_MAP[magenta_name(name)]
+
+
+def guess(arrays: Mapping, path: os.PathLike) -> Config:
+  """The config of a checkpoint of Magenta's, which does not say it.
+
+  Args:
+    arrays: its weights, by Magenta's names.
+    path: what errors call it.
+
+  Raises:
+    ValueError: if it is of none that is known.
+  """
+  biases = {name: len(a) for name, a in arrays.items() if name.endswith('bias')}
+  shape = (
+      biases.get('encoder/mu/bias'),
+      sum(n for name, n in biases.items() if 'output_projection' in name),
+      any('hierarchical_level' in name for name in biases))
+  for name in MAGENTAS:
+    config = from_magenta(name)
+    if shape == (config.z_size, config.depth, bool(config.level_lengths)):
+      return config
+  raise ValueError(
+      f'{path} is a checkpoint of none of the configs {", ".join(MAGENTAS)}')
 
 
 def data_converter(name: str):
@@ -286,7 +321,7 @@ def from_magenta(name: str, hparams: str = '') -> Config:
   """A config of Magenta's `CONFIG_MAP`, or one that extends it, as ours.
 
   Args:
-    name: one of `SUPPORTED` or `CONDITIONED`.
+    name: of `REGISTRY`.
     hparams: changes to hyperparameters, Magenta's or ours, written as on
       Magenta's command line: 'batch_size=64,dec_rnn_size=[128,128]'.
 
@@ -294,6 +329,8 @@ def from_magenta(name: str, hparams: str = '') -> Config:
     ValueError: for an unknown name or hyperparameter.
   """
   magenta = _magenta_config(name)
+  from va_magenta.magenta_compat import structure_of
+
   # Some configs write 0 where others write 0.25, and HParams would take the
   # type of what is written.
   floats = {f.name for f in dataclasses.fields(Config) if f.type is float}
@@ -304,8 +341,7 @@ def from_magenta(name: str, hparams: str = '') -> Config:
   for field in dataclasses.fields(Config):
     if field.name not in (*values.values(), *_STRUCTURE):
       values.add_hparam(field.name, field.default)
-  if name in CONDITIONED:
-    values.override_from_dict({**_CONDITIONING, **_CHANGES.get(name, {})})
+  values.override_from_dict(dict(REGISTRY[name].changes))
   before = values.values()
   try:
     values.parse(hparams)
@@ -320,19 +356,9 @@ def from_magenta(name: str, hparams: str = '') -> Config:
       raise ValueError(
           f'--hparams={hparams}: {key} of {name} cannot be changed from '
           f'{before[key]}')
-  decoder = magenta.model.decoder
-  level_lengths = getattr(decoder, '_level_lengths', None)
-  core = getattr(decoder, '_core_decoder', decoder)
-  output_depths = getattr(core, '_output_depths', None) or [
-      magenta.data_converter.output_depth]
-  augmenter = magenta.note_sequence_augmenter
   shared = {
       k: tuple(v) if isinstance(v, list) else v
       for k, v in values.values().items() if k in fields
   }
-  structure = {
-      'output_depths': tuple(output_depths),
-      'level_lengths': tuple(level_lengths) if level_lengths else None,
-      'transpose_range': augmenter._transpose_range if augmenter else (0, 0),
-      **_STRUCTURES.get(name, {})}
+  structure = {**structure_of(magenta), **REGISTRY[name].structure}
   return Config(name=name, **structure, **shared)

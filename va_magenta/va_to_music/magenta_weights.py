@@ -241,7 +241,10 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
   tf.raw_ops.SaveV2(
       prefix=str(path), tensor_names=list(arrays),
       shape_and_slices=[''] * len(arrays), tensors=list(arrays.values()))
-  tf.compat.v1.train.update_checkpoint_state(str(path.parent), str(path))
+  # By its name alone, so that the folder may be moved.
+  (path.parent / 'checkpoint').write_text(
+      f'model_checkpoint_path: "{path.name}"\n'
+      f'all_model_checkpoint_paths: "{path.name}"\n')
 
 
 def save_javascript(model, folder: pathlib.Path):

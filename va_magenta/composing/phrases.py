@@ -1,0 +1,245 @@
+"""Draws melodies and trios from a MusicVAE, phrase by phrase; plays them."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from va_magenta import checkpoints
+from va_magenta.composing import models
+from va_magenta.composing.candidates import Candidate
+from va_magenta.composing.request import LEARNED, MAX_BARS, SEARCH, Settings
+from va_magenta.va import VA
+
+# Along a path, unless `bars` says otherwise, of a model without segments.
+_PHRASES_A_POINT = 2
+_STEPS_A_BATCH = 2**14
+_STEPS_A_BAR = 16
+# Of melodies, and of trios (melody, bass, drums).
+_OUTPUT_DEPTHS = ((90,), (90, 90, 512))
+
+
+class Phrases:
+  """Draws with a MusicVAE of melodies or of trios.
+
+  Args:
+    vae: a `music_vae.MusicVae`.
+    performer: a `performance.PerformanceModel`, for learned performances.
+    critic: a Keras model, one-hots to VA, for `mode='search'`, and for an
+      `input` to a model that follows VA.
+  """
+
+  def __init__(self, vae, performer=None, critic=None):
+    self._vae = vae
+    self._performer = performer
+    self._critic = critic
+
+  @classmethod
+  def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):
+    """See `Structure.check`."""
+    from va_magenta.va_to_music import configs
+
+    config = path / 'config.json'
+    # Magenta's own checkpoints have none; what they are their weights say.
+    if config.is_file():
+      config = configs.Config.load(config)
+      if config.output_depths not in _OUTPUT_DEPTHS:
+        raise ValueError(
+            f'{checkpoint} is a checkpoint of {config.name}, music is made by '
+            f'one of melodies or trios: {", ".join(checkpoints.names())}')
+
+  @classmethod
+  def phrase_bars(cls, checkpoint: str | os.PathLike) -> int:
+    """See `Structure.phrase_bars`."""
+    from va_magenta.va_to_music import configs
+
+    config = checkpoints.resolve(checkpoint) / 'config.json'
+    config = configs.Config.load(config) if config.is_file() else (
+        models.music_vae(checkpoint).config)
+    return config.max_seq_len // _STEPS_A_BAR
+
+  @classmethod
+  def load(cls, settings: Settings) -> 'Phrases':
+    """See `Structure.load`."""
+    vae = models.music_vae(settings.checkpoint)
+    performer = critic = None
+    if settings.performance == LEARNED:
+      performer = models.performer(settings.performance_model)
+    if settings.mode == SEARCH or (
+        settings.input is not None and vae.config.control_depth):
+      from va_magenta.music_to_va import critic as critics
+      critic = models.critic(
+          settings.critic or critics.shipped(len(vae.config.output_depths)))
+    return cls(vae, performer, critic)
+
+  def draw(
+      self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
+      settings: Settings) -> list[Candidate]:
+    """See `Structure.draw`."""
+    # Keras is there by now, and with it what note_seq takes long to import.
+    from va_magenta.va_to_music import form
+
+    z = self._latents(rng, va_path, n, settings)
+    sections = form.along(va_path, z.shape[1] * self._vae.config.num_segments)
+    tokens = form.join(self._decode(z, sections, settings, rng))
+    return self.play(
+        tokens, sections if len(va_path) > 1 else va_path, settings, rng)
+
+  def play(
+      self, tokens: np.ndarray, targets: Sequence[VA], settings: Settings,
+      rng: np.random.Generator) -> list[Candidate]:
+    """Pieces, int [n, steps, outputs], as suits their sections' targets."""
+    from va_magenta.va_to_music import performance
+
+    if settings.performance == LEARNED:
+      played = self._performer.draw(
+          [targets] * len(tokens), tokens, rng,
+          temperature=settings.temperature, guidance=settings.guidance)
+    else:
+      plain = performance.plain(tokens.shape[-1])
+      played = [[plain] * len(targets)] * len(tokens)
+    given = {
+        name: getattr(settings, name) for name in ('tempo_qpm', 'program')
+        if getattr(settings, name) is not None}
+    return [
+        _candidate(row, [dataclasses.replace(p, **given) for p in performances])
+        for row, performances in zip(tokens, played, strict=True)]
+
+  def _latents(self, rng, va_path, n, settings: Settings) -> np.ndarray:
+    """Latent vectors of candidates [pieces, phrases, versions, z_size]."""
+    from va_magenta.va_to_music import form
+
+    config = self._vae.config
+    if settings.input is not None:
+      mu, sigma = self._encode_input(settings)
+      # The first candidate is the melody itself, the others lie about it,
+      # within what the encoder takes for the same.
+      noise = rng.standard_normal((n, *mu.shape), np.float32)
+      noise[0] = 0
+      return (mu + settings.temperature * sigma * noise)[:, :, None]
+    phrase_bars = config.max_seq_len // _STEPS_A_BAR
+    segments = config.num_segments
+    bars = settings.bars
+    if bars is None:
+      num_phrases = 1
+      if len(va_path) > 1:
+        num_phrases = (
+            _PHRASES_A_POINT * len(va_path) if segments == 1 else
+            -(-len(va_path) // segments))
+      bars = num_phrases * phrase_bars
+    if bars % phrase_bars:
+      raise ValueError(
+          f'bars must be a multiple of {phrase_bars} for '
+          f'{settings.checkpoint}, got {bars}')
+    num_phrases = bars // phrase_bars
+    if num_phrases * segments < len(va_path):
+      needed = phrase_bars * -(-len(va_path) // segments)
+      raise ValueError(
+          f'{len(va_path)} points are to be led to, each in a '
+          f'{"phrase" if segments == 1 else "segment"} of '
+          f'{phrase_bars / segments:g} bars: bars must be {needed} or more, '
+          f'got {bars}')
+    return form.draw(rng, n, num_phrases, config.z_size)
+
+  def _encode_input(self, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """mu and sigma [phrases, z_size] of the melody in `settings.input`."""
+    from va_magenta.music import midi
+
+    config = self._vae.config
+    if len(config.output_depths) > 1:
+      raise ValueError(
+          f'{settings.checkpoint} is a checkpoint of trios, and the input is a '
+          'melody: give a checkpoint of melodies')
+    tokens = midi.read_melody(settings.input)
+    steps = config.max_seq_len
+    tokens = np.pad(tokens, (0, -len(tokens) % steps)).reshape(-1, steps)
+    if len(tokens) * steps > MAX_BARS * _STEPS_A_BAR:
+      raise ValueError(
+          f'{settings.input} has more than {MAX_BARS} bars: give a part of it')
+    controls = None
+    if config.control_depth:
+      # What the melody is now, as the encoder was told of what it learned from;
+      # the decoder is told what it shall be.
+      stretches = config.num_segments if config.conductor_control else 1
+      x = np.eye(config.depth, dtype=np.float32)[
+          tokens.reshape(len(tokens) * stretches, -1)]
+      controls = np.clip(self._critic(x), -1, 1).reshape(-1, stretches, 2)
+    return self._vae.encode(tokens[..., None], controls)
+
+  def _decode(
+      self, z: np.ndarray, sections: Sequence[VA], settings: Settings, rng
+  ) -> np.ndarray:
+    """Tokens of candidates.
+
+    Args:
+      z: [pieces, phrases, versions, z_size].
+      sections: where each segment of each phrase shall lie.
+      settings: `mode`, `temperature` and `guidance`.
+      rng: the randomness.
+
+    Returns:
+      int [pieces, phrases, versions, steps, outputs].
+    """
+    vae, config = self._vae, self._vae.config
+    flat = z.reshape(-1, z.shape[-1])
+    points = np.array([(va.valence, va.arousal) for va in sections], np.float32)
+    points = np.broadcast_to(
+        points.reshape(z.shape[1], 1, config.num_segments, 2),
+        (*z.shape[:3], config.num_segments, 2)
+    ).reshape(len(flat), config.num_segments, 2)
+    batch_size = _STEPS_A_BATCH // config.max_seq_len
+    tokens = []
+    for i in range(0, len(flat), batch_size):
+      batch = slice(i, i + batch_size)
+      options = {
+          'temperature': settings.temperature, 'seed': int(rng.integers(2**32))}
+      if config.control_depth:
+        options['guidance'] = settings.guidance
+      if settings.mode == SEARCH:
+        from va_magenta.va_to_music import search
+        played = search.search(
+            vae, self._critic, flat[batch], points[batch], **options)
+      else:
+        if config.control_depth:
+          options['controls'] = points[batch]
+        played = vae.sample(flat[batch], **options)
+      tokens.append(np.stack([
+          one_hots.argmax(-1) for one_hots in np.split(
+              played, np.cumsum(config.output_depths)[:-1], axis=-1)], axis=-1))
+    return np.concatenate(tokens).reshape(
+        *z.shape[:3], *tokens[0].shape[1:])
+
+
+def _candidate(tokens: np.ndarray, performances: list) -> Candidate:
+  from va_magenta.music.notes import from_note_sequence
+  from va_magenta.va_to_music import performance
+
+  sequence = performance.play(tokens, performances)
+  sections = []
+  if len(performances) > 1:
+    sections = [
+        from_note_sequence(performance.play(section, [p]))
+        for section, p in zip(
+            np.split(tokens, len(performances)), performances, strict=True)]
+  identity, num_notes = identify(tokens)
+  return Candidate(
+      from_note_sequence(sequence), sections, performances,
+      identity, num_notes, len(tokens) / _STEPS_A_BAR, lambda: sequence)
+
+
+def identify(tokens: np.ndarray) -> tuple[bytes, int]:
+  """What makes a piece, int [steps, outputs], another; its melody's notes.
+
+  At another tempo, or in another key, it is the same.
+  """
+  from va_magenta.music import melody, trio
+
+  pitched = tokens[:, :trio.DRUMS]
+  is_note = pitched >= melody.FIRST_PITCH_TOKEN
+  # From the first note, in semitones; no note is farther from it than that.
+  intervals = np.where(
+      is_note, pitched - pitched[is_note][:1].sum(), melody.NUM_TOKENS)
+  notes = np.concatenate([intervals, tokens[:, trio.DRUMS:]], axis=1)
+  return notes.tobytes(), int(is_note[:, trio.MELODY].sum())

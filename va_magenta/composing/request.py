@@ -1,0 +1,170 @@
+"""What is asked for: where the music shall lie, and how it is made."""
+
+import dataclasses
+import os
+import pathlib
+import secrets
+from collections.abc import Sequence
+
+import numpy as np
+
+from va_magenta import files
+from va_magenta.va import VA
+
+PERFORMANCES = LEARNED, PLAIN = 'learned', 'plain'
+MODES = SAMPLE, SEARCH = 'sample', 'search'
+# What `tempo_qpm` may be: a MIDI file cannot say much more.
+TEMPO_LIMITS_QPM = (10.0, 400.0)
+MAX_CANDIDATES = 10_000
+MAX_BARS = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """How pieces are made; checked when built.
+
+  Attributes:
+    checkpoint: name or path of the model that writes notes (see `checkpoints`).
+    num_outputs: pieces to keep, 1..candidates.
+    candidates: pieces to make.
+    temperature: of all draws; 0 takes the likeliest every time.
+    guidance: how clearly notes and performance say the target: 1 as in the
+      music that was learned from, more exaggerates, 0 knows nothing of it.
+    mode: 'sample'; or 'search', which looks for the latent vectors from which
+      the notes come nearest, as the critic estimates.
+    performance: 'learned'; or 'plain': nothing but notes differs, melodies are
+      played on the piano, at 120 quarters a minute, equally loud.
+    seed: the same seed gives the same notes; drawn if None.
+    bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
+      if None, one phrase; of a path two phrases a point, or, of a hierarchical
+      model, as many as have a segment a point.
+    tempo_qpm: quarter notes a minute; as is usual for the target if None.
+    program: General MIDI program of the melody, 0..127; likewise.
+    input: a MIDI file with a melody, to be played again as the target asks, by
+      a model of melodies.
+    image_model: name or path of the model that places pictures; of this and of
+      the following the one that ships if None.
+    estimator: of the one that places candidates, so that the nearest are kept
+      (see `symbolic`).
+    performance_model: of the one that 'learned' performances are drawn from.
+    critic: of the one that `mode='search'` and `input` use.
+
+  Raises:
+    ValueError: if a number is out of range, or a name is not known.
+  """
+
+  checkpoint: str | os.PathLike = 'cat-mel_2bar'
+  num_outputs: int = 1
+  candidates: int = 64
+  temperature: float = 0.5
+  guidance: float = 1.0
+  mode: str = SAMPLE
+  performance: str = LEARNED
+  seed: int | None = None
+  bars: int | None = None
+  tempo_qpm: float | None = None
+  program: int | None = None
+  input: str | os.PathLike | None = None
+  image_model: str | os.PathLike | None = None
+  estimator: str | os.PathLike | None = None
+  performance_model: str | os.PathLike | None = None
+  critic: str | os.PathLike | None = None
+
+  def __post_init__(self):
+    for name, low, high in (
+        ('candidates', 1, MAX_CANDIDATES),
+        ('num_outputs', 1, self.candidates),
+        ('temperature', 0, 100),
+        ('guidance', 0, 100),
+        ('seed', 0, 2**63 - 1),
+        ('bars', 1, MAX_BARS),
+        ('tempo_qpm', *TEMPO_LIMITS_QPM),
+        ('program', 0, 127)):
+      value = getattr(self, name)
+      # NaN fails this too.
+      if value is not None and not low <= value <= high:
+        raise ValueError(f'{name} must lie in {low:,}..{high:,}, got {value}')
+    for name, known in (('mode', MODES), ('performance', PERFORMANCES)):
+      if getattr(self, name) not in known:
+        raise ValueError(
+            f'{name} must be {" or ".join(known)}, got {getattr(self, name)!r}')
+    if self.input is not None and self.bars is not None:
+      raise ValueError(
+          'the input is as long as it is: give either input or bars')
+    if self.input is not None:
+      object.__setattr__(self, 'input', os.fspath(files.local(self.input)))
+    if self.seed is None:
+      object.__setattr__(self, 'seed', secrets.randbelow(2**32))
+
+
+class Target:
+  """What the music shall feel like: pictures, or points."""
+
+  def __init__(
+      self,
+      image: str | os.PathLike | np.ndarray | Sequence | None = None,
+      valence: float | None = None,
+      arousal: float | None = None,
+      va_path: Sequence[tuple[float, float]] | None = None,
+  ):
+    """Checks that there is one of the three, and that points lie on the plane.
+
+    Raises:
+      ValueError: if not.
+    """
+    point = valence is not None or arousal is not None
+    if (image is not None) + point + (va_path is not None) != 1:
+      raise ValueError(
+          'give either a picture, or both valence and arousal, or a va_path')
+    self.images = []
+    if image is not None:
+      is_one = isinstance(image, (str, os.PathLike, np.ndarray))
+      self.images = [
+          image if isinstance(image, np.ndarray) else files.local(image)
+          for image in ([image] if is_one else image)]
+      if not self.images:
+        raise ValueError('give a picture: the list of pictures is empty')
+      self.points = []
+    elif point:
+      if valence is None or arousal is None:
+        raise ValueError('valence and arousal belong together: give both')
+      self.points = [VA(valence, arousal)]
+    else:
+      try:
+        self.points = [VA(*point) for point in va_path]
+      except TypeError as error:
+        raise ValueError(
+            f'va_path must be pairs of valence and arousal, got {va_path!r}'
+        ) from error
+      if not self.points:
+        raise ValueError('va_path must have a point at least')
+
+  def load_pictures(self) -> list[np.ndarray]:
+    """The pictures, uint8 RGB, if there are any.
+
+    Raises:
+      OSError, ValueError: if a file is not a picture.
+    """
+    from va_magenta.image_to_va import images
+
+    return [
+        image if isinstance(image, np.ndarray) else images.load_image(image)
+        for image in self.images]
+
+  @property
+  def name(self) -> str:
+    """What the files are called: after the first, and the last."""
+    names = [
+        'picture' if isinstance(image, np.ndarray) else pathlib.Path(image).stem
+        for image in self.images
+    ] or [
+        f'valence{va.valence:+.2f}_arousal{va.arousal:+.2f}'
+        for va in self.points]
+    return names[0] if len(names) == 1 else f'{names[0]}_to_{names[-1]}'
+
+  @property
+  def image_paths(self) -> list[str | None]:
+    """For the record; None for what was no file."""
+    return [
+        None if isinstance(image, np.ndarray) else os.fspath(image)
+        for image in self.images]
