@@ -22,6 +22,7 @@ flags.DEFINE_string('checkpoint', 'cat-mel_2bar', 'Model that writes melodies.')
 flags.DEFINE_multi_integer(
     'candidates', [8, 64, 512], 'Melodies to choose from.')
 flags.DEFINE_integer('seeds', 5, 'Seeds.')
+flags.DEFINE_integer('targets', None, 'Only so many targets.')
 
 _TARGETS = [(0.4, 0.6), (-0.4, 0.6), (-0.4, -0.5), (0.4, -0.5), (0.8, 0.8)]
 
@@ -33,7 +34,7 @@ def main(argv):
 
   # What is wrong with it is told here; later only a lack of notes can be.
   models.music_vae(FLAGS.checkpoint)
-  for target in (VA(*point) for point in _TARGETS):
+  for target in (VA(*point) for point in _TARGETS[:FLAGS.targets]):
     for candidates in FLAGS.candidates:
       distances = []
       for seed in range(FLAGS.seeds):

@@ -1,5 +1,6 @@
 """Commands fail with one line and exit code 1, and help without TensorFlow."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ PROGRAM = textwrap.dedent('''
     flags.DEFINE_integer('number', 0, 'A number.', lower_bound=0)
     flags.DEFINE_enum('do', 'nothing', [
         'nothing', 'value', 'os', 'missing', 'bug', 'wait', 'interrupt',
-        'arguments', 'import'], 'What happens.')
+        'arguments', 'import', 'backend'], 'What happens.')
 
     def main(argv):
       do = flags.FLAGS.do
@@ -47,7 +48,9 @@ PROGRAM = textwrap.dedent('''
         with files.writing('result.txt') as path:
           path.write_text('half')
           print('ready', flush=True)
-          time.sleep(60)
+          time.sleep(int(os.environ.get('PROBE_SECONDS', 60)))
+      if do == 'backend':
+        print(os.environ['KERAS_BACKEND'])
       return flags.FLAGS.number
 
     if __name__ == '__main__':
@@ -139,3 +142,82 @@ def test_note_seq_imports_no_bokeh_and_nothing_prints(
   output, errors = probe('--do=import').communicate()
   assert output.splitlines() == [
       "['bokeh', 'bokeh.plotting']", 'figure 3'], errors
+
+
+def test_every_flag_of_a_path_is_expanded():
+  """Whatever is called a folder, file or path, and all that are such."""
+  from absl import flags
+
+  from va_magenta import command
+
+  code = textwrap.dedent('''
+      import importlib, pathlib, sys
+      from absl import flags
+      import va_magenta
+      from va_magenta import command
+      seen, left = 0, []
+      for path in pathlib.Path(va_magenta.__file__).parent.glob(
+          'va_magenta_*.py'):
+        name = f'va_magenta.{path.stem}'
+        importlib.import_module(name)
+        for flag in flags.FLAGS.flags_by_module_dict()[name]:
+          is_path = isinstance(flag.parser, command._PathParser)
+          seen += is_path
+          text = flag.help.lower()
+          if not is_path and flag.flag_type().endswith('string') and (
+              flag.name.endswith(('_dir', '_path', '_model', 'checkpoint'))
+              or any(word in text for word in (
+                  'folder', '.json', 'parquet', '--run_dir'))):
+            left.append(f'{path.stem} --{flag.name}')
+        for flag in list(flags.FLAGS.flags_by_module_dict()[name]):
+          delattr(flags.FLAGS, flag.name)
+      print(seen, left)
+      ''')
+  done = subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True)
+  assert not done.returncode, done.stderr
+  number, _, left = done.stdout.strip().partition(' ')
+  assert int(number) > 40
+  assert left == "['va_magenta_generate --va_path']"
+  holder = command.DEFINE_path('probe_path', None, 'A path.')
+  try:
+    flags.FLAGS.probe_path = None
+    flags.FLAGS['probe_path'].parse('~/x')
+    assert holder.value == os.path.expanduser('~/x') != '~/x'
+  finally:
+    delattr(flags.FLAGS, 'probe_path')
+
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-', '<&-', '>&- 2>&- <&-'])
+def test_streams_may_be_closed(probe, tmp_path, closed):
+  """Nor does the first file that is opened take the place of one."""
+  done = subprocess.run(
+      ['sh', '-c', f'exec "$0" "$1" --do=wait {closed}', sys.executable,
+       str(tmp_path / 'probe.py')], cwd=tmp_path, timeout=60,
+      env={**os.environ, 'PROBE_SECONDS': '0'}, capture_output=True)
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'result.txt').read_text() == 'half'
+
+
+def test_names_that_stdout_lacks_are_escaped(probe, tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(tmp_path / 'probe.py'), '--do=arguments', 'ü🎵'],
+      env={**os.environ, 'PYTHONIOENCODING': 'ascii'}, capture_output=True)
+  assert (done.returncode, done.stdout) == (0, b"['\\xfc\\U0001f3b5']\n")
+
+
+def test_what_cannot_be_printed_is_one_line(probe, tmp_path):
+  with open('/dev/full', 'w') as full:
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / 'probe.py'), '--do=arguments', 'a'],
+        stdout=full, stderr=subprocess.PIPE, text=True)
+  assert done.returncode == 1
+  assert done.stderr == 'probe: error: No space left on device\n'
+
+
+def test_the_backend_is_tensorflow_whatever_is_set(probe, tmp_path):
+  done = subprocess.run(
+      [sys.executable, str(tmp_path / 'probe.py'), '--do=backend'],
+      env={**os.environ, 'KERAS_BACKEND': 'torch'}, capture_output=True,
+      text=True)
+  assert done.stdout == 'tensorflow\n'

@@ -103,3 +103,28 @@ def test_bad_flags_are_one_line(
   monkeypatch.chdir(tmp_path)
   check_one_line(run_command('va_magenta_export', *args), complaint)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('form', ['js', 'release', 'magenta'])
+def test_neither_its_source_nor_what_exists_is_written_over(
+    run_command, folder, form, check_one_line):
+  def export(out, *args):
+    return run_command(
+        'va_magenta_export', f'--checkpoint={folder}', f'--output_dir={out}',
+        f'--format={form}', *args)
+
+  def contents(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+  before = contents(folder)
+  if form != 'magenta':  # Its files have other names.
+    check_one_line(export(folder), 'config.json is read')
+    check_one_line(export(folder, '--overwrite'), 'config.json is read')
+    assert contents(folder) == before
+  out = folder.parent / 'out'
+  assert export(out)[0] == 0
+  written = contents(out)
+  check_one_line(export(out), 'exists')
+  assert export(out, '--overwrite')[0] == 0
+  assert contents(out).keys() == written.keys()
+  assert contents(folder) == before

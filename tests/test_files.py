@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import stat
+import threading
 
 import numpy as np
 import pytest
@@ -135,3 +136,141 @@ def test_a_pickle_is_no_npz(tmp_path):
     files.read_npz(path)
   with pytest.raises(FileNotFoundError):
     files.read_npz(tmp_path / 'none.npz')
+
+
+# What must not be written over.
+
+
+def test_what_is_read_is_not_written_over_even_if_overwriting(tmp_path):
+  (tmp_path / 'folder').mkdir()
+  read = tmp_path / 'folder' / 'read.png'
+  read.write_text('mine')
+  link, hard = tmp_path / 'link.png', tmp_path / 'hard.png'
+  link.symlink_to(read)
+  os.link(read, hard)
+  for output in (read, link, hard, tmp_path / 'folder/../folder/read.png'):
+    for inputs in ([read], [None, tmp_path / 'folder'], [link]):
+      with pytest.raises(ValueError, match=f'{output} is read'):
+        files.check_outputs([output], inputs=inputs, overwrite=True)
+  files.check_outputs(
+      [tmp_path / 'folder' / 'new.png'], inputs=[tmp_path / 'folder'])
+  assert not (tmp_path / 'folder' / 'new.png').exists()
+
+
+def test_what_exists_is_written_over_if_allowed(tmp_path):
+  output = tmp_path / 'old.txt'
+  output.write_text('old')
+  (tmp_path / 'dangling').symlink_to(tmp_path / 'nowhere')
+  for path in (output, tmp_path / 'dangling'):
+    with pytest.raises(FileExistsError, match='exists: allow overwrite'):
+      files.check_outputs([path])
+    files.check_outputs([path], overwrite=True)
+  with pytest.raises(IsADirectoryError):
+    files.check_outputs([tmp_path], overwrite=True)
+  with pytest.raises(FileNotFoundError, match='there is no folder'):
+    files.check_outputs([tmp_path / 'no' / 'a.txt'])
+  with pytest.raises(ValueError, match='would be written twice'):
+    files.check_outputs([tmp_path / 'a', tmp_path / '.' / 'a'])
+
+
+def _write_set(folder, names, text, **options):
+  with files.writing_set(folder, **options) as new:
+    for name in names:
+      (new / name).write_text(text)
+
+
+def _texts(folder):
+  return {p.name: p.read_text() for p in folder.iterdir()}
+
+
+def test_a_set_appears_as_one_and_is_replaced_as_one(tmp_path):
+  folder = tmp_path / 'made' / 'for it'
+  _write_set(folder, ['a', 'b', 'c'], 'first')
+  assert _texts(folder) == dict.fromkeys('abc', 'first')
+  with pytest.raises(FileExistsError, match='for it/a exists'):
+    _write_set(folder, ['a', 'd'], 'second')
+  assert _texts(folder) == dict.fromkeys('abc', 'first')
+  _write_set(folder, ['a', 'd'], 'second', overwrite=True,
+             replaced=lambda: [folder / 'b', folder / 'c', folder / 'x'])
+  assert _texts(folder) == dict.fromkeys('ad', 'second')
+  # What the earlier set left counts as its files do.
+  with pytest.raises(FileExistsError, match='for it/d exists'):
+    _write_set(folder, ['e'], 'third', replaced=lambda: [folder / 'd'])
+  with pytest.raises(ValueError, match='d is read'):
+    _write_set(folder, ['e'], 'third', overwrite=True, inputs=[folder / 'd'],
+               replaced=lambda: [folder / 'd'])
+  assert _texts(folder) == dict.fromkeys('ad', 'second')
+
+
+@pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize('moves', range(4))
+def test_a_set_that_cannot_take_its_place_leaves_the_old_one(
+    tmp_path, monkeypatch, error, moves):
+  """Whichever move fails: two old files go aside, two new ones come."""
+  _write_set(tmp_path / 'out', 'ab', 'old')
+  rename, done = os.rename, []
+
+  def fail(source, target):
+    if len(done) == moves and not fail.failed:
+      fail.failed = True
+      raise error
+    rename(source, target)
+    done.append(target)
+
+  fail.failed = False
+  monkeypatch.setattr(os, 'rename', fail)
+  with pytest.raises(error):
+    _write_set(tmp_path / 'out', 'ab', 'new', overwrite=True)
+  assert fail.failed
+  assert _texts(tmp_path / 'out') == dict.fromkeys('ab', 'old')
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_of_two_sets_at_once_none_is_lost_unseen(tmp_path, overwrite):
+  """Both are made before either takes its place."""
+  outcomes, both = {}, threading.Barrier(2)
+
+  def run(text):
+    try:
+      with files.writing_set(tmp_path, overwrite=overwrite) as new:
+        for name in 'abcdefgh':
+          (new / name).write_text(text)
+        both.wait(10)
+    except FileExistsError as error:
+      outcomes[text] = str(error)
+    else:
+      outcomes[text] = 'written'
+
+  for _ in range(10):
+    outcomes.clear()
+    for path in tmp_path.iterdir():
+      path.unlink()
+    threads = [threading.Thread(target=run, args=(t,)) for t in ('1', '2')]
+    for thread in threads:
+      thread.start()
+    for thread in threads:
+      thread.join()
+    written = [text for text, told in outcomes.items() if told == 'written']
+    [text] = set(_texts(tmp_path).values())
+    assert len(_texts(tmp_path)) == 8
+    assert text in written
+    assert len(written) == (2 if overwrite else 1)
+
+
+def test_a_full_disk_names_the_place_of_a_file(tmp_path):
+  with pytest.raises(OSError) as info, files.writing_set(tmp_path) as new:
+    raise OSError(errno.ENOSPC, 'No space left on device', str(new / 'a.mid'))
+  assert info.value.filename == str(tmp_path / 'a.mid')
+  with pytest.raises(OSError) as info, files.writing_set(tmp_path):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+  assert info.value.filename == str(tmp_path)
+  assert not os.listdir(tmp_path)
+
+
+def test_paths_are_those_of_this_machine(monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  assert str(files.local('~/a.png')) == '/home/me/a.png'
+  assert str(files.local('a~b:/c')) == 'a~b:/c'
+  for address in ('https://example.com/a.jpg', 'file:///a', 'S3://b/c'):
+    with pytest.raises(ValueError, match=f'{address} is an address'):
+      files.local(address)

@@ -1,5 +1,6 @@
 """va_magenta_generate: what it prints and writes, and every bad input."""
 
+import contextlib
 import functools
 import json
 import subprocess
@@ -292,3 +293,91 @@ def test_kill_leaves_nothing(tmp_path):
   process.communicate(timeout=60)
   assert process.returncode == 143
   assert not list(tmp_path.iterdir())
+
+
+def _hold(tmp_path):
+  return {p.relative_to(tmp_path).as_posix(): p.read_bytes()
+          for p in tmp_path.rglob('*') if p.is_file()}
+
+
+@pytest.mark.parametrize('args', [
+    ['--image=photo.png', '--output_dir=.'],
+    ['--image=photo.png', '--output_dir=.', '--overwrite'],
+    ['--image=photo.jpg', '--image_model=.', '--output_dir=.', '--overwrite'],
+    ['--valence=0', '--arousal=0', '--checkpoint=run', '--output_dir=run',
+     '--input=config.mid', '--overwrite']])
+def test_what_is_read_is_not_written_over(
+    run, no_work, tmp_path, args, check_one_line):
+  """A picture, other pictures beside it, a model's own files."""
+  from va_magenta import checkpoints
+
+  for name in ('photo.png', 'photo.jpg'):
+    Image.new('RGB', (30, 20), 'teal').save(tmp_path / name)
+  (tmp_path / 'run').mkdir()
+  (tmp_path / 'run' / 'config.json').write_bytes(
+      (checkpoints.path('va-cat-mel_2bar') / 'config.json').read_bytes())
+  # The name that the piece would have.
+  (tmp_path / 'run' / 'config_as_valence+0.00_arousal+0.00.json').write_text('')
+  before = _hold(tmp_path)
+  code, out, err = run(*args)
+  assert (code, out) == (1, '')
+  assert 'is read, and would be written over' in err or 'exists' in err
+  assert ('--overwrite' not in args) or 'is read' in err
+  assert _hold(tmp_path) == before
+
+
+def test_a_set_is_replaced_as_one(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(composer, 'compose', _some_pieces)
+  args = ['--va_path=0.5,0.5', '--output_dir=.']
+  name = 'valence+0.50_arousal+0.50'
+  assert run(*args, '--num_outputs=3')[0] == 0
+  (tmp_path / f'{name}-7.mid').write_text("the user's")
+  code, _, err = run(*args)
+  assert code == 1 and f'{name}-1.mid exists' in err
+  assert run(*args, '--overwrite')[0] == 0
+  assert sorted(_hold(tmp_path)) == [
+      f'{name}-1.mid', f'{name}-7.mid', f'{name}.json', f'{name}.png']
+  # Pieces that an earlier set left count as its files do.
+  assert run(*args, '--num_outputs=2', '--overwrite')[0] == 0
+  (tmp_path / f'{name}-1.mid').unlink()
+  (tmp_path / f'{name}.png').unlink()
+  assert run(*args)[0] == 1
+
+
+def test_what_cannot_be_printed_is_not_made(
+    run, tmp_path, monkeypatch, check_one_line):
+  monkeypatch.setattr(composer, 'compose', _some_pieces)
+  with open('/dev/full', 'w') as full:
+    monkeypatch.setattr(sys, 'stdout', full)
+    code, _, err = run('--va_path=0.5,0.5')
+    with contextlib.suppress(OSError):
+      full.close()
+  assert code == 1
+  assert 'cannot print: No space left on device' in err
+  assert not _hold(tmp_path)
+
+
+def test_models_of_ones_own_reach_the_composer(run, tmp_path, monkeypatch):
+  asked = []
+  monkeypatch.setattr(
+      composer, 'compose',
+      lambda path, settings: asked.append(settings) or _some_pieces(
+          path, settings))
+  own = {name: tmp_path / name for name in (
+      'image_model', 'estimator', 'performance_model', 'critic')}
+  args = [f'--{name}={path}' for name, path in own.items()]
+  code, _, err = run('--va_path=0,0', *args)
+  assert code == 1 and not asked  # There are none yet.
+  for path in own.values():
+    path.mkdir()
+  assert run('--va_path=0,0', *args)[0] == 0
+  for name, path in own.items():
+    assert getattr(asked[0], name) == str(path)
+
+
+def test_a_home_is_expanded(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(composer, 'compose', _some_pieces)
+  monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+  assert run('--va_path=0,0', '--output_dir=~/music')[0] == 0
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['home']
+  assert len(list((tmp_path / 'home' / 'music').iterdir())) == 3

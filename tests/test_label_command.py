@@ -86,6 +86,7 @@ def test_an_earlier_table_is_fused_anew(run, midi, monkeypatch):
 def test_listens_if_told(run, midi, monkeypatch):
   def teacher(audio_model):
     assert audio_model is None
+
     def hear(path, windows, max_seconds):
       heard.append(max_seconds)
       return np.full((1 + len(windows), 2), .125)
@@ -99,7 +100,10 @@ def test_listens_if_told(run, midi, monkeypatch):
   assert heard == [9, 9]
   table = pd.read_parquet('labels.parquet')
   np.testing.assert_allclose(table['audio_valence'], .12, atol=.006)
-  run('--midi_dir=midi', '--output=labels.parquet', '--audio',
+  assert 'labels.parquet exists' in _error(
+      run('--midi_dir=midi', '--output=labels.parquet'))
+  assert pd.read_parquet('labels.parquet').equals(table)
+  run('--midi_dir=midi', '--output=labels.parquet', '--audio', '--overwrite',
       '--min_audio_parts=2')
   assert len(heard) == 2
   assert pd.read_parquet('labels.parquet')['audio_valence'].isna().all()
@@ -155,3 +159,20 @@ def test_two_at_once_do_not_disturb_each_other(run, midi, monkeypatch):
 def test_errors_are_one_line(run, midi, tmp_path, args, message):
   assert message in _error(run(*args))
   assert [p.name for p in tmp_path.iterdir()] == ['midi']
+
+
+@pytest.mark.parametrize('name', ['0.mid', '1.mid'])
+def test_a_piece_is_not_written_over(run, midi, tmp_path, name):
+  before = {p: p.read_bytes() for p in (tmp_path / 'midi').iterdir()}
+  for args in ((), ('--overwrite',)):
+    assert f'{name} is read' in _error(
+        run('--midi_dir=midi', f'--output=midi/{name}', *args))
+  assert {p: p.read_bytes() for p in (tmp_path / 'midi').iterdir()} == before
+
+
+def test_two_tables_in_one_are_refused(run, midi):
+  assert run('--midi_dir=midi', '--output=a.parquet')[0] == 0
+  table = pd.read_parquet('a.parquet')
+  pd.concat([table, table]).to_parquet('b.parquet')
+  assert f'has {len(table)} rows twice' in _error(
+      run('--midi_dir=midi', '--output=c.parquet', '--labels=b.parquet'))

@@ -164,8 +164,10 @@ def _fail(error: Exception | str, exit_code: int = 1):
 
 
 def _message(error: Exception) -> str:
-  if isinstance(error, OSError) and error.strerror and error.filename:
-    return f'{error.filename}: {error.strerror}'  # Without '[Errno 2]'.
+  if isinstance(error, OSError) and error.strerror:  # Without '[Errno 2]'.
+    return (
+        f'{error.filename}: {error.strerror}' if error.filename else
+        error.strerror)
   return str(error) or type(error).__name__
 
 

@@ -102,13 +102,22 @@ _ESTIMATOR = command.DEFINE_path(
 _PERFORMANCE_MODEL = command.DEFINE_path(
     'performance_model', None, 'Model of performances of your own: the '
     '--run_dir of va_magenta_train_performance.')
+_OVERWRITE = flags.DEFINE_boolean(
+    'overwrite', False, 'Replace an earlier report.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, "Also write the first system's grid as .wav.")
 
 
 def main(argv: Sequence[str]):
   """Evaluates as the flags say."""
+  import pathlib
+
+  from va_magenta import files
   from va_magenta.evaluation import study
+
+  report = pathlib.Path(_OUTPUT_DIR.value) / 'report.json'
+  if report.exists():
+    files.check_outputs([report], overwrite=_OVERWRITE.value)
 
   study.run(
       _systems(), _OUTPUT_DIR.value,

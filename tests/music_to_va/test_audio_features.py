@@ -1,6 +1,7 @@
 """Sound as numbers: names, windows, files, and what is refused."""
 
 import csv
+import io
 import signal
 import subprocess
 import sys
@@ -225,3 +226,54 @@ def test_importing_does_not_import_opensmile():
   result = subprocess.run(
       [sys.executable, '-c', code], capture_output=True, text=True)
   assert result.stdout.strip() == 'set()', result.stderr
+
+
+# Sound that is whole, though its header or channels are odd.
+
+
+def _wav(samples, rate=RATE_HZ, subtype='PCM_16'):
+  file = io.BytesIO()
+  soundfile.write(file, samples, rate, format='WAV', subtype=subtype)
+  return bytearray(file.getvalue())
+
+
+@pytest.mark.parametrize(('riff', 'data'), [
+    (0x7ffff024, 0x7ffff000),  # sox
+    (0xffffffff, 0xffffffff),  # ffmpeg
+    (0x80000024, 0x80000000),  # arecord
+    (0, 0), (36, 0)])
+def test_what_a_program_wrote_to_a_pipe_is_whole(tmp_path, riff, data):
+  samples = tone(.5)
+  content = _wav(samples)
+  content[4:8] = riff.to_bytes(4, 'little')
+  at = content.index(b'data') + 4
+  content[at:at + 4] = data.to_bytes(4, 'little')
+  (tmp_path / 'pipe.wav').write_bytes(content)
+  heard, rate = audio_features.read(tmp_path / 'pipe.wav')
+  assert rate == RATE_HZ
+  np.testing.assert_allclose(heard, samples, atol=1e-4)
+
+
+def test_a_wav_that_is_cut_off_is_told(tmp_path):
+  content = _wav(tone(.5))
+  (tmp_path / 'cut.wav').write_bytes(content[:len(content) // 2])
+  with pytest.raises(ValueError, match='is cut off'):
+    audio_features.read(tmp_path / 'cut.wav')
+  (tmp_path / 'none.wav').write_bytes(_wav(np.zeros(0, np.float32)))
+  with pytest.raises(ValueError, match='has no sound'):
+    audio_features.read(tmp_path / 'none.wav')
+
+
+@pytest.mark.parametrize('share', [-1, -.98, 1, .5])
+def test_channels_that_cancel_are_heard(tmp_path, share):
+  left = tone(.5)
+  (tmp_path / 'a.wav').write_bytes(_wav(np.stack([left, share * left], 1)))
+  heard, _ = audio_features.read(tmp_path / 'a.wav')
+  expected = left if share < 0 else left * (1 + share) / 2
+  np.testing.assert_allclose(heard, expected, atol=1e-3)
+
+
+def test_samples_of_another_scale_are_told(tmp_path):
+  with pytest.raises(ValueError, match='samples reach .*divided by 32,768'):
+    audio_features.extract(tone(1) * 32_768, RATE_HZ)
+  audio_features.extract(tone(1) * 3, RATE_HZ)  # Clipped, as ever.

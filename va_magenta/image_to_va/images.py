@@ -6,11 +6,12 @@ EXIF says, on white where transparent) in bounded memory.
 
 import math
 import os
-import pathlib
 import warnings
 
 import numpy as np
 from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+
+from va_magenta import files
 
 # Named one by one because Pillow also opens formats that run other programs
 # (EPS runs Ghostscript).
@@ -43,7 +44,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
       no file that can be read to its end at `path`.
     ValueError: if the file is empty, not a picture, or over `MAX_PIXELS`.
   """
-  path = pathlib.Path(path)
+  path = files.local(path)
   if path.is_dir():
     raise IsADirectoryError(f'{path} is a folder, not a picture')
   if not path.exists():

@@ -624,4 +624,9 @@ def read(path: str | os.PathLike):
     raise ValueError(
         f'{path} has no column {missing[0]!r}; va_magenta_label writes tables '
         'of labels')
+  twice = table['md5'][table.duplicated(['md5', 'window'])]
+  if len(twice):
+    raise ValueError(
+        f'{path} has {len(twice)} rows twice, the first of {twice.iloc[0]}: '
+        'keep one row for each md5 and window')
   return table[list(COLUMNS)]
