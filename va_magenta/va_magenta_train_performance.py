@@ -39,9 +39,8 @@ def main(argv: Sequence[str]):
   import pathlib
 
   from va_magenta import checkpoints
-  from va_magenta.music.notes import read_midi, skyline
   from va_magenta.music_to_va import labelling
-  from va_magenta.training import performance as performance_training
+  from va_magenta.training import performance
 
   student = pathlib.Path(
       _STUDENT.value or checkpoints.path('symbolic_va') / 'generator')
@@ -55,15 +54,13 @@ def main(argv: Sequence[str]):
   table = labelling.read(_LABELS.value)
   table = table[table['window'] == labelling.WHOLE_PIECE].dropna(
       subset=['valence', 'arousal'])
-  performance_training.run(
+  performance.run(
       eimg_dir=pathlib.Path(_EIMG_DIR.value),
       groups=groups,
       lakh_dir=pathlib.Path(_LAKH_DIR.value),
       labels=dict(zip(
           table['md5'], table[['valence', 'arousal']].to_numpy(float),
           strict=True)),
-      read_notes=read_midi,
-      skyline=skyline,
       run_dir=pathlib.Path(_RUN_DIR.value),
       seed=_SEED.value,
       command='va_magenta_train_performance --eimg_dir=EIMG --lakh_dir=LAKH '

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from va_magenta import checkpoints
 from va_magenta.music_to_va import critic, symbolic
-from va_magenta.training import critic as critic_training
+from va_magenta.training.critic import train, voices
 
 
 def one_hot(tokens, depth=90):
@@ -199,10 +199,10 @@ def test_the_judge_follows_the_gradient(num_outputs, axis):
 
   def judged(tokens):
     return judge.regress(np.stack([
-        critic_training.features_of(t) for t in tokens]))[:, axis]
+        voices.features_of(t) for t in tokens]))[:, axis]
 
   up, down = (
-      judged(critic_training.climb(model, tokens, axis, sign, seed=0))
+      judged(train.gradient_ascent(model, tokens, axis, sign, seed=0))
       for sign in (1, -1))
   assert np.mean(up - down) > .05
   assert np.mean(up > down) > .7

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from va_magenta import checkpoints
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, tables
 from va_magenta.music.notes import excerpt, from_note_sequence, read_midi
 from va_magenta.music_to_va import symbolic, symbolic_features, trees
 from va_magenta.training import ratings
@@ -258,7 +258,7 @@ def test_calibration_gives_the_spread_of_ratings():
 
 
 def test_plus_minus_is_of_a_sample():
-  assert ratings.plus_minus([.1, .2, .3]) == '0.200 ± 0.100'
+  assert tables.plus_minus([.1, .2, .3]) == '0.200 ± 0.100'
 
 
 def test_halves_are_dealt_by_the_seed():

@@ -120,8 +120,7 @@ def _run(data, run_dir, groups=range(40)):
   folder, labels = data
   performance_training.run(
       eimg_dir=folder / 'eimg', groups=groups, lakh_dir=folder / 'lakh',
-      labels=labels, read_notes=read_midi,
-      skyline=skyline, run_dir=run_dir, seed=0,
+      labels=labels, run_dir=run_dir, seed=0,
       command='the command', report=lambda line: None)
 
 
@@ -165,8 +164,7 @@ def test_job_finds_what_was_put_in(data, tmp_path):
 def test_held_out_likelihood_tells_what_helps(data):
   folder, labels = data
   rated = performance_training.read_eimg(
-      folder / 'eimg', range(40), read_midi,
-      skyline, lambda line: None)
+      folder / 'eimg', range(40), lambda line: None)
   found = performance_training.normal_held_out(rated, 0)
   assert found['VA'].mean() > found['nothing'].mean() + 1
   shuffled = performance_training.Rated(
@@ -186,10 +184,10 @@ def test_bad_data_is_one_line(data, tmp_path):
   (tmp_path / 'eimg').mkdir()
   with pytest.raises(FileNotFoundError):
     performance_training.read_eimg(
-        tmp_path / 'eimg', [0], None, None, print)
+        tmp_path / 'eimg', [0], print)
   (tmp_path / 'eimg' / 'labels.csv').write_text('file,valence\na,1\n')
   with pytest.raises(ValueError, match=r"lacks the columns \['arousal', 'gr"):
-    performance_training.read_eimg(tmp_path / 'eimg', [0], None, None, print)
+    performance_training.read_eimg(tmp_path / 'eimg', [0], print)
   assert not (tmp_path / 'out').exists()
 
 
@@ -242,8 +240,7 @@ def test_what_is_always_so_is_no_choice():
 def test_a_mean_depends_on_va_only_where_that_helps(data):
   folder, _ = data
   rated = performance_training.read_eimg(
-      folder / 'eimg', range(40), read_midi,
-      skyline, lambda line: None)
+      folder / 'eimg', range(40), lambda line: None)
   gains = np.array([1.0, 2, 3])
   helped = performance_training.fit_normal(
       rated, {'nothing': np.zeros(3), 'VA': gains})

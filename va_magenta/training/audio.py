@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from va_magenta import files, processes
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, tables
+from va_magenta.figures.tables import bootstrap, plus_minus
 from va_magenta.music import synthesis
 from va_magenta.music_to_va import audio, audio_features, kernel
 from va_magenta.music_to_va.trees import Trees, from_lightgbm
+from va_magenta.training import cards
 from va_magenta.training.ratings import (
   auc,
-  bootstrap,
   calibration_of,
   plot_held_out,
-  plus_minus,
   read_table,
 )
 from va_magenta.va import AXES, VA, Quadrant, Scale
@@ -530,47 +530,40 @@ def _agreement(
         lambda f: published.predict(f, reference))
     rows['published TNN, z-scored within the corpus'] = (
         lambda f: published.predict(f, f))
-  columns = [
-      f'{name} ({len(clips)} clips): {axis} '
-      f'{"AUC" if name == "EMOPIA" else "r"}'
-      for name, (clips, _) in corpora.items()
-      for axis in ('arousal', 'valence')]
-  lines = ['| | ' + ' | '.join(columns) + ' |',
-           '|---' * (len(columns) + 1) + '|']
+  table = {row: {} for row in rows}
   for row, estimate in rows.items():
-    cells = []
     for name, (clips, features) in corpora.items():
       labels = np.array([clip.label for clip in clips])
-      valence, arousal = estimate(features).T
-      if name == 'EMOPIA':
-        cells.append(bootstrap(auc, labels[:, 0] <= 2, arousal))
-        cells.append(bootstrap(auc, np.isin(labels[:, 0], (1, 4)), valence))
-      else:
-        cells.append(bootstrap(metrics.pearson_r, labels[:, 1], arousal))
-        cells.append(bootstrap(metrics.pearson_r, labels[:, 0], valence))
-    lines.append(f'| {row} | ' + ' | '.join(cells) + ' |')
-  return '\n'.join(lines)
+      points = estimate(features)
+      for i, axis in reversed([*enumerate(AXES)]):
+        if name == 'EMOPIA':
+          measure, figure = 'AUC', bootstrap(
+              auc, np.isin(labels[:, 0], ((1, 4), (1, 2))[i]), points[:, i])
+        else:
+          measure, figure = 'r', bootstrap(
+              metrics.pearson_r, labels[:, i], points[:, i])
+        table[row][f'{name} ({len(clips)} clips): {axis} {measure}'] = figure
+  return tables.table(table)
 
 
 def _check(
     estimator: audio.AudioVA, checks: Sequence[tuple], features: np.ndarray
-) -> str:
-  """Markdown: pieces of known character on the report's scale, 0..1."""
-  lines = [
-      '| piece | character | asks for | valence | arousal | arousal is | '
-      'valence is |', '|---|---|---|---|---|---|---|']
+) -> dict[str, dict[str, str]]:
+  """A table of pieces of known character, on the report's scale, 0..1."""
+  rows = {}
   points = estimator.calibrate(estimator.regress(features, audio.SYNTHESISED))
   for (_, name, character, quadrant), point in zip(checks, points, strict=True):
     va = VA.clip(*point.tolist())
     valence, arousal = Scale.UNIT.from_va(va)
-    asked = quadrant.value.split(', ')
-    got = va.quadrant.value.split(', ')
-    verdict = ['right' if a == b else 'wrong' for a, b in zip(
-        asked, got, strict=True)]
-    lines.append(
-        f'| {name} | {character} | {quadrant.value} | {valence:.2f} | '
-        f'{arousal:.2f} | {verdict[1]} | {verdict[0]} |')
-  return '\n'.join(lines)
+    verdict = ['right' if expected == found else 'wrong'
+               for expected, found in zip(
+                   quadrant.value.split(', '), va.quadrant.value.split(', '),
+                   strict=True)]
+    rows[name] = {
+        'character': character, 'asks for': quadrant.value,
+        'valence': f'{valence:.2f}', 'arousal': f'{arousal:.2f}',
+        'arousal is': verdict[1], 'valence is': verdict[0]}
+  return rows
 
 
 # The job.
@@ -581,13 +574,12 @@ def _table(held_out: HeldOut) -> str:
   columns = [
       f'{axis}/{metric}' for axis in AXES
       for metric in ('r2', 'pearson_r', 'ccc', 'rmse')]
-  lines = ['| | ' + ' | '.join(columns) + ' |',
-           '|---' * (len(columns) + 1) + '|']
+  rows = {}
   for method in (*METHODS, SHIPPED):
     figures = held_out.figures(method)
-    lines.append(f'| {method} | ' + ' | '.join(
-        plus_minus(figures[column]) for column in columns) + ' |')
-  return '\n'.join(lines)
+    rows[method] = {
+        column: plus_minus(figures[column]) for column in columns}
+  return tables.table(rows)
 
 
 def _by_part(held_out: HeldOut, parts: np.ndarray) -> str:
@@ -613,90 +605,6 @@ def _against_raw(held_out: HeldOut) -> str:
     parts.append(f'{axis} {plus_minus(gain)} ({int((gain > 0).sum())} of '
                  f'{len(gain)} folds better)')
   return '; '.join(parts)
-
-
-_CARD = '''# Valence and arousal from sound
-
-The mean of boosted trees (LightGBM) and of a kernel ridge regression on the \
-means of openSMILE's 65 ComParE descriptors; \
-`va_magenta.music_to_va.audio.load()` reads them.
-
-- Training data: DEAM ({num_songs} songs, CC BY-NC; Aljanaki et al. 2017): the \
-song means of its openSMILE features and its static ratings, with the swap of \
-valence and arousal in the first 1,000 ids put right. No song and no row of \
-features is in this folder.
-- Features: openSMILE (research licence), `ComParE_2016` descriptors and \
-deltas at 44.1 kHz.
-- Statistics of synthesised MIDI: {num_reference} pieces of four tracks or \
-more from a corpus in the layout of the Lakh MIDI Dataset, {clip_seconds:g} \
-seconds from the middle of each, played by FluidSynth with TimGM6mb at our \
-fixed gain. Another soundfont or gain has other statistics.
-- Estimates are in [-1, 1]. `estimate_va` stretches them to the spread of \
-people's ratings, `regress` does not (least squared error).
-- Neither DEAM's licence nor openSMILE's allows commercial use; the weights \
-are for research.
-
-Made by
-
-    va_magenta_train_audio --deam_dir=DATA/deam --lmd_dir=DATA/lmd_layout \\
-      --emopia_dir=DATA/emopia --eimg_dir=DATA/eimg{tnn_flag} \\
-      --cache_dir=CACHE --run_dir=checkpoints/audio_va --seed={seed} \\
-      --num_folds={num_folds} --num_reference={asked_reference} \\
-      --num_emopia={asked_emopia} --num_eimg={asked_eimg}
-
-{chosen}
-
-## Songs of DEAM
-
-{num_folds} outer folds over songs. The number of trees, the kernel's width \
-and every penalty were chosen by {num_inner} inner folds within each training \
-part; statistics and embeddings were fitted within it. Mean ± standard \
-deviation over the outer folds; rmse on the scale 1..9; no calibration.
-
-{table}
-
-Change of R2 by the triplet embedding (Cheuk et al. 2020) against raw \
-features, fold by fold: {against_raw}. What is shipped does not use it; it \
-stays in `va_magenta.training.triplet`. The published triplet weights take \
-260 features, of which DEAM's tables hold 130, so they are compared below, \
-where the sound itself is at hand; the figures in the names of their files (R2 \
-.69 arousal, .41 valence) were picked on the test fold.
-
-R2 of what is shipped, all held-out songs of a year of DEAM: {by_part}. The \
-songs of 2015 are whole ones, the others are 45 seconds.
-
-![Held-out estimates against ratings](held_out.png)
-
-## Synthesised MIDI that people labelled
-
-Neither corpus was trained on. ± is the standard deviation over 200 bootstrap \
-resamples of clips. The source chooses the statistics by which descriptors are \
-z-scored.
-
-{agreement}
-
-An AUC of .5 and an r of 0 are chance: where valence is near it, sound alone \
-does not tell it, and for MIDI `symbolic_va` does. Statistics of recordings \
-for the published weights are not at hand: DEAM's tables have no standard \
-deviations.
-
-{check}## Limits
-
-- DEAM is 45 seconds of mostly Western popular music, rated by some ten people \
-a song.
-- A point along a piece is estimated as if the seconds about it were a song.
-- Only means are read: the model knows nothing of order, harmony or words.
-'''
-
-_CHECKS_SECTION = '''## Pieces of known character
-
-{seconds:g} seconds from the middle of MIDI files, on the scale 0..1 (.5 is \
-the middle), source `synthesised`. Arousal is right for {arousal} of {num}, \
-valence for {valence} of {num}.
-
-{table}
-
-'''
 
 
 def run(
@@ -742,14 +650,23 @@ def run(
   estimator = audio.AudioVA(*weights)
   check = ''
   if checks:
-    table = _check(estimator, list(checks), np.stack([*checks.values()]))
-    verdicts = [row.split(' | ')[-2:] for row in table.splitlines()[2:]]
-    check = _CHECKS_SECTION.format(
-        seconds=CHECK_SECONDS, table=table, num=len(verdicts),
-        arousal=sum(v[0] == 'right' for v in verdicts),
-        valence=sum(v[1].startswith('right') for v in verdicts))
-  card = _CARD.format(
-      num_songs=len(songs), num_reference=len(reference),
+    rows = _check(estimator, list(checks), np.stack([*checks.values()]))
+    check = cards.render(
+        'audio_checks', seconds=CHECK_SECONDS,
+        table=tables.table(rows, 'piece'), num=len(rows),
+        **{axis: sum(row[f'{axis} is'] == 'right' for row in rows.values())
+           for axis in AXES})
+  run_dir.mkdir(parents=True, exist_ok=True)
+  audio.save(run_dir, *weights)
+  estimates = held_out.estimates[SHIPPED]
+  plot_held_out(
+      run_dir / 'held_out.png', held_out.ratings, estimates, [
+          f'{axis}: R2 {metrics.r2(rated, estimated):.3f}'
+          for axis, rated, estimated in zip(
+              AXES, held_out.ratings.T, estimates.T, strict=True)],
+      'estimated')
+  cards.write(
+      run_dir, 'audio', num_songs=len(songs), num_reference=len(reference),
       clip_seconds=CLIP_SECONDS, seed=seed, num_folds=num_folds,
       tnn_flag=' --tnn_dir=DATA/tnn_cheuk2020' if published else '',
       asked_reference=num_reference, asked_emopia=num_emopia,
@@ -763,15 +680,4 @@ def run(
           f'{gamma:g}, {NUM_COSINES} cosines, penalty {penalty:g}'
           for axis, booster, (gamma, penalty) in zip(
               AXES, trees.boosters, ridge.chosen, strict=True)))
-  run_dir.mkdir(parents=True, exist_ok=True)
-  audio.save(run_dir, *weights)
-  estimates = held_out.estimates[SHIPPED]
-  plot_held_out(
-      run_dir / 'held_out.png', held_out.ratings, estimates, [
-          f'{axis}: R2 {metrics.r2(rated, estimated):.3f}'
-          for axis, rated, estimated in zip(
-              AXES, held_out.ratings.T, estimates.T, strict=True)],
-      'estimated')
-  with files.writing(run_dir / 'README.md') as temporary:
-    temporary.write_text(card)
   report(f'wrote {run_dir}')

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from va_magenta import files
 from va_magenta.figures import metrics
+from va_magenta.figures.tables import bootstrap, plus_minus, table_of_columns
 from va_magenta.music.corpus import file_md5
 from va_magenta.music_to_va import fusion, labelling, symbolic
-from va_magenta.training import ratings
+from va_magenta.training import cards, ratings
 from va_magenta.training import symbolic as symbolic_training
 from va_magenta.va import AXES, Scale
 
@@ -263,9 +263,9 @@ def measure_emopia(
       (BOTH, found.apply(estimates)[0])):
     columns[f'{source}, {sum(num)} that were heard'] = labels, was_heard
   is_high = np.stack([np.isin(quadrants, (1, 4)), quadrants <= 2], axis=1)
-  table = _table({
+  table = table_of_columns({
       name: {
-          f'{axis} AUC': ratings.bootstrap(
+          f'{axis} AUC': bootstrap(
               ratings.auc, is_high[rows, i], labels[rows, i])
           for i, axis in enumerate(AXES)}
       for name, (labels, rows) in columns.items()})
@@ -275,19 +275,9 @@ def measure_emopia(
 # The job.
 
 
-def _table(columns: dict[str, dict[str, str]]) -> str:
-  """Markdown: a row a metric, a column a set of figures."""
-  lines = [
-      '| | ' + ' | '.join(columns) + ' |', '|---' * (len(columns) + 1) + '|']
-  lines += [
-      f'| {name} | ' + ' | '.join(c[name] for c in columns.values()) + ' |'
-      for name in next(iter(columns.values()))]
-  return '\n'.join(lines)
-
-
 def _weights(found: fusion.Fusion) -> str:
   names = ('1', *(name.replace('_', ' ') for name in fusion.ESTIMATES))
-  return _table({
+  return table_of_columns({
       f'{axis} from {source}': dict(zip(names, (
           *(f'{w:.2f}' for w in (line.bias[i], *line.weights[:, i])),
           *('' for _ in names)), strict=False))
@@ -300,106 +290,33 @@ def _spread(found: fusion.Fusion) -> str:
       'the middle': (0, 0), 'valence ±.6': (.6, 0), 'arousal ±.6': (0, .6),
       'both ±.6': (.6, .6)}
   stds = found.both_spread(np.array(list(places.values()), float))
-  return _table({
+  return table_of_columns({
       axis: dict(zip(places, (f'{std:.3f}' for std in stds[:, i]), strict=True))
       for i, axis in enumerate(AXES)})
 
 
 def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
   figures = {source: held_out.figures(source) for source in SOURCES}
-  agreement = _table({
-      source: {name: ratings.plus_minus(v) for name, v in values.items()}
+  agreement = table_of_columns({
+      source: {name: plus_minus(v) for name, v in values.items()}
       for source, values in figures.items()})
   added = {
-      axis: ratings.plus_minus(
+      axis: plus_minus(
           figures[BOTH][f'{axis}/pearson_r']
           - figures[NOTES][f'{axis}/pearson_r']) for axis in AXES}
   within, gain = held_out.within_std(), held_out.gain()
-  calibration = _table({
+  calibration = table_of_columns({
       axis: dict(zip(
           ('all', 'surest third', 'middle third', 'least sure third'),
           (f'{share:.3f}' for share in within[:, i]), strict=True))
       for i, axis in enumerate(AXES)})
-  return f'''## {KIND_NAMES[kind].capitalize()} of EIMG
-
-{len(held_out.data.groups)} {KIND_NAMES[kind]}.
-
-{agreement}
-
-What sound adds to r: valence {added['valence']}, arousal {added['arousal']}.
-
-Share of ratings within one std of the label (of a Gaussian: 0.683):
-
-{calibration}
-
-Log likelihood, in nats a rating, over that of one std for all: valence \
-{ratings.plus_minus(gain[:, 0])}, arousal {ratings.plus_minus(gain[:, 1])}.
-
-Weights, which multiply what stands on the left:
-
-{_weights(found)}
-
-Standard deviation of people's ratings about the label from both, by where it \
-lies:
-
-{_spread(found)}
-'''
-
-
-def _card(
-    fusions: dict[str, fusion.Fusion], held_out: dict[str, HeldOut],
-    emopia: str, num_clips: int, num_folds: int, seed: int) -> str:
-  sections = '\n'.join(
-      _section(kind, fusions[kind], held_out[kind]) for kind in fusion.KINDS)
-  return f'''# How notes and sound become one label
-
-Valence and arousal as weighted sums of what `symbolic_va` reads in the notes \
-and `audio_va` hears in them as a synthesiser plays them, and how far people's \
-ratings lie from that; `va_magenta.music_to_va.fusion.load()` reads it, and \
-`va_magenta_label` applies it. Pieces and 2-bar windows have weights of their \
-own.
-
-- Training data: EIMG ({num_clips} MIDI clips of about 15 s, piano, each rated \
-by six people; IEEE TMM 2023; no licence stated, research use). No clip is in \
-this folder.
-- Outside test: EMOPIA (Hung et al. 2021, CC BY-NC-SA 4.0), not trained on.
-- `audio_va`, which it weighs, is for research only (DEAM, openSMILE).
-
-Made by
-
-    va_magenta_label --midi_dir=EIMG/midi --output=eimg.parquet --audio
-    va_magenta_label --midi_dir=EMOPIA/midi --output=emopia.parquet --audio \\
-      --max_audio_seconds=30
-    va_magenta_train_midi --model=fusion --eimg_dir=EIMG \\
-      --eimg_labels=eimg.parquet --emopia_dir=EMOPIA \\
-      --emopia_labels=emopia.parquet --run_dir=checkpoints/fusion_va \\
-      --seed={seed} --num_folds={num_folds}
-
-Of the tables only the audio columns are used: each clip of EIMG was read by a \
-student that saw no clip of its group (clips that share material; {num_folds} \
-folds). Figures are of clips whose group the weights, and what they say of \
-their spread, have not seen either: mean ± standard deviation over \
-{num_folds} folds, in [-1, 1]. A window has the rating of its whole clip, for \
-want of another.
-
-{sections}
-![Held-out labels against ratings](held_out.png)
-
-## EMOPIA, not trained on
-
-The student that ships, and the weights for whole pieces. ± is the standard \
-deviation over 200 bootstrap resamples of clips.
-
-{emopia}
-
-## Limits
-
-- All rated clips are solo piano. For bands the weights are extrapolated: no \
-ratings of multi-track MIDI are at hand.
-- People rated clips of some 15 s. How a piece moves from window to window was \
-not rated.
-- The spread is that of the mean of six people, and of our error, together.
-'''
+  return cards.render(
+      'fusion_section', title=KIND_NAMES[kind].capitalize(),
+      kind=KIND_NAMES[kind], num_rows=len(held_out.data.groups),
+      agreement=agreement, added_valence=added['valence'],
+      added_arousal=added['arousal'], calibration=calibration,
+      gain_valence=plus_minus(gain[:, 0]), gain_arousal=plus_minus(gain[:, 1]),
+      weights=_weights(found), spread=_spread(found))
 
 
 def run(
@@ -424,10 +341,11 @@ def run(
           f'{axis}: r {metrics.pearson_r(x, y):.3f}' for axis, x, y in zip(
               AXES, rated.T, labels.T, strict=True)],
       'label')
-  card = _card(
-      fusions, held_out, emopia, len(data['piece'].groups), num_folds, seed)
-  with files.writing(run_dir / 'README.md') as temporary:
-    temporary.write_text(card)
+  cards.write(
+      run_dir, 'fusion', emopia=emopia, num_clips=len(rated),
+      num_folds=num_folds, seed=seed, sections='\n'.join(
+          _section(kind, fusions[kind], held_out[kind])
+          for kind in fusion.KINDS))
   report(f'wrote {run_dir}')
 
 

@@ -1,8 +1,4 @@
-"""Fits `performance` to music with known VA, and measures it held out.
-
-The three translators never import each other, so what reads notes comes in from
-outside: `read_notes` and `skyline` of `music_to_va.symbolic_features`.
-"""
+"""Fits `performance` to music with known VA, and measures it held out."""
 
 import collections
 import csv
@@ -13,6 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 
 from va_magenta import files
+from va_magenta.figures.tables import plus_minus
+from va_magenta.music.notes import read_midi, skyline
+from va_magenta.training import cards
 from va_magenta.va import Scale
 from va_magenta.va_to_music import performance
 
@@ -81,15 +80,13 @@ def describe(melody: np.ndarray, notes: np.ndarray) -> list[float]:
 
 
 def read_eimg(
-    folder: pathlib.Path, groups: Collection[int], read_notes: Callable,
-    skyline: Callable, report: Callable[[str], None]) -> Rated:
+    folder: pathlib.Path, groups: Collection[int],
+    report: Callable[[str], None]) -> Rated:
   """`describe` of EIMG's clips (IEEE TMM 2023) whose loudness is marked.
 
   Args:
     folder: labels.csv and midi/.
     groups: the clips of these are read.
-    read_notes: path of a MIDI file -> notes.
-    skyline: notes -> the top line.
     report: told what was read.
 
   Raises:
@@ -107,7 +104,7 @@ def read_eimg(
   for row in rows:
     if int(row['group']) not in groups:
       continue
-    notes = read_notes(folder / 'midi' / row['file'])
+    notes = read_midi(folder / 'midi' / row['file'])
     melody = skyline(notes)
     if (melody['velocity'] == _UNMARKED_VELOCITY).all():
       num_unmarked += 1
@@ -181,14 +178,13 @@ def parts_of(notes: np.ndarray) -> Parts:
 
 def read_lakh(
     folder: pathlib.Path, labels: Mapping[str, tuple[float, float]],
-    read_notes: Callable, report: Callable[[str], None]
+    report: Callable[[str], None]
 ) -> tuple[Rated, Rated, Rated, Rated]:
   """Who plays, and how loud, in MIDI files with labels.
 
   Args:
     folder: of files MD5.mid in folders named by the first digit, as Lakh's.
     labels: (valence, arousal) by md5.
-    read_notes: path of a MIDI file -> notes.
     report: told what was read.
 
   Returns:
@@ -201,7 +197,7 @@ def read_lakh(
   found = {'melody': [], 'bass': [], 'band': [], 'piece': []}
   for i, (md5, label) in enumerate(sorted(labels.items())):
     try:
-      parts = parts_of(read_notes(folder / md5[0] / f'{md5}.mid'))
+      parts = parts_of(read_midi(folder / md5[0] / f'{md5}.mid'))
     except (ValueError, FileNotFoundError):
       continue  # Some files of the web are broken, and some may not be there.
     for name, of_kind in (('melody', parts.melodies), ('bass', parts.basses)):
@@ -380,10 +376,6 @@ def choose_categorical(data: Rated, seed: int) -> FittedCategorical:
           'VA': by_regularization[best]})
 
 
-def _plus_minus(values: np.ndarray, digits: int = 2) -> str:
-  return f'{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}'
-
-
 _CORNERS = [(-.6, .6), (.6, .6), (-.6, -.6), (.6, -.6)]
 _OF_CORNERS = ' | '.join(f'({v:+.1f}, {a:+.1f})' for v, a in _CORNERS)
 
@@ -429,7 +421,7 @@ def _shares(fitted: FittedCategorical) -> str:
 
 def _likelihoods(held_out: Mapping[str, np.ndarray], digits: int) -> str:
   return '\n'.join(
-      f'| {name} | {_plus_minus(values, digits)} |'
+      f'| {name} | {plus_minus(values, digits)} |'
       for name, values in held_out.items())
 
 
@@ -440,13 +432,14 @@ def _helps(held_out: Mapping[str, np.ndarray]) -> bool:
 
 
 def _gain(held_out: Mapping[str, np.ndarray], digits: int) -> str:
-  return _plus_minus(held_out['VA'] - held_out['nothing'], digits)
+  return plus_minus(held_out['VA'] - held_out['nothing'], digits)
 
 
-def _card(
-    normal: dict, rated: Rated, held_out: dict, instruments: FittedCategorical,
-    basses: FittedCategorical, balance: dict, bands: Rated,
-    balance_held_out: dict, drums: FittedCategorical, command: str) -> str:
+def _write_card(
+    run_dir: pathlib.Path, normal: dict, rated: Rated, held_out: dict,
+    instruments: FittedCategorical, basses: FittedCategorical, balance: dict,
+    bands: Rated, balance_held_out: dict, drums: FittedCategorical,
+    command: str):
   units = {
       'log_density': ('notes a quarter', np.exp, '.2f'),
       'log_tempo': ('tempo, quarters a minute', np.exp, '.0f'),
@@ -455,121 +448,39 @@ def _card(
           'sounding share', lambda x: 1 / (1 + np.exp(-x)), '.2f'),
       'pitch': ('mean pitch', lambda x: x, '.1f'),
   }
-  melodies, melody_parameters = instruments.data, instruments.parameters
   slope = normal['covariance'][0, 1] / normal['covariance'][0, 0]
-  return f'''# How music of a valence and arousal is played
-
-Tempo, loudness, articulation, register and instrument of a melody, and bass and
-balance of a band, drawn from distributions given VA.
-`va_magenta.va_to_music.performance.load()` reads it.
-
-- Tempo, loudness, articulation, register: the top lines of {len(rated.values)}
-  clips of EIMG (piano, rated by six people each; IEEE TMM 2023; no licence
-  stated, research use), of the half of its groups that the generator may learn
-  from: what judges the generator was fitted to the other half. Clips whose
-  notes all have velocity {_UNMARKED_VELOCITY}, as notation programs write when
-  a score has no dynamics, are left out.
-- Instruments: {len(melodies.values)} melodies of
-  {len(np.unique(melodies.groups))} MIDI files of several instruments, in Lakh's
-  layout (mostly copyrighted works; nothing of them is here), with labels by
-  `va_magenta_label`, stretched to the spread of EIMG's ratings. A label is an
-  estimate from notes and, of some pieces, sound: no person has rated these
-  instruments.
-- Basses: {len(basses.data.values)} of {len(np.unique(basses.data.groups))}
-  files, and the balance of the {len(bands.values)} that have a melody, a bass
-  and drums, whose notes are not all equally loud.
-
-Made by
-
-    {command}
-
-## Tempo, loudness, articulation, register
-
-A normal distribution whose mean is linear in VA. Means at four points of the
-plane (valence, arousal); deviation about them; share of variance that VA
-explains:
-
-| | {_OF_CORNERS} | deviation | R2 |
-|---|---|---|---|---|---|---|
-{_means(normal, units)}
-
-How many notes come a second is what counts for arousal, so notes a quarter are
-part of the distribution, and the tempo of a melody is drawn given how many it
-has: for twice as many it is {1 - 2**slope:.0%} slower (in music of the same
-VA), not half as fast.
-
-Log-likelihood of groups held out ({NUM_FOLDS} folds), nats a clip, mean ±
-standard deviation over folds:
-
-| the mean depends on | log-likelihood |
-|---|---|
-{_likelihoods(held_out, 2)}
-
-With VA it is higher by {_gain(held_out, 2)}. The quadratic gains next to
-nothing and turns back in the plane's corners, where nothing was rated: the
-linear one ships.
-
-## Instruments
-
-Logits of {len(melody_parameters['values'])} General MIDI programs, those that
-play {_MIN_PROGRAM_SHARE:.1%} of melodies or more, linear in VA as far as two
-deviations from the mean of these files' VA and then as they are there;
-regularization {instruments.regularization:g}. Log-likelihood of pieces held
-out, nats a melody:
-
-| the logits depend on | log-likelihood |
-|---|---|
-{_likelihoods(instruments.held_out, 3)}
-
-With VA it is higher by {_gain(instruments.held_out, 3)}. Instruments that
-become likelier, of those with a share of 1 % or more, and by how much:
-
-{_likelier(instruments)}
-
-## The band of a trio
-
-Its melody is played as any other. How much louder bass and drums are than the
-melodies of the same file, in MIDI velocity (what its mixer adds is not
-counted), a normal distribution as above:
-
-| | {_OF_CORNERS} | deviation | R2 |
-|---|---|---|---|---|---|---|
-{_means(balance, {
-    name: (name, lambda x: x, '+.1f') for name in performance.BALANCE})}
-
-| the mean depends on | log-likelihood, nats a piece |
-|---|---|
-{_likelihoods(balance_held_out, 3)}
-
-With VA it is higher by {_gain(balance_held_out, 3)}{
-    '' if _helps(balance_held_out) else
-    ', no more than folds differ: so it does not depend on VA'}.
-
-What the bass is, of {len(basses.parameters['values'])} programs;
-regularization {basses.regularization:g}:
-
-| the logits depend on | log-likelihood, nats a bass |
-|---|---|
-{_likelihoods(basses.held_out, 3)}
-
-With VA it is higher by {_gain(basses.held_out, 3)}:
-
-{_likelier(basses)}
-
-Whether drums play, in {len(drums.data.values)} files of several instruments
-that have a melody; regularization {drums.regularization:g}:
-
-| the logit depends on | log-likelihood, nats a file |
-|---|---|
-{_likelihoods(drums.held_out, 3)}
-
-With VA it is higher by {_gain(drums.held_out, 3)}. The share of files with
-drums is {drums.parameters['marginal'][-1]:.2f}; given VA:
-
-| {_OF_CORNERS} |
-|---|---|---|---|
-| {_shares(drums)} |
-'''
+  cards.write(
+      run_dir, 'performance', command=command, corners=_OF_CORNERS,
+      num_folds=NUM_FOLDS, unmarked_velocity=_UNMARKED_VELOCITY,
+      min_share=_MIN_PROGRAM_SHARE,
+      num_clips=len(rated.values), means=_means(normal, units),
+      slower=1 - 2**slope, likelihoods=_likelihoods(held_out, 2),
+      gain=_gain(held_out, 2),
+      num_melodies=len(instruments.data.values),
+      num_melody_files=len(np.unique(instruments.data.groups)),
+      num_programs=len(instruments.parameters['values']),
+      regularization=instruments.regularization,
+      instrument_likelihoods=_likelihoods(instruments.held_out, 3),
+      instrument_gain=_gain(instruments.held_out, 3),
+      instruments=_likelier(instruments),
+      num_basses=len(basses.data.values),
+      num_bass_files=len(np.unique(basses.data.groups)),
+      num_bass_programs=len(basses.parameters['values']),
+      bass_regularization=basses.regularization,
+      bass_likelihoods=_likelihoods(basses.held_out, 3),
+      bass_gain=_gain(basses.held_out, 3), basses=_likelier(basses),
+      num_bands=len(bands.values),
+      balance_means=_means(balance, {
+          name: (name, lambda x: x, '+.1f') for name in performance.BALANCE}),
+      balance_likelihoods=_likelihoods(balance_held_out, 3),
+      balance_gain=_gain(balance_held_out, 3) + (
+          '' if _helps(balance_held_out) else
+          ', no more than folds differ: so it does not depend on VA'),
+      num_drum_files=len(drums.data.values),
+      drum_regularization=drums.regularization,
+      drum_likelihoods=_likelihoods(drums.held_out, 3),
+      drum_gain=_gain(drums.held_out, 3),
+      drum_share=drums.parameters['marginal'][-1], drum_shares=_shares(drums))
 
 
 def _plot(normal: dict, rated: Rated, path: pathlib.Path):
@@ -605,7 +516,7 @@ def _plot(normal: dict, rated: Rated, path: pathlib.Path):
 def run(
     *, eimg_dir: pathlib.Path, groups: Collection[int],
     lakh_dir: pathlib.Path, labels: Mapping[str, tuple[float, float]],
-    read_notes: Callable, skyline: Callable, run_dir: pathlib.Path, seed: int,
+    run_dir: pathlib.Path, seed: int,
     command: str, report: Callable[[str], None]):
   """Fits, measures and writes the model with its card to `run_dir`.
 
@@ -614,8 +525,6 @@ def run(
     groups: EIMG's groups that may be learned from.
     lakh_dir: MIDI files, see `read_lakh`.
     labels: theirs: (valence, arousal) by md5, as expected, not stretched.
-    read_notes: path of a MIDI file -> notes, as `read_midi`.
-    skyline: notes -> the top line.
     run_dir: is made.
     seed: of the folds.
     command: that made it, for the card.
@@ -625,14 +534,14 @@ def run(
     FileNotFoundError: if a file is missing.
     ValueError: if the data cannot be used.
   """
-  rated = read_eimg(eimg_dir, groups, read_notes, skyline, report)
+  rated = read_eimg(eimg_dir, groups, report)
   points = np.array(list(labels.values()))
   spread = rated.va.std(0) / points.std(0)
   labels = {
       md5: tuple(rated.va.mean(0) + (point - points.mean(0)) * spread)
       for md5, point in zip(labels, points, strict=True)}
   melodies, basses, bands, pieces = read_lakh(
-      lakh_dir, labels, read_notes, report)
+      lakh_dir, labels, report)
   held_out = normal_held_out(rated, seed)
   balance_held_out = normal_held_out(bands, seed)
   instruments, basses, drums = (
@@ -643,7 +552,7 @@ def run(
       ('drums', drums.held_out)):
     for given, values in figures.items():
       report(f'log-likelihood of the {name} given {given}: '
-             f'{_plus_minus(values, 3)}')
+             f'{plus_minus(values, 3)}')
   normal, balance = (
       fit_normal(rated, held_out), fit_normal(bands, balance_held_out))
   run_dir.mkdir(parents=True, exist_ok=True)
@@ -657,8 +566,7 @@ def run(
           'basses': len(basses.data.values), 'bands': len(bands.values),
           'pieces': len(drums.data.values)})
   _plot(normal, rated, run_dir / 'means.png')
-  with files.writing(run_dir / 'README.md') as temporary:
-    temporary.write_text(_card(
-        normal, rated, held_out, instruments, basses, balance, bands,
-        balance_held_out, drums, command))
+  _write_card(
+      run_dir, normal, rated, held_out, instruments, basses, balance, bands,
+      balance_held_out, drums, command)
   report(f'wrote {run_dir}')

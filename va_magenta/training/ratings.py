@@ -7,7 +7,7 @@ the jobs that fit estimators to ratings share beside.
 import csv
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,26 +58,6 @@ def auc(is_high: np.ndarray, estimate: np.ndarray) -> float:
   from sklearn.metrics import roc_auc_score
 
   return float(roc_auc_score(is_high, estimate))
-
-
-def bootstrap(figure: Callable[..., float], *columns: np.ndarray) -> str:
-  """A figure of rows, with its standard deviation over 200 resamples of them.
-
-  Args:
-    figure: made of columns, [n, ...] each.
-    *columns: of the rows.
-  """
-  rng = np.random.default_rng(0)
-  num = len(columns[0])
-  resampled = [
-      figure(*(column[rows] for column in columns))
-      for rows in rng.integers(num, size=(200, num))]
-  return f'{figure(*columns):.3f} ± {np.nanstd(resampled, ddof=1):.3f}'
-
-
-def plus_minus(values: np.ndarray) -> str:
-  """Mean and standard deviation over folds, as cards show them."""
-  return f'{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}'
 
 
 def plot_held_out(

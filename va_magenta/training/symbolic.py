@@ -8,13 +8,14 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.figures import metrics
+from va_magenta.figures.tables import plus_minus, table, table_of_columns
 from va_magenta.music.notes import excerpt, read_midi, skyline
 from va_magenta.music_to_va import kernel, symbolic, symbolic_features
 from va_magenta.music_to_va.trees import from_lightgbm
+from va_magenta.training import cards
 from va_magenta.training.ratings import (
   auc,
   calibration_of,
-  plus_minus,
   read_table,
 )
 from va_magenta.va import AXES, Scale
@@ -401,30 +402,30 @@ class Spread:
 
   def table(self, kinds: Sequence[str]) -> str:
     """Markdown: a row for each kind of piece and axis."""
-    lines = [
-        '| | NLL, of the piece | NLL, constant | difference | within one std: '
-        'lowest third of std | middle | highest |', '|---' * 7 + '|']
+    rows = {}
     fold, errors = self.fold, self.errors
     for kind in kinds:
-      rows = self.kinds == kind
+      is_kind = self.kinds == kind
       for i, axis in enumerate(AXES):
         own, constant = [], []
         for held_out in np.unique(fold):
           test, others = (
-              rows & (fold == held_out), rows & (fold != held_out))
+              is_kind & (fold == held_out), is_kind & (fold != held_out))
           own.append(nll(errors[test, i], self.variance[test, i]).mean())
           constant.append(
               nll(errors[test, i], np.mean(errors[others, i]**2)).mean())
-        thirds = np.array_split(np.flatnonzero(rows)[np.argsort(
-            self.variance[rows, i])], 3)
-        shares = [
-            np.mean(errors[third, i]**2 <= self.variance[third, i])
-            for third in thirds]
-        lines.append(f'| {kind}: {axis} | ' + ' | '.join([
-            plus_minus(own), plus_minus(constant),
-            plus_minus(np.subtract(own, constant)),
-            *(f'{share:.3f}' for share in shares)]) + ' |')
-    return '\n'.join(lines)
+        thirds = np.array_split(np.flatnonzero(is_kind)[np.argsort(
+            self.variance[is_kind, i])], 3)
+        lowest, middle, highest = (
+            f'{np.mean(errors[third, i]**2 <= self.variance[third, i]):.3f}'
+            for third in thirds)
+        rows[f'{kind}: {axis}'] = {
+            'NLL, of the piece': plus_minus(own),
+            'NLL, constant': plus_minus(constant),
+            'difference': plus_minus(np.subtract(own, constant)),
+            'within one std: lowest third of std': lowest,
+            'middle': middle, 'highest': highest}
+    return table(rows)
 
 
 def quadrants_of(points: np.ndarray) -> np.ndarray:
@@ -493,121 +494,11 @@ def _write(
 
 def _table(figures: dict[str, dict[str, np.ndarray]]) -> str:
   """Markdown: a row a metric, a column a set of figures."""
-  lines = [
-      '| | ' + ' | '.join(figures) + ' |', '|---' * (len(figures) + 1) + '|']
-  for metric in next(iter(figures.values())):
-    cells = [
-        plus_minus(column[metric]) if np.ndim(column[metric]) else
-        f'{column[metric]:.3f}' for column in figures.values()]
-    lines.append(f'| {metric} | ' + ' | '.join(cells) + ' |')
-  return '\n'.join(lines)
-
-
-_CARD = '''# Valence and arousal from notes
-
-The mean of boosted regression trees and of a kernel ridge regression on \
-{num_features} features of jSymbolic's families; \
-`va_magenta.music_to_va.symbolic.load()` reads them.
-
-- Training data: EIMG ({num_clips} MIDI clips of about 15 s, piano, each rated \
-by six people for valence and arousal; IEEE TMM 2023; no licence stated, \
-research use). No clip and no row of features is in this folder.
-- Outside test: EMOPIA (Hung et al. 2021, CC BY-NC-SA 4.0), not trained on.
-- Estimates are in [-1, 1]. `regress` gives the expected rating (least squared \
-error), uncalibrated; `estimate_va` stretches it to the spread of people's \
-ratings, calibrated. R2 of what is calibrated is lower: it is not the estimate \
-of least squared error.
-- Three estimators: the one in this folder is trained on all of EIMG; \
-`generator/` and `judge/` are trained on one half of its groups each.
-
-Made by
-
-    va_magenta_train_midi --model=student --eimg_dir=DATA/eimg \\
-      --emopia_dir=DATA/emopia --run_dir=checkpoints/symbolic_va \\
-      --seed={seed} --num_folds={num_folds}
-
-- trees: {num_trees} boosted ones and {num_trees} with random thresholds of up \
-to {num_leaves} leaves, averaged
-- kernel: Gaussian of width gamma = {gamma:g}, {num_cosines} random cosines, \
-penalty {penalty:g}; features z-scored, and weighted by their correlation with \
-the ratings of the training part + {min_relevance:g}
-
-These settings and the features were chosen on another deal of EIMG's groups \
-into folds, not on the one that is measured here; EMOPIA had no part in it.
-
-## Whole clips of EIMG
-
-{num_folds}-fold cross-validation by group (clips that share material are held \
-out together). Mean ± standard deviation over folds; errors on the scale 1..9; \
-the calibration of a fold comes from the others.
-
-{clips}
-
-## Melodies and excerpts
-
-The generator writes 2 to 16 bars of one voice at one velocity. So each clip \
-was also rendered as its top line on a grid of sixteenths at its mean tempo \
-and velocity ("melody"), and cut to 2, 4 and 8 bars, with its label and a \
-weight of {made_weight:g}. R2, uncalibrated, on the same held-out groups, when \
-trained on whole clips only, and when trained on all (shipped):
-
-{variants}
-
-What ships, uncalibrated and calibrated, on melody excerpts:
-
-{melodies}
-
-## How sure it is
-
-`std` gives the standard deviation of people's mean rating about `regress`, \
-from {num_spread_trees} small trees fitted to the squared errors of held-out \
-pieces. They ask where the estimate lies and how much of the piece is melody. \
-Negative log likelihood (NLL, nats a rating; less is better) of errors held \
-out once more, against a constant standard deviation for each kind of piece, \
-mean ± standard deviation over folds; and the share of ratings within one \
-standard deviation of the estimate (of a Gaussian: .683) for pieces in thirds \
-of `std`.
-
-{spread}
-
-## Two halves that know nothing of each other
-
-{num_groups} groups, dealt at random (seed {seed}); the numbers of those \
-that an estimator was trained on are in its config.json (`groups`). So \
-what `generator/` teaches can be judged by `judge/`. Each on the half that it \
-was not trained on, uncalibrated, in {num_folds} parts by group, mean ± \
-standard deviation:
-
-{halves}
-
-EMOPIA, on which none was trained, calibrated:
-
-{untrained}
-
-## EMOPIA, trained on it
-
-A separate classifier, {num_emopia_trees} trees of each kind on the same \
-features, {num_folds} folds by song: 4Q accuracy {by_song}.
-
-## What the trees look at
-
-![Share of total gain of each feature](importances.png)
-
-## Limits
-
-- All clips are piano: no tree asks which instrument plays, only how many do, \
-and drums are not heard at all.
-- The clips are some 15 s of video game music, played as MIDI. A longer piece \
-is read as one, by the mean of its features; a song or a symphony is unlike \
-what was rated.
-- Six people rated each clip, all of one study and most likely of one culture; \
-their mean has a reliability (Cronbach's alpha) of .79 for valence and .89 for \
-arousal, which bounds what any estimate can reach.
-- Emotions that words carry, or that a listener brings along, are not in notes.
-- Tempo and velocity decide arousal. A file with a made-up tempo or one \
-velocity for all notes is read as if it were meant so.
-- Of a melody of 2 bars valence is told poorly: see above, and ask `std`.
-'''
+  return table_of_columns({
+      name: {
+          metric: plus_minus(values) if np.ndim(values) else f'{values:.3f}'
+          for metric, values in column.items()}
+      for name, column in figures.items()})
 
 
 def _plot_importances(boosters: dict[str, list], path: pathlib.Path):
@@ -657,8 +548,9 @@ def run(
             *(f'{axis}/{m}' for axis in AXES for m in ('r2', 'pearson_r')),
             'quadrant_accuracy')}
   report('measuring')
-  card = _CARD.format(
-      num_features=len(symbolic_features.FEATURE_NAMES),
+  _plot_importances(student.boosters, run_dir / 'importances.png')
+  cards.write(
+      run_dir, 'symbolic', num_features=len(symbolic_features.FEATURE_NAMES),
       num_clips=np.count_nonzero(data.kinds == 'clip'), seed=seed,
       num_folds=num_folds, num_trees=NUM_TREES,
       num_leaves=_COMMON['num_leaves'], gamma=GAMMA, num_cosines=NUM_COSINES,
@@ -689,7 +581,4 @@ def run(
       num_emopia_trees=NUM_EMOPIA_TREES,
       by_song=plus_minus(
           emopia_by_song(emopia, quadrants, songs, num_folds, seed)))
-  _plot_importances(student.boosters, run_dir / 'importances.png')
-  with files.writing(run_dir / 'README.md') as temporary:
-    temporary.write_text(card)
   report(f'wrote {run_dir}')

@@ -9,8 +9,15 @@ from va_magenta import checkpoints
 from va_magenta.music import melody, trio
 from va_magenta.music.notes import NOTE_DTYPE, from_note_sequence
 from va_magenta.music_to_va import critic
-from va_magenta.training import critic as critic_training
-from va_magenta.training import symbolic as symbolic_training
+from va_magenta.training import symbolic
+from va_magenta.training.critic import (
+  augment,
+  job,
+  measure,
+  pairs,
+  train,
+  voices,
+)
 
 
 def random_melodies(num, num_steps, seed=0, num_voices=1):
@@ -27,7 +34,7 @@ def test_notes_are_those_of_the_plain_rendering(seed):
   tokens, = random_melodies(1, 64, seed)
   expected = from_note_sequence(
       melody.tokens_to_sequence(tokens[:, 0]))
-  notes = critic_training.notes_of(tokens)
+  notes = voices.notes_of(tokens)
   assert len(notes) > 5
   for name in NOTE_DTYPE.names:
     np.testing.assert_allclose(
@@ -39,7 +46,7 @@ def test_notes_of_two_voices_are_those_of_a_trio_without_drums(seed):
   tokens, = random_melodies(1, 64, seed, num_voices=2)
   expected = from_note_sequence(trio.tokens_to_sequence(
       np.pad(tokens, ((0, 0), (0, 1))), programs=(0, 0)))
-  notes = critic_training.notes_of(tokens)
+  notes = voices.notes_of(tokens)
   assert len(np.unique(notes['part'])) == 2
   for name in NOTE_DTYPE.names:
     np.testing.assert_allclose(
@@ -47,7 +54,7 @@ def test_notes_of_two_voices_are_those_of_a_trio_without_drums(seed):
 
 
 def test_silence_has_no_notes():
-  assert not len(critic_training.notes_of(np.array([[0], [1], [0], [0]])))
+  assert not len(voices.notes_of(np.array([[0], [1], [0], [0]])))
 
 
 def test_lines_of_a_piece_are_its_top_and_its_bottom():
@@ -64,9 +71,9 @@ def test_lines_of_a_piece_are_its_top_and_its_bottom():
   bottom = np.zeros(32, int)
   bottom[[0, 16, 24]] = 36 - 19, 1, 40 - 19
   np.testing.assert_array_equal(
-      critic_training.lines_of(notes, 2), np.stack([top, bottom], axis=1))
+      voices.lines_of(notes, 2), np.stack([top, bottom], axis=1))
   np.testing.assert_array_equal(
-      critic_training.lines_of(notes, 1), top[:, None])
+      voices.lines_of(notes, 1), top[:, None])
 
 
 def test_tokens_of_notes_are_the_tokens():
@@ -78,11 +85,11 @@ def test_tokens_of_notes_are_the_tokens():
   double = events[1:][(tokens[events[1:]] == 1) & (tokens[events[:-1]] == 1)]
   tokens[double] = 0
   tokens = tokens[:, None]
-  notes = critic_training.notes_of(tokens)
-  np.testing.assert_array_equal(critic_training.tokens_of(notes), tokens)
+  notes = voices.notes_of(tokens)
+  np.testing.assert_array_equal(voices.tokens_of(notes), tokens)
 
 
-@pytest.mark.parametrize('function', critic_training.CHANGES)
+@pytest.mark.parametrize('function', augment.AUGMENTATIONS)
 def test_changes_are_melodies(function):
   changed = 0
   for seed, tokens in enumerate(random_melodies(20, 32)[..., 0]):
@@ -96,7 +103,7 @@ def test_changes_are_melodies(function):
 
 def test_bending_a_scale_changes_no_rhythm():
   for seed, tokens in enumerate(random_melodies(20, 32)[..., 0]):
-    bent = critic_training.bend_scale(tokens, np.random.default_rng(seed))
+    bent = augment.bend_scale(tokens, np.random.default_rng(seed))
     np.testing.assert_array_equal(bent >= 2, tokens >= 2)
     assert np.abs(bent - tokens).max() in (0, 1, 11)  # At the edges.
 
@@ -105,14 +112,14 @@ def test_voices_are_transposed_together():
   melodies = random_melodies(20, 32, num_voices=2) // 4 + 20
   for seed, tokens in enumerate(melodies):
     rng = np.random.default_rng(seed)
-    moved = critic_training.alike(critic_training.transpose, tokens, rng, 3)
+    moved = augment.same_for_all_voices(augment.transpose, tokens, rng, 3)
     assert len(np.unique(moved - tokens)) == 1
     assert rng.random() != np.random.default_rng(seed).random()
 
 
 def test_of_two_voices_one_or_both_are_changed():
   changed = np.array([
-      (critic_training.change(tokens, np.random.default_rng(seed)) != tokens
+      (augment.augment(tokens, np.random.default_rng(seed)) != tokens
        ).any(0)
       for seed, tokens in enumerate(random_melodies(60, 32, num_voices=2))])
   assert {tuple(row) for row in changed} >= {
@@ -121,7 +128,7 @@ def test_of_two_voices_one_or_both_are_changed():
 
 def test_windows_of_a_drawn_melody_are_of_one_piece():
   tokens = (np.repeat(np.arange(10), 3)[:, None] * np.ones(4, int))[..., None]
-  melodies, piece = critic_training.draw(
+  melodies, piece = pairs.draw(
       tokens, np.repeat(np.arange(10), 3), 4, 20, np.random.default_rng(0))
   assert melodies.shape == (20, 16, 1)
   np.testing.assert_array_equal(
@@ -131,8 +138,8 @@ def test_windows_of_a_drawn_melody_are_of_one_piece():
 @pytest.mark.parametrize('num_voices', [1, 2])
 def test_softened_tokens_are_probabilities_of_the_same_melody(num_voices):
   tokens = random_melodies(30, 32, num_voices=num_voices)
-  x = critic_training.soften(
-      critic_training.one_hot(tokens), critic_training.frequency_of(tokens),
+  x = train.relax(
+      voices.one_hot(tokens), voices.frequency_of(tokens),
       np.random.default_rng(0)).reshape(*tokens.shape, 90)
   np.testing.assert_allclose(x.sum(-1), 1, atol=1e-5)
   np.testing.assert_array_equal(x.argmax(-1), tokens)
@@ -144,7 +151,7 @@ def test_spread_over_groups_sees_groups():
   values = np.repeat(np.arange(8.0), 50)
 
   def deviation(groups):
-    figures = critic_training.spread_over(
+    figures = measure.spread_over(
         groups, lambda rows: {'mean': values[rows].mean()}, 0)
     return float(figures['mean'].split(' ± ')[1])
 
@@ -185,18 +192,19 @@ def rated_clips(folder):
 
 @pytest.mark.parametrize('num_voices', [1, 2])
 def test_the_job_writes_what_load_reads(num_voices, tmp_path, monkeypatch):
-  for name, value in (
-      ('NUM_PAIRS', {2: 30}), ('NUM_TEST', {2: 10, 4: 4}),
-      ('NUM_CLIMBS', 4), ('NUM_CLIMBED', 4), ('STEPS_PER_BATCH', 512),
-      ('ROUNDS', (.5, .5)), ('NUM_DRAWS', 3), ('TIMED_BATCH', 2)):
-    monkeypatch.setattr(critic_training, name, value)
+  for module, name, value in (
+      (job, 'NUM_PAIRS', {2: 30}), (job, 'NUM_TEST', {2: 10, 4: 4}),
+      (job, 'NUM_ASCENTS', 4), (job, 'ROUNDS', (.5, .5)),
+      (train, 'NUM_ASCENDED', 4), (train, 'STEPS_PER_BATCH', 512),
+      (measure, 'NUM_DRAWS', 3), (measure, 'TIMED_BATCH', 2)):
+    monkeypatch.setattr(module, name, value)
   for name, value in (
       ('NUM_TREES', 5), ('NUM_COSINES', 50), ('_COMMON', {
-          **symbolic_training._COMMON, 'min_data_in_leaf': 2})):
-    monkeypatch.setattr(symbolic_training, name, value)
+          **symbolic._COMMON, 'min_data_in_leaf': 2})):
+    monkeypatch.setattr(symbolic, name, value)
   rated_clips(tmp_path / 'eimg')
   lines = []
-  critic_training.run(
+  job.run(
       melodies=small_corpus(num_voices), eimg_dir=tmp_path / 'eimg',
       run_dir=tmp_path / 'run', seed=0, num_steps=4, report=lines.append)
   assert sorted(p.name for p in (tmp_path / 'run').iterdir()) == [
@@ -211,12 +219,12 @@ def test_the_job_writes_what_load_reads(num_voices, tmp_path, monkeypatch):
 
 def test_the_job_says_what_is_missing(tmp_path):
   with pytest.raises(FileNotFoundError, match='labels.csv'):
-    critic_training.run(
+    job.run(
         melodies=small_corpus(), eimg_dir=tmp_path / 'eimg',
         run_dir=tmp_path / 'run', seed=0, num_steps=3, report=print)
   empty = Melodies(
       tokens=np.zeros((3, 32, 1), np.int16), piece=np.zeros(3, int))
   with pytest.raises(ValueError, match='no melody in its test split'):
-    critic_training.run(
+    job.run(
         melodies=empty, eimg_dir=tmp_path, run_dir=tmp_path, seed=0,
         num_steps=3, report=print)
