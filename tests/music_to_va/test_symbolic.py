@@ -11,7 +11,7 @@ from va_magenta import checkpoints
 from va_magenta.figures import metrics, tables
 from va_magenta.music.notes import excerpt, from_note_sequence, read_midi
 from va_magenta.music_to_va import symbolic, symbolic_features, trees
-from va_magenta.training import ratings
+from va_magenta.training import held_out, rated
 from va_magenta.training import symbolic as symbolic_training
 from va_magenta.va import AXES, VA
 
@@ -91,9 +91,9 @@ def test_emopia_which_was_not_trained_on(estimator, shared_data):
   points = estimator.estimate_va_of_midi(paths)
   quadrants = np.array([int(path.name[1]) for path in paths])
   assert len(paths) > 200
-  assert ratings.auc(
+  assert held_out.auc(
       quadrants <= 2, np.array([p.arousal for p in points])) > .92
-  assert ratings.auc(
+  assert held_out.auc(
       np.isin(quadrants, (1, 4)), np.array([p.valence for p in points])) > .68
 
 
@@ -113,27 +113,22 @@ def test_the_halves_share_no_group_and_are_the_whole():
 
 def test_each_half_reads_the_clips_that_only_the_other_knows(shared_data):
   eimg = shared_data / 'emotion_midi/eimg'
-  rows = ratings.read_table(
-      eimg / 'labels.csv', ('file', 'valence', 'arousal', 'group'))[::10]
+  clips = rated.read_eimg(eimg)[::10]
   features = np.stack([
-      symbolic_features.extract(read_midi(
-          eimg / 'midi' / row['file'])) for row in rows])
-  rated = np.array([[float(row[axis]) for axis in AXES]
-                    for row in rows])
-  groups = np.array([int(row['group']) for row in rows])
+      symbolic_features.extract(read_midi(path)) for path in clips.values])
   for half, other in (('generator', 'judge'), ('judge', 'generator')):
     estimator = symbolic.load(SHIPPED / half)
-    held_out = np.isin(groups, json.loads(
+    known = np.isin(clips.groups, json.loads(
         (SHIPPED / other / 'config.json').read_text())['groups'])
     valence, arousal = (
         metrics.pearson_r(*pair) for pair in zip(
-            rated[held_out].T, estimator.regress(features[held_out]).T,
+            clips.va[known].T, estimator.regress(features[known]).T,
             strict=True))
     assert valence > .65
     assert arousal > .83
     # So they would not do on clips that they know.
     assert metrics.pearson_r(
-        rated[~held_out, 0], estimator.regress(features[~held_out])[:, 0]
+        clips.va[~known, 0], estimator.regress(features[~known])[:, 0]
     ) > valence + .1
 
 
@@ -250,9 +245,9 @@ def test_calibration_gives_the_spread_of_ratings():
   rng = np.random.default_rng(0)
   rated = rng.normal(.1, .4, (500, 2))
   mean = rated.mean(axis=0)
-  held_out = mean + .5 * (rated - mean) + rng.normal(0, .02, (500, 2))
+  estimates = mean + .5 * (rated - mean) + rng.normal(0, .02, (500, 2))
   points = symbolic.calibrate(
-      held_out, ratings.calibration_of(rated, held_out))
+      estimates, held_out.calibration_of(rated, estimates))
   np.testing.assert_allclose(points.std(axis=0), rated.std(axis=0))
   np.testing.assert_allclose(points.mean(axis=0), mean, atol=.01)
 
@@ -276,7 +271,8 @@ def saved(folder):
   data = examples()
   student = symbolic_training.Student.fit(data, 0)
   symbolic_training._write(folder, student, symbolic_training.HeldOut(
-      data, data.groups % 2, {symbolic_training.SHIPPED: data.ratings / 2}), 0)
+      data.ratings, data.groups % 2,
+      {symbolic_training.SHIPPED: data.ratings / 2}, data), 0)
   return student
 
 

@@ -217,10 +217,10 @@ def corpora(folder):
     write(folder / f'emopia/midi/Q{i % 4 + 1}_a_{i}.mid')
     labels.append(f'Q{i % 4 + 1}_a_{i},{i % 4 + 1}')
   (folder / 'emopia/label.csv').write_text('\n'.join(labels))
-  labels = ['file,valence,arousal']
+  labels = ['file,valence,arousal,group']
   for i in range(5):
     write(folder / f'eimg/midi/{i}.mid')
-    labels.append(f'{i}.mid,{rng.uniform(2, 8)},{rng.uniform(2, 8)}')
+    labels.append(f'{i}.mid,{rng.uniform(2, 8)},{rng.uniform(2, 8)},{i}')
   (folder / 'eimg/labels.csv').write_text('\n'.join(labels))
 
 

@@ -13,6 +13,7 @@ from va_magenta.music.corpus import file_md5
 from va_magenta.music_to_va import fusion, labelling, symbolic
 from va_magenta.training import fusion as fusion_training
 from va_magenta.training import symbolic as symbolic_training
+from va_magenta.training.rated import Rated
 from va_magenta.va import AXES, Scale
 
 
@@ -22,7 +23,7 @@ def _synthetic(n=2000, seed=0):
   truth = random.uniform(-.8, .8, (n, 2))
   estimates = truth[:, [0, 1, 0, 1]] + (
       random.normal(size=(n, 4)) * [.3, .2, .6, .1])
-  return fusion_training.Rated(estimates, truth, np.arange(n) // 5)
+  return Rated(estimates, truth, np.arange(n) // 5)
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +33,7 @@ def held_out():
 
 def test_two_are_better_than_one(held_out):
   notes, sound, both = (
-      held_out.figures(source) for source in fusion_training.SOURCES)
+      held_out.figures_of(source) for source in fusion_training.SOURCES)
   assert {len(values) for values in both.values()} == {5}
   for name, worst in (('valence', sound), ('arousal', notes)):
     for metric in ('r2', 'ccc', 'pearson_r'):
@@ -53,7 +54,7 @@ def test_no_row_is_judged_by_what_has_seen_its_group(held_out):
   found = fusion_training.fit(data[~rows], 5)
   labels, std = found.apply(data.estimates[rows])
   np.testing.assert_array_equal(
-      labels, held_out.labels[fusion_training.BOTH][rows])
+      labels, held_out.estimates[fusion_training.BOTH][rows])
   np.testing.assert_array_equal(std, held_out.std[rows])
 
 
@@ -64,13 +65,13 @@ def test_estimates_that_know_their_own_group_only_are_worth_nothing():
   # In each group the sign is another.
   rated = np.clip(
       estimates[:, :2] * np.where(groups, -.2, .2)[:, None], -1, 1)
-  data = fusion_training.Rated(estimates, rated, groups)
+  data = Rated(estimates, rated, groups)
   # Within a fold there is one group only: nothing to hold out.
   with pytest.raises(ValueError, match='in 2 groups at least, got 30 in 1'):
     fusion_training.hold_out(data, 2)
   groups = np.arange(60) // 15
   figures = fusion_training.hold_out(
-      fusion_training.Rated(estimates, rated, groups), 4).figures(
+      Rated(estimates, rated, groups), 4).figures_of(
           fusion_training.BOTH)
   assert figures['valence/r2'].mean() < 0 > figures['arousal/r2'].mean()
 
@@ -82,8 +83,7 @@ def test_calibration_is_by_thirds():
   rated = random.normal(size=(n, 2)) * std
   nothing = np.zeros((n, 2))
   result = fusion_training.HeldOut(
-      fusion_training.Rated(np.zeros((n, 4)), rated, np.arange(n)),
-      np.zeros(n), dict.fromkeys(fusion_training.SOURCES, nothing), std)
+      rated, np.zeros(n), dict.fromkeys(fusion_training.SOURCES, nothing), std)
   np.testing.assert_allclose(result.within_std(), .683, atol=.04)
   # One spread for all is too wide for the surest; here there are none.
   result.std = std * np.array([2, .5])
@@ -262,5 +262,5 @@ def test_real_clips(shared_data, tmp_path):
     writer.writerows(rows)
   nothing = pd.DataFrame(columns=['md5', 'window', *labelling.AUDIO])
   data = fusion_training.read_eimg(tmp_path, nothing, 2, 0, print)['piece']
-  labels = fusion_training.hold_out(data, 2).labels[fusion_training.NOTES]
+  labels = fusion_training.hold_out(data, 2).estimates[fusion_training.NOTES]
   assert np.corrcoef(labels[:, 1], data.ratings[:, 1])[0, 1] > .7

@@ -9,6 +9,7 @@ import pytest
 
 from va_magenta.music.notes import read_midi, skyline
 from va_magenta.training import performance as performance_training
+from va_magenta.training.rated import Rated
 from va_magenta.va_to_music import performance
 
 _DRUMS = None
@@ -167,7 +168,7 @@ def test_held_out_likelihood_tells_what_helps(data):
       folder / 'eimg', range(40), lambda line: None)
   found = performance_training.normal_held_out(rated, 0)
   assert found['VA'].mean() > found['nothing'].mean() + 1
-  shuffled = performance_training.Rated(
+  shuffled = Rated(
       rated.values, np.random.default_rng(0).permutation(rated.va),
       rated.groups)
   found = performance_training.normal_held_out(shuffled, 0)
@@ -227,7 +228,7 @@ def test_command_takes_the_groups_of_the_generators_student(
 
 
 def test_what_is_always_so_is_no_choice():
-  same = performance_training.Rated(
+  same = Rated(
       np.ones(40, int), np.random.default_rng(0).uniform(-1, 1, (40, 2)),
       np.arange(40))
   fitted = performance_training.choose_categorical(same, 0)

@@ -144,7 +144,7 @@ class QuadrantJudge:
       features: float32 [n, features].
       quadrants: int [n] in 1..4.
       songs: str [n], rows of one song are held out together.
-      kinds: str [n]: 'clip', or as `training.symbolic.made_of` says.
+      kinds: str [n]: 'clip', or as `training.symbolic.augment` says.
       seed: of folds and trees.
     """
     from sklearn import model_selection
@@ -175,7 +175,7 @@ class QuadrantJudge:
          'deterministic': True, 'seed': self._seed},
         lightgbm.Dataset(
             features, quadrants - 1, weight=np.where(
-                kinds == 'clip', 1, symbolic_training.MADE_WEIGHT)),
+                kinds == 'clip', 1, symbolic_training.AUGMENTED_WEIGHT)),
         _NUM_TREES)
 
   def __call__(self, sequences) -> np.ndarray:
@@ -200,17 +200,13 @@ def load_quadrant_judge(
   """
   from va_magenta.music.notes import read_midi
   from va_magenta.music_to_va import symbolic_features
-  from va_magenta.training import ratings
+  from va_magenta.training import rated
   from va_magenta.training import symbolic as symbolic_training
 
-  rows = [
-      row for row in ratings.read_table(
-          emopia_dir / 'label.csv', ('ID', '4Q'))
-      if (emopia_dir / 'midi' / f'{row["ID"]}.mid').is_file()]
-  if not rows:
-    raise ValueError(f'{emopia_dir}: no clip of label.csv is in midi/')
+  clips = rated.read_emopia(emopia_dir)
   key = hashlib.md5(repr((
-      rows, seed, symbolic_features.FEATURE_NAMES)).encode()).hexdigest()
+      [path.name for path in clips.paths], clips.quadrants.tolist(), seed,
+      symbolic_features.FEATURE_NAMES)).encode()).hexdigest()
   with contextlib.suppress(OSError, ValueError):
     arrays = files.read_npz(cache)
     if str(arrays.pop('key', None)) == key:
@@ -218,20 +214,20 @@ def load_quadrant_judge(
   import tqdm
 
   rng = np.random.default_rng(seed)
-  found, quadrants, songs, kinds = [], [], [], []
-  for row in tqdm.tqdm(rows, 'reading EMOPIA', unit='clip'):
-    notes = read_midi(emopia_dir / 'midi' / f'{row["ID"]}.mid')
-    for kind, piece in [('clip', notes), *symbolic_training.made_of(
+  found, rows, kinds = [], [], []
+  for i, path in enumerate(
+      tqdm.tqdm(clips.paths, 'reading EMOPIA', unit='clip')):
+    notes = read_midi(path)
+    for kind, piece in [('clip', notes), *symbolic_training.augment(
         notes, rng)]:
       found.append(symbolic_features.extract(piece))
-      quadrants.append(int(row['4Q']))
-      # Q1_0vLPYiPN7qY_0: quadrant, song, clip.
-      songs.append(row['ID'][3:].rpartition('_')[0])
+      rows.append(i)
       kinds.append(kind)
-  report(f'{len(rows)} EMOPIA clips, {len(found) - len(rows)} pieces of them')
+  num = len(clips.paths)
+  report(f'{num} EMOPIA clips, {len(found) - num} pieces of them')
   arrays = {
-      'features': np.stack(found), 'quadrants': np.array(quadrants),
-      'songs': np.array(songs), 'kinds': np.array(kinds)}
+      'features': np.stack(found), 'quadrants': clips.quadrants[rows],
+      'songs': clips.songs[rows], 'kinds': np.array(kinds)}
   with files.writing(cache) as temporary:
     np.savez_compressed(temporary, key=key, **arrays)
   return QuadrantJudge(**arrays, seed=seed)

@@ -15,13 +15,14 @@ from va_magenta.figures.tables import bootstrap, plus_minus
 from va_magenta.music import synthesis
 from va_magenta.music_to_va import audio, audio_features, kernel
 from va_magenta.music_to_va.trees import Trees, from_lightgbm
-from va_magenta.training import cards
-from va_magenta.training.ratings import (
+from va_magenta.training import cards, rated
+from va_magenta.training.held_out import (
+  HeldOut,
   auc,
   calibration_of,
   plot_held_out,
-  read_table,
 )
+from va_magenta.training.rated import Songs, read_table
 from va_magenta.va import AXES, VA, Quadrant, Scale
 
 # Of each piece of MIDI at most so much is synthesised.
@@ -61,53 +62,11 @@ Report = Callable[[str], None]
 # Data.
 
 
-@dataclasses.dataclass
-class Songs:
-  """Features and ratings, one row a song.
-
-  Attributes:
-    means: float32 [n, 130], as `audio_features.CONTOUR_NAMES`.
-    ratings: float64 [n, 2], valence and arousal in [-1, 1].
-    parts: str [n], the year of DEAM that a song belongs to.
-  """
-
-  means: np.ndarray
-  ratings: np.ndarray
-  parts: np.ndarray
-
-  def __getitem__(self, rows) -> 'Songs':
-    return Songs(self.means[rows], self.ratings[rows], self.parts[rows])
-
-  def __len__(self) -> int:
-    return len(self.means)
-
-
 def read_deam(folder: pathlib.Path) -> Songs:
-  """DEAM's songs (Aljanaki et al. 2017), in the order of static.csv.
-
-  Raises:
-    FileNotFoundError: if a table is missing.
-    ValueError: if a table lacks a column, or no song is in both.
-  """
-  names = audio_features.FEATURE_NAMES[:len(audio_features.CONTOUR_NAMES)]
-  means = {
-      row['song_id']: [float(row[name]) for name in names]
-      for row in read_table(
-          folder / 'opensmile_song_means.csv', ('song_id', *names))}
-  rows = [
-      row for row in read_table(
-          folder / 'static.csv',
-          ('song_id', 'valence_mean', 'arousal_mean', 'part'))
-      if row['song_id'] in means]
-  if not rows:
-    raise ValueError(
-        f'{folder}: no song is in both static.csv and opensmile_song_means.csv')
-  return Songs(
-      np.array([means[row['song_id']] for row in rows], np.float32),
-      Scale.DEAM.to_plane(np.array([
-          [float(row['valence_mean']), float(row['arousal_mean'])]
-          for row in rows])),
-      np.array([row['part'] for row in rows]))
+  """`rated.read_deam` with the means of `audio_features.CONTOUR_NAMES`."""
+  return rated.read_deam(
+      folder,
+      audio_features.FEATURE_NAMES[:len(audio_features.CONTOUR_NAMES)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,21 +99,25 @@ def lmd_clips(folder: pathlib.Path, num_clips: int, seed: int) -> list[Clip]:
 
 def emopia_clips(folder: pathlib.Path, num_clips: int, seed: int) -> list[Clip]:
   """Clips of EMOPIA (Hung et al. 2021), as many of each quadrant."""
-  rows = _shuffled(read_table(folder / 'label.csv', ('ID', '4Q')), seed)
-  by_quadrant = [[row for row in rows if row['4Q'] == q] for q in '1234']
+  found = rated.read_emopia(folder)
+  clips = _shuffled([
+      Clip(path, (float(quadrant),))
+      for path, quadrant in zip(found.paths, found.quadrants, strict=True)
+  ], seed)
+  by_quadrant = [
+      [clip for clip in clips if clip.label == (q,)] for q in range(1, 5)]
   return [
-      Clip(folder / 'midi' / f'{row["ID"]}.mid', (float(row['4Q']),))
-      for four in zip(*by_quadrant, strict=False) for row in four][:num_clips]
+      clip for four in zip(*by_quadrant, strict=False) for clip in four
+  ][:num_clips]
 
 
 def eimg_clips(folder: pathlib.Path, num_clips: int, seed: int) -> list[Clip]:
-  """Clips of EIMG (IEEE TMM 2023); labels: valence and arousal, 1..9."""
-  rows = read_table(folder / 'labels.csv', ('file', 'valence', 'arousal'))
-  return [
-      Clip(
-          folder / 'midi' / row['file'],
-          (float(row['valence']), float(row['arousal'])))
-      for row in _shuffled(rows, seed)[:num_clips]]
+  """Clips of EIMG (IEEE TMM 2023); labels: valence and arousal."""
+  found = rated.read_eimg(folder)
+  return _shuffled([
+      Clip(path, tuple(va))
+      for path, va in zip(found.values, found.va.tolist(), strict=True)
+  ], seed)[:num_clips]
 
 
 def check_clips(folder: pathlib.Path, report: Report) -> dict[tuple, Clip]:
@@ -409,37 +372,10 @@ SHIPPED = 'mean of the last two (shipped)'
 # Measuring.
 
 
-@dataclasses.dataclass
-class HeldOut:
-  """Estimates of songs by models that saw nothing of them.
-
-  Attributes:
-    ratings: [n, 2].
-    fold: int [n], the fold in which a song was held out.
-    estimates: [n, 2] by method.
-  """
-
-  ratings: np.ndarray
-  fold: np.ndarray
-  estimates: dict[str, np.ndarray]
-
-  def figures(self, method: str) -> dict[str, np.ndarray]:
-    """Metrics, [folds] each; errors on DEAM's scale, 1..9."""
-    by_fold = [
-        metrics.evaluate(
-            self.ratings[rows], self.estimates[method][rows], Scale.DEAM)
-        for rows in (self.fold == i for i in np.unique(self.fold))]
-    return {
-        name: np.array([figures[name] for figures in by_fold])
-        for name in by_fold[0]}
-
-
 def cross_validate(
     songs: Songs, num_folds: int, seed: int, report: Report) -> HeldOut:
   """Holds out every song once; all choices are made without it."""
-  result = HeldOut(
-      songs.ratings, np.zeros(len(songs), int),
-      {name: np.zeros_like(songs.ratings) for name in METHODS})
+  result = HeldOut.empty(songs.ratings, METHODS)
   for fold, (train, test) in enumerate(folds(len(songs), num_folds, seed)):
     result.fold[test] = fold
     for name, fit in METHODS.items():
@@ -576,7 +512,7 @@ def _table(held_out: HeldOut) -> str:
       for metric in ('r2', 'pearson_r', 'ccc', 'rmse')]
   rows = {}
   for method in (*METHODS, SHIPPED):
-    figures = held_out.figures(method)
+    figures = held_out.figures(method, scale=Scale.DEAM)
     rows[method] = {
         column: plus_minus(figures[column]) for column in columns}
   return tables.table(rows)

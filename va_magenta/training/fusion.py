@@ -15,9 +15,12 @@ from va_magenta.figures import metrics
 from va_magenta.figures.tables import bootstrap, plus_minus, table_of_columns
 from va_magenta.music.corpus import file_md5
 from va_magenta.music_to_va import fusion, labelling, symbolic
-from va_magenta.training import cards, ratings
+from va_magenta.training import cards, rated
+from va_magenta.training import held_out as held_out_lib
 from va_magenta.training import symbolic as symbolic_training
-from va_magenta.va import AXES, Scale
+from va_magenta.training.held_out import auc, folds, plot_held_out
+from va_magenta.training.rated import Rated
+from va_magenta.va import AXES
 
 # What a label is made of.
 NOTES, SOUND, BOTH = SOURCES = 'notes alone', 'sound alone', 'both (shipped)'
@@ -25,24 +28,6 @@ KIND_NAMES = {'piece': 'whole clips', 'window': '2-bar windows'}
 
 
 # Data.
-
-
-@dataclasses.dataclass(frozen=True)
-class Rated:
-  """Rated clips, or windows of them, n rows.
-
-  Attributes:
-    estimates: float64 [n, 4], columns as in `fusion.ESTIMATES`.
-    ratings: float64 [n, 2], in [-1, 1]; a window has its clip's.
-    groups: int [n]; rows of one group share material.
-  """
-
-  estimates: np.ndarray
-  ratings: np.ndarray
-  groups: np.ndarray
-
-  def __getitem__(self, rows) -> 'Rated':
-    return Rated(self.estimates[rows], self.ratings[rows], self.groups[rows])
 
 
 def read(
@@ -91,29 +76,20 @@ def read_eimg(
   Returns:
     For each of `fusion.KINDS`.
   """
-  from sklearn import model_selection
-
-  rows = ratings.read_table(
-      folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
-  rated = Scale.EIMG.to_plane(np.array(
-      [[float(row[axis]) for axis in AXES] for row in rows]))
-  groups = np.array([int(row['group']) for row in rows])
+  clips = rated.read_eimg(folder)
   data = symbolic_training.read_eimg(folder, seed, report)
   parts = {kind: [] for kind in fusion.KINDS}
-  for fold, (_, test) in enumerate(model_selection.GroupKFold(
-      num_folds, shuffle=True, random_state=seed).split(
-          groups, groups=groups)):
+  for fold, (_, test) in enumerate(folds(clips.groups, num_folds, seed)):
     student = symbolic_training.Student.fit(
-        data[~np.isin(data.groups, groups[test])], seed)
-    found = read(
-        [folder / 'midi' / rows[i]['file'] for i in test], student, heard)
+        data[~np.isin(data.groups, clips.groups[test])], seed)
+    found = read(clips.values[test], student, heard)
     for i, (window, estimates) in zip(test, found, strict=True):
       is_whole = window == labelling.WHOLE_PIECE
       for kind, of_kind in (('piece', is_whole), ('window', ~is_whole)):
         num = np.count_nonzero(of_kind)
         parts[kind].append((
-            estimates[of_kind], np.tile(rated[i], (num, 1)),
-            np.full(num, groups[i])))
+            estimates[of_kind], np.tile(clips.va[i], (num, 1)),
+            np.full(num, clips.groups[i])))
     report(f'student {fold + 1} of {num_folds}')
   return {
       kind: Rated(*map(np.concatenate, zip(*of_kind, strict=True)))
@@ -124,31 +100,23 @@ def read_eimg(
 
 
 @dataclasses.dataclass
-class HeldOut:
-  """Labels of rows by fusions that saw no row of their group.
+class HeldOut(held_out_lib.HeldOut):
+  """Labels, for each of `SOURCES`, by fusions that saw no row of the group.
+
+  They are NaN where there was no sound.
 
   Attributes:
-    data: the rows.
-    fold: int [n], in which a row was held out.
-    labels: float64 [n, 2] for each of `SOURCES`; NaN where it was not heard.
     std: float64 [n, 2], of the labels from both.
   """
 
-  data: Rated
-  fold: np.ndarray
-  labels: dict[str, np.ndarray]
   std: np.ndarray
 
-  def figures(self, source: str) -> dict[str, np.ndarray]:
-    """Metrics of rows that were heard, [folds] each."""
-    heard = ~np.isnan(self.labels[SOUND]).any(axis=1)
-    folds = []
-    for fold in np.unique(self.fold):
-      rows = heard & (self.fold == fold)
-      folds.append(metrics.evaluate(
-          self.data.ratings[rows], self.labels[source][rows]))
+  def figures_of(self, source: str) -> dict[str, np.ndarray]:
+    """Metrics of rows with sound, [folds] each."""
+    has_sound = ~np.isnan(self.estimates[SOUND]).any(axis=1)
+    figures = self.figures(source, has_sound)
     return {
-        f'{axis}/{metric}': np.array([f[f'{axis}/{metric}'] for f in folds])
+        f'{axis}/{metric}': figures[f'{axis}/{metric}']
         for axis in AXES for metric in ('pearson_r', 'r2', 'ccc')}
 
   def within_std(self) -> np.ndarray:
@@ -159,7 +127,7 @@ class HeldOut:
       middle and of the largest std; of valence and of arousal. Of a Gaussian it
       would be .683 each.
     """
-    is_within = np.abs(self.data.ratings - self.labels[BOTH]) <= self.std
+    is_within = np.abs(self.ratings - self.estimates[BOTH]) <= self.std
     shares = []
     for axis in range(2):
       thirds = np.array_split(np.argsort(self.std[:, axis], kind='stable'), 3)
@@ -174,7 +142,7 @@ class HeldOut:
       float64 [folds, 2], of valence and arousal, in nats a rating; the one std
       for all is that of the other folds.
     """
-    squares = (self.data.ratings - self.labels[BOTH])**2
+    squares = (self.ratings - self.estimates[BOTH])**2
     gains = []
     for fold in np.unique(self.fold):
       rows = self.fold == fold
@@ -187,22 +155,16 @@ class HeldOut:
 
 def hold_out(data: Rated, num_folds: int) -> HeldOut:
   """Labels each row by a fusion fitted to the other groups."""
-  from sklearn import model_selection
-
-  result = HeldOut(
-      data, np.zeros(len(data.groups), int),
-      {source: np.full_like(data.ratings, np.nan) for source in SOURCES},
-      np.zeros_like(data.ratings))
-  deaf = without_sound(data.estimates)
-  for fold, (train, test) in enumerate(model_selection.GroupKFold(
-      num_folds).split(data.groups, groups=data.groups)):
+  result = HeldOut.empty(data.va, SOURCES, std=np.zeros_like(data.va))
+  notes_alone = without_sound(data.values)
+  for fold, (train, test) in enumerate(folds(data.groups, num_folds)):
     found = fit(data[train], num_folds)
     result.fold[test] = fold
-    result.labels[NOTES][test], _ = found.apply(deaf[test])
-    result.labels[SOUND][test] = from_sound(data[train])(
-        data.estimates[test, 2:]).clip(-1, 1)
-    result.labels[BOTH][test], result.std[test] = found.apply(
-        data.estimates[test])
+    result.estimates[NOTES][test], _ = found.apply(notes_alone[test])
+    result.estimates[SOUND][test] = from_sound(data[train])(
+        data.values[test, 2:]).clip(-1, 1)
+    result.estimates[BOTH][test], result.std[test] = found.apply(
+        data.values[test])
   return result
 
 
@@ -215,13 +177,13 @@ def without_sound(estimates: np.ndarray) -> np.ndarray:
 
 def from_sound(data: Rated) -> fusion.Line:
   """What makes labels from what is heard alone, to compare with."""
-  heard = ~np.isnan(data.estimates[:, 2:]).any(axis=1)
-  return fusion.Line.fit(data.estimates[heard, 2:], data.ratings[heard])
+  heard = ~np.isnan(data.values[:, 2:]).any(axis=1)
+  return fusion.Line.fit(data.values[heard, 2:], data.va[heard])
 
 
 def fit(data: Rated, num_folds: int) -> fusion.Fusion:
   """As `fusion.fit`."""
-  return fusion.fit(data.estimates, data.ratings, data.groups, num_folds)
+  return fusion.fit(data.values, data.va, data.groups, num_folds)
 
 
 def measure_emopia(
@@ -242,31 +204,27 @@ def measure_emopia(
     Markdown: areas under the curve, with their standard deviations over
     resampled clips.
   """
-  rows = [
-      row for row in ratings.read_table(folder / 'label.csv', ('ID', '4Q'))
-      if (folder / 'midi' / f'{row["ID"]}.mid').exists()]
-  if not rows:
-    raise ValueError(f'{folder}: no clip of label.csv is in midi/')
-  report(f'{len(rows)} EMOPIA clips')
-  paths = [folder / 'midi' / f'{row["ID"]}.mid' for row in rows]
+  clips = rated.read_emopia(folder)
+  report(f'{len(clips.paths)} EMOPIA clips')
   estimates = np.stack([
-      points[0] for _, points in read(paths, symbolic.load(), heard)])
-  quadrants = np.array([int(row['4Q']) for row in rows])
+      points[0] for _, points in read(clips.paths, symbolic.load(), heard)])
+  quadrants = clips.quadrants
   was_heard = ~np.isnan(estimates).any(axis=1)
   if not was_heard.any():
     raise ValueError(f'{folder}: of its clips none was heard')
-  deaf = found.apply(without_sound(estimates))[0]
-  columns = {f'{NOTES}, {len(rows)} clips': (deaf, np.full(len(rows), True))}
+  notes_alone = found.apply(without_sound(estimates))[0]
+  columns = {f'{NOTES}, {len(quadrants)} clips': (
+      notes_alone, np.full(len(quadrants), True))}
   num = np.bincount(quadrants[was_heard], minlength=5)[1:].tolist()
   for source, labels in (
-      (NOTES, deaf), (SOUND, sound(estimates[:, 2:])),
+      (NOTES, notes_alone), (SOUND, sound(estimates[:, 2:])),
       (BOTH, found.apply(estimates)[0])):
     columns[f'{source}, {sum(num)} that were heard'] = labels, was_heard
   is_high = np.stack([np.isin(quadrants, (1, 4)), quadrants <= 2], axis=1)
   table = table_of_columns({
       name: {
           f'{axis} AUC': bootstrap(
-              ratings.auc, is_high[rows, i], labels[rows, i])
+              auc, is_high[rows, i], labels[rows, i])
           for i, axis in enumerate(AXES)}
       for name, (labels, rows) in columns.items()})
   return f'{table}\n\nHeard were, of quadrants 1 to 4, {num}.'
@@ -296,7 +254,7 @@ def _spread(found: fusion.Fusion) -> str:
 
 
 def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
-  figures = {source: held_out.figures(source) for source in SOURCES}
+  figures = {source: held_out.figures_of(source) for source in SOURCES}
   agreement = table_of_columns({
       source: {name: plus_minus(v) for name, v in values.items()}
       for source, values in figures.items()})
@@ -312,7 +270,7 @@ def _section(kind: str, found: fusion.Fusion, held_out: HeldOut) -> str:
       for i, axis in enumerate(AXES)})
   return cards.render(
       'fusion_section', title=KIND_NAMES[kind].capitalize(),
-      kind=KIND_NAMES[kind], num_rows=len(held_out.data.groups),
+      kind=KIND_NAMES[kind], num_rows=len(held_out.ratings),
       agreement=agreement, added_valence=added['valence'],
       added_arousal=added['arousal'], calibration=calibration,
       gain_valence=plus_minus(gain[:, 0]), gain_arousal=plus_minus(gain[:, 1]),
@@ -334,15 +292,14 @@ def run(
       from_sound(data['piece']), report)
   run_dir.mkdir(parents=True, exist_ok=True)
   fusion.save(run_dir / 'fusion.json', fusions)
-  rated = held_out['piece'].data.ratings
-  labels = held_out['piece'].labels[BOTH]
-  ratings.plot_held_out(
-      run_dir / 'held_out.png', rated, labels, [
+  points, labels = held_out['piece'].ratings, held_out['piece'].estimates[BOTH]
+  plot_held_out(
+      run_dir / 'held_out.png', points, labels, [
           f'{axis}: r {metrics.pearson_r(x, y):.3f}' for axis, x, y in zip(
-              AXES, rated.T, labels.T, strict=True)],
+              AXES, points.T, labels.T, strict=True)],
       'label')
   cards.write(
-      run_dir, 'fusion', emopia=emopia, num_clips=len(rated),
+      run_dir, 'fusion', emopia=emopia, num_clips=len(points),
       num_folds=num_folds, seed=seed, sections='\n'.join(
           _section(kind, fusions[kind], held_out[kind])
           for kind in fusion.KINDS))

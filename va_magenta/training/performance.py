@@ -1,7 +1,6 @@
 """Fits `performance` to music with known VA, and measures it held out."""
 
 import collections
-import csv
 import dataclasses
 import pathlib
 from collections.abc import Callable, Collection, Mapping
@@ -11,8 +10,9 @@ import numpy as np
 from va_magenta import files
 from va_magenta.figures.tables import plus_minus
 from va_magenta.music.notes import read_midi, skyline
-from va_magenta.training import cards
-from va_magenta.va import Scale
+from va_magenta.training import cards, rated
+from va_magenta.training.held_out import folds
+from va_magenta.training.rated import Rated
 from va_magenta.va_to_music import performance
 
 NUM_FOLDS = 10
@@ -31,21 +31,6 @@ _FIRST_EFFECT = 112
 # Rarer programs would be guesses.
 _MIN_PROGRAM_SHARE = 0.004
 _REGULARIZATIONS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
-
-
-@dataclasses.dataclass
-class Rated:
-  """Something of pieces, with their VA.
-
-  Attributes:
-    values: [n, ...].
-    va: float [n, 2].
-    groups: int [n]; what shares material, or is of one piece, has one number.
-  """
-
-  values: np.ndarray
-  va: np.ndarray
-  groups: np.ndarray
 
 
 def describe(melody: np.ndarray, notes: np.ndarray) -> list[float]:
@@ -93,30 +78,21 @@ def read_eimg(
     FileNotFoundError: if a file is missing.
     ValueError: if the table lacks a column, or no clip is left.
   """
-  path = folder / 'labels.csv'
-  with open(path, newline='') as file:
-    rows = list(csv.DictReader(file))
-  missing = {'file', 'valence', 'arousal', 'group'}.difference(*rows[:1])
-  if missing:
-    raise ValueError(f'{path}: lacks the columns {sorted(missing)}')
-  groups = set(groups)
-  values, va, of_group, num_unmarked = [], [], [], 0
-  for row in rows:
-    if int(row['group']) not in groups:
-      continue
-    notes = read_midi(folder / 'midi' / row['file'])
+  clips = rated.read_eimg(folder)
+  values, used, num_unmarked = [], [], 0
+  for i in np.flatnonzero(np.isin(clips.groups, [*groups])):
+    notes = read_midi(clips.values[i])
     melody = skyline(notes)
     if (melody['velocity'] == _UNMARKED_VELOCITY).all():
       num_unmarked += 1
     elif len(melody) >= _MIN_NOTES:
       values.append(describe(melody, notes))
-      va.append((float(row['valence']), float(row['arousal'])))
-      of_group.append(int(row['group']))
+      used.append(i)
   if not values:
-    raise ValueError(f'{path}: no clip of {len(groups)} groups can be used')
+    raise ValueError(
+        f'{folder}: no clip of {len(set(groups))} groups can be used')
   report(f'{len(values)} EIMG clips; {num_unmarked} without dynamics left out')
-  return Rated(
-      np.array(values), Scale.EIMG.to_plane(np.array(va)), np.array(of_group))
+  return Rated(np.array(values), clips.va[used], clips.groups[used])
 
 
 @dataclasses.dataclass
@@ -267,19 +243,12 @@ def normal_held_out(data: Rated, seed: int) -> dict[str, np.ndarray]:
   for name, degree in (('nothing', 0), ('VA', 1), ('VA, quadratic', 2)):
     x = _design(data.va, degree)
     result[name] = []
-    for train, test in _folds(data.groups, seed):
+    for train, test in folds(data.groups, NUM_FOLDS, seed):
       weights, residuals = _regress(x[train], data.values[train])
       covariance = residuals.T @ residuals / (len(train) - x.shape[1])
       result[name].append(stats.multivariate_normal(
           cov=covariance).logpdf(data.values[test] - x[test] @ weights).mean())
   return {name: np.array(values) for name, values in result.items()}
-
-
-def _folds(groups, seed):
-  from sklearn import model_selection
-
-  return list(model_selection.GroupKFold(
-      NUM_FOLDS, shuffle=True, random_state=seed).split(groups, groups=groups))
 
 
 def frequent(data: Rated) -> Rated:
@@ -288,7 +257,7 @@ def frequent(data: Rated) -> Rated:
   keep = np.array([
       counts[p] >= _MIN_PROGRAM_SHARE * len(data.values)
       for p in data.values.tolist()])
-  return Rated(data.values[keep], data.va[keep], data.groups[keep])
+  return data[keep]
 
 
 def fit_categorical(
@@ -331,20 +300,19 @@ def categorical_held_out(
     regularization: as above; None leaves VA out.
     seed: of the folds.
   """
-  folds = []
-  for train, test in _folds(data.groups, seed):
+  likelihoods = []
+  for train, test in folds(data.groups, NUM_FOLDS, seed):
     fitted = fit_categorical(
-        Rated(*(a[train] for a in (data.values, data.va, data.groups))),
-        regularization or _REGULARIZATIONS[0])
+        data[train], regularization or _REGULARIZATIONS[0])
     known = np.isin(data.values[test], fitted['values'])
     test = test[known]
     column = np.searchsorted(fitted['values'], data.values[test])
     if regularization is None:
-      folds.append(np.log(fitted['marginal'][column]).mean())
+      likelihoods.append(np.log(fitted['marginal'][column]).mean())
     else:
       shares = performance.Categorical(**fitted).given(data.va[test])
-      folds.append(np.log(shares[np.arange(len(test)), column]).mean())
-  return np.array(folds)
+      likelihoods.append(np.log(shares[np.arange(len(test)), column]).mean())
+  return np.array(likelihoods)
 
 
 @dataclasses.dataclass

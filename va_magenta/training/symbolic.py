@@ -12,18 +12,15 @@ from va_magenta.figures.tables import plus_minus, table, table_of_columns
 from va_magenta.music.notes import excerpt, read_midi, skyline
 from va_magenta.music_to_va import kernel, symbolic, symbolic_features
 from va_magenta.music_to_va.trees import from_lightgbm
-from va_magenta.training import cards
-from va_magenta.training.ratings import (
-  auc,
-  calibration_of,
-  read_table,
-)
+from va_magenta.training import cards, rated
+from va_magenta.training import held_out as held_out_lib
+from va_magenta.training.held_out import auc, calibration_of, folds
 from va_magenta.va import AXES, Scale
 
 BEATS_PER_BAR = 4
 EXCERPT_BARS = (2, 4, 8)
 # All that is made of a clip together weighs about as much as the clip.
-MADE_WEIGHT = .25
+AUGMENTED_WEIGHT = .25
 
 # Two kinds of trees, averaged.
 MEMBERS = {
@@ -82,7 +79,7 @@ def melody_rendering(notes: np.ndarray) -> np.ndarray:
   return melody
 
 
-def made_of(
+def augment(
     notes: np.ndarray, rng: np.random.Generator
 ) -> list[tuple[str, np.ndarray]]:
   """Shorter and simpler pieces that keep a clip's label, with their kind."""
@@ -115,7 +112,7 @@ class Examples:
     features: float32 [n, features].
     ratings: float64 [n, 2], valence and arousal in [-1, 1].
     groups: int [n]; rows of one group share material.
-    kinds: str [n]: 'clip', or as `made_of` says.
+    kinds: str [n]: 'clip', or as `augment` says.
   """
 
   features: np.ndarray
@@ -131,52 +128,24 @@ class Examples:
   @property
   def weights(self) -> np.ndarray:
     """Weight of each row in training, [n]."""
-    return np.where(self.kinds == 'clip', 1, MADE_WEIGHT)
+    return np.where(self.kinds == 'clip', 1, AUGMENTED_WEIGHT)
 
 
 def read_eimg(
     folder: pathlib.Path, seed: int, report: Report) -> Examples:
-  """EIMG's rated clips (IEEE TMM 2023), and what is made of them."""
-  rows = read_table(
-      folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
+  """EIMG's rated clips, and what is made of them."""
+  clips = rated.read_eimg(folder)
   rng = np.random.default_rng(seed)
-  features, ratings, groups, kinds = [], [], [], []
-  for row in rows:
-    notes = read_midi(folder / 'midi' / row['file'])
-    for kind, piece in [('clip', notes), *made_of(notes, rng)]:
+  features, rows, kinds = [], [], []
+  for i, path in enumerate(clips.values):
+    notes = read_midi(path)
+    for kind, piece in [('clip', notes), *augment(notes, rng)]:
       features.append(symbolic_features.extract(piece))
-      ratings.append([float(row['valence']), float(row['arousal'])])
-      groups.append(int(row['group']))
+      rows.append(i)
       kinds.append(kind)
-  report(f'{len(rows)} EIMG clips, {len(kinds) - len(rows)} pieces of them')
+  report(f'{len(clips)} EIMG clips, {len(kinds) - len(clips)} pieces of them')
   return Examples(
-      np.stack(features), Scale.EIMG.to_plane(np.array(ratings)),
-      np.array(groups), np.array(kinds))
-
-
-def read_emopia(
-    folder: pathlib.Path, report: Report
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-  """EMOPIA's clips (Hung et al. 2021).
-
-  Returns:
-    features, float32 [n, features]; quadrants, int [n] in 1..4; songs, str [n].
-  """
-  rows = [
-      row for row in read_table(folder / 'label.csv', ('ID', '4Q'))
-      if (folder / 'midi' / f'{row["ID"]}.mid').exists()
-  ]
-  if not rows:
-    raise ValueError(f'{folder}: no clip of label.csv is in midi/')
-  report(f'{len(rows)} EMOPIA clips')
-  features = np.stack([
-      symbolic_features.extract(
-          read_midi(folder / 'midi' / f'{row["ID"]}.mid'))
-      for row in rows
-  ])
-  # Q1_0vLPYiPN7qY_0: quadrant, song, clip.
-  songs = [row['ID'][3:].rpartition('_')[0] for row in rows]
-  return features, np.array([int(row['4Q']) for row in rows]), np.array(songs)
+      np.stack(features), clips.va[rows], clips.groups[rows], np.array(kinds))
 
 
 # Fitting.
@@ -191,12 +160,8 @@ def _train(
       parameters, lightgbm.Dataset(inputs, target, weight=weights), num_trees)
 
 
-def _folds(groups: np.ndarray, num_folds: int, seed: int):
-  from sklearn import model_selection
-
-  return list(model_selection.GroupKFold(
-      num_folds, shuffle=True, random_state=_FIRST_DEAL + seed
-  ).split(groups, groups=groups))
+def _deal(groups: np.ndarray, num_folds: int, seed: int):
+  return folds(groups, num_folds, _FIRST_DEAL + seed)
 
 
 def _relevance(
@@ -296,60 +261,44 @@ def training_part(data: Examples, variant: str) -> Examples:
 
 
 @dataclasses.dataclass
-class HeldOut:
-  """Estimates of pieces by models that saw no piece of their group.
+class HeldOut(held_out_lib.HeldOut):
+  """Estimates, by variant and before calibration, of pieces held out.
 
   Attributes:
     data: the pieces, n rows.
-    fold: int [n], the fold in which a row was held out.
-    estimates: float64 [n, 2] by variant, before calibration.
   """
 
   data: Examples
-  fold: np.ndarray
-  estimates: dict[str, np.ndarray]
 
   def calibration(self) -> dict:
     """Of what is shipped, from whole clips."""
     clips = self.data.kinds == 'clip'
-    return calibration_of(
-        self.data.ratings[clips], self.estimates[SHIPPED][clips])
+    return calibration_of(self.ratings[clips], self.estimates[SHIPPED][clips])
 
-  def figures(
-      self, variant: str, kind: str, calibrated: bool = False
-  ) -> dict[str, np.ndarray]:
-    """Metrics of pieces of one kind, float64 [folds] each.
-
-    Errors are on EIMG's scale, 1..9. Calibration comes from the clips of the
-    other folds.
-    """
-    rows = self.data.kinds == kind
+  def calibrated(self) -> 'HeldOut':
+    """With estimates calibrated by the clips of the other folds."""
     clips = self.data.kinds == 'clip'
-    ratings, estimates = self.data.ratings, self.estimates[variant]
-    folds = []
-    for fold in np.unique(self.fold):
-      held_out = rows & (self.fold == fold)
-      points = estimates[held_out]
-      if calibrated:
-        others = clips & (self.fold != fold)
-        points = symbolic.calibrate(
-            points, calibration_of(ratings[others], estimates[others]))
-      folds.append(
-          metrics.evaluate(ratings[held_out], points, Scale.EIMG))
-    return {
-        name: np.array([figures[name] for figures in folds])
-        for name in folds[0]
-    }
+    result = dataclasses.replace(self, estimates={})
+    for variant, estimates in self.estimates.items():
+      points = result.estimates[variant] = estimates.copy()
+      for fold in np.unique(self.fold):
+        rows, others = self.fold == fold, clips & (self.fold != fold)
+        points[rows] = symbolic.calibrate(
+            estimates[rows],
+            calibration_of(self.ratings[others], estimates[others]))
+    return result
+
+  def figures_of(self, variant: str, kind: str) -> dict[str, np.ndarray]:
+    """Metrics of pieces of one kind, [folds] each; errors on EIMG's scale."""
+    return self.figures(variant, self.data.kinds == kind, Scale.EIMG)
 
 
 def cross_validate(
     data: Examples, variants: Sequence[str], num_folds: int, seed: int,
     report: Report) -> HeldOut:
   """Holds out every group once."""
-  result = HeldOut(
-      data, np.zeros(len(data.kinds), int),
-      {variant: np.zeros_like(data.ratings) for variant in variants})
-  for fold, (train, test) in enumerate(_folds(data.groups, num_folds, seed)):
+  result = HeldOut.empty(data.ratings, variants, data=data)
+  for fold, (train, test) in enumerate(_deal(data.groups, num_folds, seed)):
     result.fold[test] = fold
     clips = test[data.kinds[test] == 'clip']
     for variant, estimates in result.estimates.items():
@@ -456,7 +405,7 @@ def emopia_by_song(
   import lightgbm
 
   accuracy = []
-  for train, test in _folds(songs, num_folds, seed):
+  for train, test in _deal(songs, num_folds, seed):
     data = lightgbm.Dataset(features[train], quadrants[train] - 1)
     chances = sum(
         lightgbm.train(
@@ -523,7 +472,10 @@ def run(
     *, eimg_dir: pathlib.Path, emopia_dir: pathlib.Path, run_dir: pathlib.Path,
     seed: int, num_folds: int, report: Report):
   """Trains, measures and writes the three estimators and their card."""
-  emopia, quadrants, songs = read_emopia(emopia_dir, report)
+  clips = rated.read_emopia(emopia_dir)
+  report(f'{len(clips.paths)} EMOPIA clips')
+  emopia = np.stack([
+      symbolic_features.extract(read_midi(path)) for path in clips.paths])
   data = read_eimg(eimg_dir, seed, report)
   held_out = cross_validate(data, VARIANTS, num_folds, seed, report)
   report('training on all of EIMG')
@@ -538,47 +490,52 @@ def run(
         run_dir / name, Student.fit(own, seed),
         cross_validate(own, [SHIPPED], NUM_HALF_FOLDS, seed, report), seed)
     fold = np.zeros(len(other.kinds), int)
-    for i, (_, rows) in enumerate(_folds(other.groups, num_folds, seed)):
+    for i, (_, rows) in enumerate(_deal(other.groups, num_folds, seed)):
       fold[rows] = i
     on_other = HeldOut(
-        other, fold, {SHIPPED: estimators[name].regress(other.features)})
+        other.ratings, fold,
+        {SHIPPED: estimators[name].regress(other.features)}, other)
     of_halves[name] = {
-        f'{kind}: {metric}': on_other.figures(SHIPPED, kind)[metric]
+        f'{kind}: {metric}': on_other.figures_of(SHIPPED, kind)[metric]
         for kind in ('clip', 'melody excerpt') for metric in (
             *(f'{axis}/{m}' for axis in AXES for m in ('r2', 'pearson_r')),
             'quadrant_accuracy')}
   report('measuring')
+  calibrated = held_out.calibrated()
   _plot_importances(student.boosters, run_dir / 'importances.png')
   cards.write(
       run_dir, 'symbolic', num_features=len(symbolic_features.FEATURE_NAMES),
       num_clips=np.count_nonzero(data.kinds == 'clip'), seed=seed,
       num_folds=num_folds, num_trees=NUM_TREES,
       num_leaves=_COMMON['num_leaves'], gamma=GAMMA, num_cosines=NUM_COSINES,
-      penalty=PENALTY, min_relevance=_MIN_RELEVANCE, made_weight=MADE_WEIGHT,
+      penalty=PENALTY, min_relevance=_MIN_RELEVANCE,
+      made_weight=AUGMENTED_WEIGHT,
       clips=_table({
-          'uncalibrated (`regress`)': held_out.figures(SHIPPED, 'clip'),
-          'calibrated (`estimate_va`)': held_out.figures(
-              SHIPPED, 'clip', True)}),
+          'uncalibrated (`regress`)': held_out.figures_of(SHIPPED, 'clip'),
+          'calibrated (`estimate_va`)': calibrated.figures_of(
+              SHIPPED, 'clip')}),
       variants=_table({
           f'trained on {variant}': {
               f'{kind}: {axis} R2':
-              held_out.figures(variant, kind)[f'{axis}/r2']
+              held_out.figures_of(variant, kind)[f'{axis}/r2']
               for kind in ('clip', 'excerpt', 'melody', 'melody excerpt')
               for axis in AXES
           } for variant in VARIANTS}),
       melodies=_table({
-          name: held_out.figures(SHIPPED, 'melody excerpt', calibrated)
-          for name, calibrated in (
-              ('uncalibrated', False), ('calibrated', True))}),
+          name: of_kind.figures_of(SHIPPED, 'melody excerpt')
+          for name, of_kind in (
+              ('uncalibrated', held_out), ('calibrated', calibrated))}),
       spread=Spread.cross_validate(held_out, seed).table(
           ('clip', 'melody excerpt')),
       num_spread_trees=NUM_SPREAD_TREES,
       num_groups=len(np.unique(data.groups)), halves=_table(of_halves),
       untrained=_table({
           name: emopia_untrained(
-              estimator.calibrate(estimator.regress(emopia)), quadrants)
+              estimator.calibrate(estimator.regress(emopia)),
+              clips.quadrants)
           for name, estimator in estimators.items()}),
       num_emopia_trees=NUM_EMOPIA_TREES,
       by_song=plus_minus(
-          emopia_by_song(emopia, quadrants, songs, num_folds, seed)))
+          emopia_by_song(
+          emopia, clips.quadrants, clips.songs, num_folds, seed)))
   report(f'wrote {run_dir}')

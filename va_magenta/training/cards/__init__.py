@@ -11,17 +11,18 @@ from va_magenta import files
 _FOLDER = pathlib.Path(__file__).parent
 
 
-def render(name: str, **fields) -> str:
+def render(template: str, /, **fields) -> str:
   """The text of a template with its fields filled in.
 
   Args:
-    name: of the template, without `.md`.
+    template: its name, without `.md`.
     **fields: by name.
   """
-  return (_FOLDER / f'{name}.md').read_text(encoding='utf-8').format(**fields)
+  text = (_FOLDER / f'{template}.md').read_text(encoding='utf-8')
+  return text.format(**fields)
 
 
-def write(folder: pathlib.Path, template: str, **fields):
+def write(folder: pathlib.Path, template: str, /, **fields):
   """Writes a card, whole or not at all, as `README.md` of a folder."""
   text = render(template, **fields)
   with files.writing(folder / 'README.md') as temporary:

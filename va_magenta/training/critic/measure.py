@@ -9,7 +9,7 @@ import numpy as np
 from va_magenta import files
 from va_magenta.figures import metrics
 from va_magenta.figures.tables import table
-from va_magenta.training.critic.pairs import EXCERPTS, Pairs, Rated
+from va_magenta.training.critic.pairs import EXCERPTS, Pairs, RatedMelodies
 from va_magenta.training.critic.train import (
   estimate,
   gradient_ascent,
@@ -57,7 +57,7 @@ def spread_over(
 
 
 def against_people(
-    rated: Rated, estimates: dict[str, np.ndarray], seed: int) -> str:
+    rated: RatedMelodies, estimates: dict[str, np.ndarray], seed: int) -> str:
   """A table: R2 and r of each reader, of whole melodies and excerpts."""
   kinds = {'whole': rated.is_whole, **{
       f'{num_bars} bars': ~rated.is_whole & np.array([

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from va_magenta.music.notes import read_midi
-from va_magenta.training import ratings, symbolic
+from va_magenta.training import rated, symbolic
 from va_magenta.training.critic.augment import (
   augment,
   same_for_all_voices,
@@ -19,7 +19,6 @@ from va_magenta.training.critic.voices import (
   features_of_many,
   lines_of,
 )
-from va_magenta.va import AXES, Scale
 
 # Of a rated melody, so many excerpts of so many bars.
 EXCERPTS = {2: 2, 4: 2, 8: 1}
@@ -30,7 +29,7 @@ Opinion = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rated:
+class RatedMelodies:
   """Melodies that have their clips' ratings; lists and rows in one order.
 
   Attributes:
@@ -45,14 +44,15 @@ class Rated:
   groups: np.ndarray
   is_whole: np.ndarray
 
-  def __getitem__(self, rows: np.ndarray) -> 'Rated':
-    return Rated(
+  def __getitem__(self, rows: np.ndarray) -> 'RatedMelodies':
+    return RatedMelodies(
         [self.melodies[i] for i in np.flatnonzero(rows)], self.ratings[rows],
         self.groups[rows], self.is_whole[rows])
 
 
-def read_eimg(folder: pathlib.Path, num_voices: int, seed: int) -> Rated:
-  """`lines_of` EIMG's clips (IEEE TMM 2023), and excerpts of these.
+def read_eimg(
+    folder: pathlib.Path, num_voices: int, seed: int) -> RatedMelodies:
+  """`lines_of` EIMG's clips, and excerpts of these.
 
   Args:
     folder: holds labels.csv and midi/.
@@ -63,12 +63,10 @@ def read_eimg(folder: pathlib.Path, num_voices: int, seed: int) -> Rated:
     OSError, ValueError: if a file is missing or is not what it should be.
   """
   rng = np.random.default_rng(seed)
-  rows = ratings.read_table(
-      folder / 'labels.csv', ('file', 'valence', 'arousal', 'group'))
+  found = rated.read_eimg(folder)
   melodies, clips = [], []
-  for clip, row in enumerate(rows):
-    whole = lines_of(
-        read_midi(folder / 'midi' / row['file']), num_voices)
+  for clip, path in enumerate(found.values):
+    whole = lines_of(read_midi(path), num_voices)
     cuts = [whole]
     for num_bars, most in EXCERPTS.items():
       num_starts = len(whole) // STEPS_PER_BAR - num_bars + 1
@@ -78,19 +76,17 @@ def read_eimg(folder: pathlib.Path, num_voices: int, seed: int) -> Rated:
           cuts.append(cut)
     melodies += cuts
     clips += [clip] * len(cuts)
-  clips = np.array(clips)
-  points = np.array([[float(row[axis]) for axis in AXES] for row in rows])
-  return Rated(
-      melodies, Scale.EIMG.to_plane(points)[clips],
-      np.array([int(row['group']) for row in rows])[clips],
+  return RatedMelodies(
+      melodies, found.va[clips], found.groups[clips],
       np.diff(clips, prepend=-1) > 0)
 
 
-def teach(rated: Rated, features: np.ndarray, seed: int) -> Opinion:
+def teach(
+    data: RatedMelodies, features: np.ndarray, seed: int) -> Opinion:
   """A student of `training.symbolic` that reads melodies played plainly.
 
   Args:
-    rated: n melodies.
+    data: n melodies.
     features: float32 [n, features], of these.
     seed: of what is random in it.
 
@@ -99,9 +95,9 @@ def teach(rated: Rated, features: np.ndarray, seed: int) -> Opinion:
   """
   student = symbolic.Student.fit(
       symbolic.Examples(
-          features, rated.ratings, rated.groups,
-          np.where(rated.is_whole, 'melody', 'melody excerpt')), seed)
-  mean = rated.ratings.mean(axis=0)
+          features, data.ratings, data.groups,
+          np.where(data.is_whole, 'melody', 'melody excerpt')), seed)
+  mean = data.ratings.mean(axis=0)
 
   def opinion(features):
     is_silent = np.isnan(features).all(axis=1, keepdims=True)

@@ -1,34 +1,72 @@
-"""People's ratings: their tables, and what estimates are compared with them by.
+"""Estimates of what was held out, and what people's ratings say of them."""
 
-`metrics` of `va_magenta.evaluation` says how well estimates agree; here is what
-the jobs that fit estimators to ratings share beside.
-"""
-
-import csv
-import os
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from va_magenta import files
-from va_magenta.va import AXES
+from va_magenta.figures import metrics
+from va_magenta.va import AXES, Scale
 
 
-def read_table(
-    path: str | os.PathLike, columns: Sequence[str]) -> list[dict[str, str]]:
-  """Rows of a CSV file.
+def folds(
+    groups: np.ndarray, num_folds: int, seed: int | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+  """Rows to train on and rows to hold out, a group always together.
 
-  Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if it lacks one of the columns.
+  Args:
+    groups: [n].
+    num_folds: how many.
+    seed: deals the groups at random; None deals them by size.
   """
-  with open(path, newline='') as file:
-    reader = csv.DictReader(file)
-    missing = set(columns) - set(reader.fieldnames or ())
-    if missing:
-      raise ValueError(f'{path}: lacks the columns {sorted(missing)}')
-    return list(reader)
+  from sklearn import model_selection
+
+  return list(model_selection.GroupKFold(
+      num_folds, shuffle=seed is not None, random_state=seed
+  ).split(groups, groups=groups))
+
+
+@dataclasses.dataclass
+class HeldOut:
+  """Estimates of n pieces by models that saw nothing of their group.
+
+  Attributes:
+    ratings: float64 [n, 2], in [-1, 1].
+    fold: int [n], the fold in which a row was held out.
+    estimates: float64 [n, 2] by what made them; NaN where there is none.
+  """
+
+  ratings: np.ndarray
+  fold: np.ndarray
+  estimates: dict[str, np.ndarray]
+
+  @classmethod
+  def empty(cls, ratings: np.ndarray, names: Sequence[str], **fields):
+    """Nothing estimated yet."""
+    return cls(
+        ratings, np.zeros(len(ratings), int),
+        {name: np.full_like(ratings, np.nan) for name in names}, **fields)
+
+  def figures(
+      self, name: str, rows: np.ndarray | None = None,
+      scale: Scale | None = None) -> dict[str, np.ndarray]:
+    """Metrics of each fold, [folds] each.
+
+    Args:
+      name: of the estimates.
+      rows: bool [n], which count; None for all.
+      scale: that errors are stated on.
+    """
+    by_fold = []
+    for fold in np.unique(self.fold):
+      chosen = self.fold == fold if rows is None else rows & (self.fold == fold)
+      by_fold.append(metrics.evaluate(
+          self.ratings[chosen], self.estimates[name][chosen], scale))
+    return {
+        metric: np.array([figures[metric] for figures in by_fold])
+        for metric in by_fold[0]}
 
 
 def calibration_of(
