@@ -48,11 +48,11 @@ def test_two_are_better_than_one(held_out):
 
 
 def test_no_row_is_judged_by_what_has_seen_its_group(held_out):
-  data = held_out.data
+  data = _synthetic()
   assert len({*zip(held_out.fold, data.groups, strict=True)}) == 400
   rows = held_out.fold == 2
   found = fusion_training.fit(data[~rows], 5)
-  labels, std = found.apply(data.estimates[rows])
+  labels, std = found.apply(data.values[rows])
   np.testing.assert_array_equal(
       labels, held_out.estimates[fusion_training.BOTH][rows])
   np.testing.assert_array_equal(std, held_out.std[rows])
@@ -224,12 +224,12 @@ def test_each_student_has_seen_no_clip_of_the_groups_it_reads(
   assert len(seen) == 3
   piece = data['piece']
   assert len(piece.groups) == 48
-  deaf = np.isnan(piece.estimates[:, 2:]).all(axis=1)
+  deaf = np.isnan(piece.values[:, 2:]).all(axis=1)
   assert piece.groups[deaf].tolist() == [2]
-  assert np.isfinite(piece.estimates[:, :2]).all()
+  assert np.isfinite(piece.values[:, :2]).all()
   assert len(data['window'].groups) > 48
   np.testing.assert_allclose(
-      sorted({*data['window'].ratings[:, 1]}), sorted(piece.ratings[:, 1]))
+      sorted({*data['window'].va[:, 1]}), sorted(piece.va[:, 1]))
 
 
 def test_bad_input_is_told(run, corpora, tmp_path):
@@ -263,4 +263,4 @@ def test_real_clips(shared_data, tmp_path):
   nothing = pd.DataFrame(columns=['md5', 'window', *labelling.AUDIO])
   data = fusion_training.read_eimg(tmp_path, nothing, 2, 0, print)['piece']
   labels = fusion_training.hold_out(data, 2).estimates[fusion_training.NOTES]
-  assert np.corrcoef(labels[:, 1], data.ratings[:, 1])[0, 1] > .7
+  assert np.corrcoef(labels[:, 1], data.va[:, 1])[0, 1] > .7
