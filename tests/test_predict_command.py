@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from va_magenta import VA, prediction
+from va_magenta.composing import models
 from va_magenta.image_to_va import images, model
 from va_magenta.music_to_va import symbolic
 
@@ -58,15 +59,16 @@ def eye(monkeypatch):
   eye = _Eye()
   eye.folders = []
   monkeypatch.setattr(
-      model, 'load', lambda folder=None: eye.folders.append(folder) or eye)
+      models, 'image_model',
+      lambda folder=None: eye.folders.append(folder) or eye)
   return eye
 
 
 @pytest.fixture
 def no_work(monkeypatch):
   """Fails a test that gets as far as loading a model."""
-  for module in (model, symbolic):
-    monkeypatch.setattr(module, 'load', pytest.fail)
+  for name in ('image_model', 'estimator'):
+    monkeypatch.setattr(models, name, pytest.fail)
 
 
 def _save_picture(path, color=(200, 50, 0), size=(40, 30), **kwargs):
@@ -380,6 +382,8 @@ def test_bad_flags_are_one_line(
 
 def test_a_checkpoint_of_ones_own(run, eye, tmp_path):
   _save_picture(tmp_path / 'a.png')
+  for name in ('my_model', 'other'):
+    (tmp_path / name).mkdir()
   assert run('a.png', '--image_model=my_model')[0] == 0
   assert run('a.png', '--image_model=other', '--explain=b.png')[0] == 0
   assert run('a.png')[0] == 0

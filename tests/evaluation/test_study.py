@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from va_magenta.composing import composer
+from va_magenta.composing import composer, models
 from va_magenta.evaluation import control, judges, pictures, study, systems
 from va_magenta.figures import plots
 from va_magenta.music.corpus import split_of
@@ -220,7 +220,7 @@ def test_each_checkpoint_gives_back_music_of_its_kind(
   melodies = configs.Config(
       name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
       level_lengths=None, z_size=4, enc_rnn_size=(4,), dec_rnn_size=(8,))
-  models = {
+  own = {
       'a': melodies,
       'b': dataclasses.replace(
           melodies, name='va-hierdec-trio_16bar', max_seq_len=128,
@@ -244,7 +244,7 @@ def test_each_checkpoint_gives_back_music_of_its_kind(
   monkeypatch.setattr(
       study.checkpoints, 'resolve', lambda name: tmp_path / name)
   monkeypatch.setattr(
-      models, 'music_vae', lambda name: random_music_vae(models[name]))
+      models, 'music_vae', lambda name: random_music_vae(own[name]))
   found = study._reconstruction([
       systems.Asked('one', {'checkpoint': 'a'}),
       systems.Prior('two', {'checkpoint': 'a'}),
