@@ -86,6 +86,7 @@ setuptools.setup(
       'keras-hub==0.32.0; python_version >= "3.11"',
       'nbclient==0.11.0',
       'playwright==1.65.2',
+      'pyright[nodejs]==1.1.414',
       'pytest==9.2.0',
       'ruff==0.17.6',
     ],

@@ -77,6 +77,7 @@ def _files(folder):
       if path.is_file()}
 
 
+@pytest.mark.slow
 def test_from_midi_to_dataset(run, midi, heard):
   code, out, err = run()
   assert code == 0 and 'error' not in err
@@ -108,6 +109,7 @@ def test_from_midi_to_dataset(run, midi, heard):
   assert pathlib.Path('midi/labels.parquet').read_bytes() == table
 
 
+@pytest.mark.slow
 def test_more_files_make_another_dataset(run, midi, heard):
   last = midi / '11.mid'
   away = last.rename(midi.parent / '11.mid')
@@ -193,6 +195,7 @@ command.run(va_magenta_build_lakh_va.main)
 '''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('when', 'how', 'num_first', 'num_again'), [
     # What a killed run may lose is the block in work.
     ('labelling', signal.SIGTERM, 7, 6),

@@ -10,6 +10,8 @@ hypothesis = pytest.importorskip(
     'hypothesis', reason='hypothesis is not installed')
 from hypothesis import strategies  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 _PATH = pathlib.Path(__file__).parents[1] / 'benchmarks' / 'fuzz.py'
 _SPEC = importlib.util.spec_from_file_location('fuzz', _PATH)
 fuzz = importlib.util.module_from_spec(_SPEC)

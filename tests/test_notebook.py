@@ -23,6 +23,7 @@ def test_is_committed_without_outputs(notebook):
   assert not any(cell.outputs or cell.execution_count for cell in code)
 
 
+@pytest.mark.slow
 def test_runs_to_its_end(notebook, monkeypatch):
   monkeypatch.setenv('TF_CPP_MIN_LOG_LEVEL', '3')
   before = sorted(os.listdir(NOTEBOOK.parent))

@@ -88,6 +88,7 @@ def _state_step(run_dir):
                if arrays[n].ndim == 0 and arrays[n].dtype.kind in 'iu')
 
 
+@pytest.mark.slow
 def test_a_killed_run_started_again_ends_as_if_nothing_had_been(run, folder):
   pytest.importorskip('va_magenta.magenta_compat')
   code, out, err = run(*_FLAGS, '--run_dir=whole')
@@ -116,6 +117,7 @@ def test_a_killed_run_started_again_ends_as_if_nothing_had_been(run, folder):
     np.testing.assert_array_equal(whole[name], killed[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('limit', 'full'), [
     (500, 'full/examples/cat-mel_2bar_small-'), (5000, 'full/weights.npz')])
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(
@@ -146,6 +148,7 @@ def test_a_run_that_is_at_work_is_left_alone(run, folder):
       'va_magenta_train: error: taken is in use by another process')
 
 
+@pytest.mark.slow
 def test_a_model_learns_to_follow_va(run, folder, monkeypatch):
   pytest.importorskip('va_magenta.magenta_compat')
   import keras

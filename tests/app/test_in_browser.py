@@ -14,6 +14,8 @@ import pytest
 
 from va_magenta.music import synthesis
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('gradio', reason='the extra `app` is not installed')
 api = pytest.importorskip(
     'playwright.sync_api', reason='playwright is not installed')

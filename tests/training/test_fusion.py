@@ -175,6 +175,7 @@ def run(corpora, tmp_path):
   return function
 
 
+@pytest.mark.slow
 def test_the_job_writes_what_loads(run, tmp_path):
   lines = run()
   assert lines[-1] == f'wrote {tmp_path / "run"}'
@@ -200,6 +201,7 @@ def test_the_job_writes_what_loads(run, tmp_path):
   assert .9 < sound <= both + .02
 
 
+@pytest.mark.slow
 def test_each_student_has_seen_no_clip_of_the_groups_it_reads(
     corpora, monkeypatch):
   seen, read = [], fusion_training.read
@@ -248,6 +250,7 @@ def test_bad_input_is_told(run, corpora, tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_real_clips(shared_data, tmp_path):
   """On a few groups of EIMG students and fusion tell arousal."""
   eimg = shared_data / 'emotion_midi/eimg'

@@ -14,6 +14,8 @@ from va_magenta.va_to_music import (
   tensors,
 )
 
+pytestmark = pytest.mark.slow
+
 # Sizes that CI has the time for; the graph is that of the released model.
 _HPARAMS = {
     'cat-mel_2bar_small': '',

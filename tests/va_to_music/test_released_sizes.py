@@ -15,6 +15,8 @@ from va_magenta.training.music_vae import examples
 from va_magenta.training.music_vae import train as training
 from va_magenta.va_to_music import configs, magenta_weights
 
+pytestmark = pytest.mark.slow
+
 
 def _write_checkpoint(name, prefix):
   """Has Magenta build a config as it is and save it."""

@@ -190,6 +190,7 @@ def rated_clips(folder):
   (folder / 'labels.csv').write_text('\n'.join(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_voices', [1, 2])
 def test_the_job_writes_what_load_reads(num_voices, tmp_path, monkeypatch):
   for module, name, value in (

@@ -100,6 +100,7 @@ def test_each_segment_is_read_once_and_as_the_flat_model_reads_it(
     levels.read(flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_in_two_parts_equals_a_run_in_one_and_learns(flat, tmp_path):
   corpus = _corpus()
   latents = levels.read(flat, corpus, _CONFIG)

@@ -74,6 +74,7 @@ def finished(tmp_path_factory):
     (dataclasses.replace(_VA_CONFIG, objective='wae_gan'), 'float32'),
     (_CONFIG, 'mixed_float16'),
 ], ids=['scheduled sampling', 'va', 'mixed_float16'])
+@pytest.mark.slow
 def test_a_run_in_two_parts_equals_a_run_in_one(
     tmp_path, stand_in_critic, config, precision):
   corpus = _corpus()
@@ -100,6 +101,7 @@ def test_another_seed_is_another_run(finished, tmp_path):
   assert any((array != other[name]).any() for name, array in first.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', training.PRECISIONS)
 def test_training_learns(tmp_path, precision):
   corpus = _corpus(12, held_out=False)
@@ -383,6 +385,7 @@ def test_the_gradient_of_va_loss_reaches_the_decoder_and_not_the_encoder(
   assert np.abs(rows).min(1).max() > 0
 
 
+@pytest.mark.slow
 def test_training_follows_va_and_leaves_the_critic_alone(
     tmp_path, stand_in_critic):
   config = dataclasses.replace(
@@ -463,6 +466,7 @@ def test_kl_control_measures_how_far_from_the_reference_is_played(
   assert not {id(w) for w in model.weights} & {id(w) for w in reference.weights}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('weight', 'warm_start', 'is_held'), [
     (9.0, 'begin.npz', True), (0.0, 'begin.npz', False), (9.0, None, False)])
 def test_kl_control_holds_a_run_to_its_warm_start(
@@ -523,6 +527,7 @@ def figures_of_z(tmp_path_factory, stand_in_critic):
   return function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('change', [
     {'objective': 'wae_mmd', 'max_beta': 100.0},
     {'objective': 'wae_gan', 'max_beta': 5.0}])
@@ -530,6 +535,7 @@ def test_z_comes_to_its_prior(figures_of_z, change):
   assert figures_of_z(**change)[0] < 0.7 * figures_of_z()[0]
 
 
+@pytest.mark.slow
 def test_z_forgets_va(figures_of_z):
   assert figures_of_z(independence_weight=30.0)[1] < 0.7 * figures_of_z()[1]
 
@@ -640,6 +646,7 @@ def _check_alike(run_dir, other):
     np.testing.assert_allclose(array, other[name], atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_batches_may_be_dealt_out_to_devices(tmp_path, one_device):
   whole, half = one_device
   _wait_for(_deal_out('mirrored', _VA_CONFIG, tmp_path / 'va'),
@@ -651,6 +658,7 @@ def test_batches_may_be_dealt_out_to_devices(tmp_path, one_device):
   assert all(np.isfinite(a).all() for a in _weights(tmp_path / 'va').values())
 
 
+@pytest.mark.slow
 def test_batches_may_be_dealt_out_to_workers(one_device):
   whole, half = one_device
   with contextlib.ExitStack() as stack:
