@@ -9,6 +9,7 @@ traceback.
 
 import importlib.machinery
 import importlib.util
+import io
 import os
 import signal
 import sys
@@ -128,7 +129,7 @@ def _open_streams():
       _to_nowhere(number)
       setattr(sys, name, open(number, 'w' if number else 'r', closefd=False))
   for stream in (sys.stdout, sys.stderr):
-    if hasattr(stream, 'reconfigure'):
+    if isinstance(stream, io.TextIOWrapper):
       stream.reconfigure(errors='backslashreplace')
 
 
@@ -200,7 +201,7 @@ class _Deferred(types.ModuleType):
   """A module that runs when something in it is asked for."""
 
   def __getattr__(self, name):
-    self.__class__ = types.ModuleType
+    self.__class__ = types.ModuleType  # pyright: ignore[reportAttributeAccessIssue]
     self.__spec__.loader.exec_module(self)
     return getattr(self, name)
 

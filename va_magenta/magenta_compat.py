@@ -40,7 +40,7 @@ def _unbatch(dataset: tf.data.Dataset, name: str | None = None):
           element if len(element) > 1 else element[0]), name=name)
 
 
-tf.data.Dataset.unbatch = _unbatch  # 3.
+tf.data.Dataset.unbatch = _unbatch  # 3.  # pyright: ignore
 
 if int(google.protobuf.__version__.split('.')[0]) >= 7:  # 4.
   raise ImportError(

@@ -210,15 +210,16 @@ def _shown(function, *first):
           html.escape(line), duration=None, print_exception=False) from error
 
   # The library looks for what the others are.
-  wrapped.__signature__ = inspect.signature(functools.partial(function, *first))
+  signature = inspect.signature(functools.partial(function, *first))
+  setattr(wrapped, '__signature__', signature)  # noqa: B010  (typed as fixed)
   return wrapped
 
 
-def _locate(own_models: dict, path: str):
+def _locate(own_models: dict, uploaded: str):
   """What an uploaded picture changes; the file is removed at once."""
   from va_magenta.image_to_va import images
 
-  path = pathlib.Path(path)
+  path = pathlib.Path(uploaded)
   try:
     picture = images.load_image(path)
   except (ValueError, OSError) as error:

@@ -21,6 +21,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Piece:
       model).
   """
 
-  sequence: object
+  sequence: Any
   va: VA
   distance: float
   performances: list

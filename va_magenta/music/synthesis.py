@@ -59,12 +59,13 @@ def synthesize(
       nothing so late as `start_seconds`.
   """
   fluidsynth = import_fluidsynth()
-  if not isinstance(music, note_seq.NoteSequence):
-    music = _read_midi(music)
+  sequence = _read_midi(music) if isinstance(
+      music, (str, os.PathLike)) else music
   soundfont = pathlib.Path(soundfont or _default_soundfont())
   if not soundfont.is_file():
     raise FileNotFoundError(f'there is no soundfont at {soundfont}')
-  end = max((note.end_time for note in music.notes), default=0.0) + TAIL_SECONDS
+  end = max((note.end_time for note in sequence.notes), default=0.0)
+  end += TAIL_SECONDS
   if not 0 <= start_seconds < end:
     raise ValueError(
         f'a piece of {end:.2f} seconds cannot be heard from {start_seconds:g} '
@@ -80,7 +81,7 @@ def synthesize(
     if soundfont_id < 0:
       raise ValueError(f'{soundfont} is not a soundfont (.sf2)')
     done = 0
-    for time, _, play in _events(music, synth, soundfont_id, begin):
+    for time, _, play in _events(sequence, synth, soundfont_id, begin):
       until = min(round(max(0, time - begin) * sample_rate_hz), len(mono))
       _render(synth, mono[done:until])
       done = max(done, until)

@@ -206,8 +206,7 @@ class _Worker:
   """Labels one piece; a process holds one."""
 
   settings: Settings
-  make_hear: Callable[[], Hear] | None
-  student = hear = None
+  make_hear = student = hear = None
 
   @classmethod
   def start(cls, settings: Settings, make_hear: Callable[[], Hear] | None):

@@ -278,21 +278,22 @@ class Boosted:
     ], axis=1)
 
 
+@dataclasses.dataclass
 class Ridge:
   """Linear regression on the descriptors; its penalty is chosen within."""
+
+  scores: Callable
+  models: list
 
   @classmethod
   def fit(cls, songs: Songs, seed: int) -> 'Ridge':
     """Fits both axes."""
     from sklearn.linear_model import RidgeCV
 
-    result = cls()
-    result.scores = descriptors(songs, 0, seed)
-    result.models = [
-        RidgeCV(np.logspace(0, 4, 17)).fit(
-            result.scores(songs.means), songs.ratings[:, axis])
-        for axis in range(2)]
-    return result
+    scores = descriptors(songs, 0, seed)
+    return cls(scores, [
+        RidgeCV(np.logspace(0, 4, 17)).fit(scores(songs.means), rated)
+        for rated in songs.ratings.T])
 
   def predict(self, means: np.ndarray) -> np.ndarray:
     """VA, [n, 2]."""

@@ -407,11 +407,11 @@ def emopia_by_song(
   accuracy = []
   for train, test in _deal(songs, num_folds, seed):
     data = lightgbm.Dataset(features[train], quadrants[train] - 1)
-    chances = sum(
+    chances = np.sum([
         lightgbm.train(
             {**_COMMON, **member, 'objective': 'multiclass', 'num_class': 4,
              'seed': seed}, data, NUM_EMOPIA_TREES).predict(features[test])
-        for member in MEMBERS.values())
+        for member in MEMBERS.values()], axis=0)
     accuracy.append(np.mean(chances.argmax(axis=1) + 1 == quadrants[test]))
   return np.array(accuracy)
 

@@ -281,9 +281,9 @@ def magenta_name(name: str) -> str:
 
 
 def _magenta_config(name: str):
-  from va_magenta.magenta_compat import configs
+  from va_magenta import magenta_compat
 
-  return configs.CONFIG_MAP[magenta_name(name)]
+  return magenta_compat.configs.CONFIG_MAP[magenta_name(name)]
 
 
 def guess(arrays: Mapping, path: os.PathLike) -> Config:

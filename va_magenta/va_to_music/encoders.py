@@ -57,17 +57,17 @@ class Bidirectional(keras.layers.Layer):
 
     return self._run(ops.shape(tokens)[1], project)
 
-  def _run(self, batch_size, project):
-    """All layers, of which `project` gives an LSTM of the first its gates."""
+  def _run(self, batch_size, project_input):
+    """All layers, of which `project_input` gives the first their gates."""
+    x = None
     for forward, backward in zip(self.forward, self.backward, strict=True):
       zero = forward.zero_state(batch_size)
-      ahead = forward.run(project(forward), zero)
-      back = backward.run(project(backward), zero, reverse=True)
+      ahead, back = (
+          lstm.run(
+              project_input(lstm) if x is None else lstm.project(x), zero,
+              reverse=lstm is backward)
+          for lstm in (forward, backward))
       x = ops.concatenate([ahead, back], axis=-1)
-
-      def project(lstm, x=x):
-        return lstm.project(x)
-
     return ops.concatenate([ahead[-1], back[0]], axis=-1)
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from va_magenta import files
 _SHARD_BYTES = 4 * 2**20
 
 
-def _variables(model) -> Iterator[tuple[str, object, int | None]]:
+def _variables(model) -> Iterator[tuple[str, Any, int | None]]:
   """(Magenta's name, Keras variable, row where a control begins or None)."""
   config = model.config
   encoder = model.encoder

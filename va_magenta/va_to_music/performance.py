@@ -369,7 +369,7 @@ def _shift(tokens: np.ndarray, register: float) -> int:
   return int(np.clip(np.rint(register - pitches.mean()), low, high))
 
 
-def play(tokens: np.ndarray, performances: Sequence[Performance]):
+def play(tokens: np.ndarray, performances: Sequence):
   """A melody or a trio as it is performed.
 
   Args:

@@ -123,8 +123,8 @@ def read(
       *(np.asarray(weight) for weight in flat.get_weights()),
       *flat.critic.func.get_weights(), corpus.tokens,
       np.array([num_transpositions, seed, *config.transpose_range])])[:12]
-  kept = cache_dir and (
-      pathlib.Path(cache_dir).expanduser() / f'latents-{key}.npz')
+  kept = pathlib.Path(cache_dir).expanduser() / f'latents-{key}.npz' if (
+      cache_dir) else None
   if kept and kept.exists():
     try:
       return Latents(**files.read_npz(kept))
