@@ -217,7 +217,7 @@ class _Worker:
   def load(cls):
     if cls.student is None:
       cls.student = symbolic.load(cls.settings.estimator)
-      cls.hear = cls.make_hear and cls.make_hear()
+      cls.hear = cls.make_hear and cls.make_hear()  # pyright: ignore
 
   @classmethod
   def estimate(
