@@ -199,3 +199,14 @@ def test_a_piece_whose_parts_do_not_fit_is_refused():
   with pytest.raises(ValueError, match='16 steps'):
     chords.key_signatures(np.zeros(16), np.zeros(32), np.zeros(4))
   assert len(chords.key_signatures([], [], [])) == 0
+
+
+@pytest.mark.parametrize('text, mode', [
+    ('C Am F G C', 'major'),
+    ('Am F C G Am', 'minor'),
+    ('Am Dm E Am', 'minor'),
+    ('Dm G', None),
+    ('C Am', 'minor'),  # Where it ends.
+])
+def test_the_mode_is_that_of_the_tonic_that_is_heard(text, mode):
+  assert chords.mode_of(chords.parse_progression(text)) == mode

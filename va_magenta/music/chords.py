@@ -437,3 +437,28 @@ def _sixteenths(tokens) -> np.ndarray:
   cell = steps // 16 * 12 + (now - 2 + 21) % 12
   return np.bincount(
       cell[sounds], minlength=len(tokens) // 16 * 12).reshape(-1, 12)
+
+
+def mode_of(chords, margin: float = 1.0) -> str | None:
+  """Whether chords without accidentals are in C major or in A minor.
+
+  By which of both tonics they rest on more often, at the end most of all, and
+  by the dominant of A minor.
+
+  Args:
+    chords: int `[half bars]`, in the key without accidentals.
+    margin: how many times as often the one must be heard as the other.
+
+  Returns:
+    'major' or 'minor'; None if neither is, by that margin.
+  """
+  chords = np.asarray(chords, np.int64)
+  weights = np.ones(len(chords))
+  weights[-1:] += 8
+  heard = np.bincount(chords, weights, NUM_CHORDS)
+  major, minor = (
+      heard[[parse(name) for name in names]].sum()
+      for names in (('C', 'Cmaj7'), ('Am', 'Am7', 'E', 'E7')))
+  if major == minor or max(major, minor) < margin * min(major, minor):
+    return None
+  return 'major' if major > minor else 'minor'
