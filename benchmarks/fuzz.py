@@ -136,10 +136,10 @@ def make_midi(path: pathlib.Path, rng: random.Random):
 
 def read_midi(path: pathlib.Path):
   """As `va_magenta_predict` does."""
-  from va_magenta.music import notes
+  from va_magenta.music import midi
   from va_magenta.music_to_va import symbolic_features
 
-  features = symbolic_features.extract(notes.read_midi(path))
+  features = symbolic_features.extract(midi.read_notes(path))
   assert not np.isinf(features).any()  # NaN is what is undefined.
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 
 from va_magenta import command
-from va_magenta.music.notes import read_midi
+from va_magenta.music.midi import read_notes
 from va_magenta.music_to_va import symbolic, symbolic_features
 
 _MIDI_DIR = flags.DEFINE_string(
@@ -106,7 +106,7 @@ def main(argv: Sequence[str]):
   files = files[::max(1, len(files) // _NUM_FILES.value)][:_NUM_FILES.value]
   if len(files) < 2:
     raise ValueError(f'{_MIDI_DIR.value}: holds fewer than 2 .mid files')
-  pieces = [read_midi(file) for file in files]
+  pieces = [read_notes(file) for file in files]
   streams = [music21.converter.parse(file) for file in files]
 
   symbolic_features.extract(pieces[0])

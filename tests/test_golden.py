@@ -14,7 +14,7 @@ import pytest
 
 import va_magenta
 from va_magenta.music.corpus import file_md5
-from va_magenta.music.notes import read_midi
+from va_magenta.music.midi import read_notes
 
 _GOLDEN = pathlib.Path(__file__).with_name('golden.json')
 _PICTURE = pathlib.Path(__file__).parents[1] / 'examples' / 'rain.jpg'
@@ -118,7 +118,7 @@ def test_features_of_a_midi_file(name, pieces, golden):
   from va_magenta.music_to_va import symbolic, symbolic_features
 
   path = pieces / f'{name}.mid'
-  features = symbolic_features.extract(read_midi(path))
+  features = symbolic_features.extract(read_notes(path))
   # Seven digits of float32; NaN where a feature is undefined.
   golden(f'features of {name}', [float(f'{x:.7g}') for x in features])
   va, = symbolic.load().estimate_va_of_midi([path])

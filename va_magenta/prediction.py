@@ -18,6 +18,7 @@ import numpy as np
 from va_magenta import checkpoints
 from va_magenta import files as files_lib
 from va_magenta.composing import models
+from va_magenta.music import midi
 from va_magenta.va import VA
 
 PICTURE, MIDI, AUDIO = 'picture', 'midi', 'audio'
@@ -253,7 +254,7 @@ def _walk(
 
   from va_magenta.image_to_va import images
 
-  suffixes = {'.mid', '.midi', '.wav', '.flac', '.ogg', '.mp3'} | {
+  suffixes = {*midi.SUFFIXES, '.wav', '.flac', '.ogg', '.mp3'} | {
       suffix for suffix, name in Image.registered_extensions().items()
       if name in images.FORMATS}
   for parent, folders, names in os.walk(folder, onerror=on_error):
@@ -279,7 +280,7 @@ def _kind(path: pathlib.Path) -> str | None:
   with path.open('rb') as file, warnings.catch_warnings():
     warnings.simplefilter('ignore')  # Of large pictures and odd metadata.
     head = file.read(audio_features.HEAD_BYTES)
-    if head.startswith(b'MThd'):
+    if midi.begins_as_midi(head):
       return MIDI
     if audio_features.begins_as_sound(head):
       return AUDIO
@@ -306,9 +307,8 @@ def _read(
     raise ValueError(f'{path} is empty (0 bytes), not {_FILES}')
   kind = _kind(path)
   if kind == MIDI and not synthesize:
-    from va_magenta.music.notes import read_midi
     from va_magenta.music_to_va import symbolic_features
-    return kind, symbolic_features.extract(read_midi(path))
+    return kind, symbolic_features.extract(midi.read_notes(path))
   if kind == PICTURE:
     from va_magenta.image_to_va import images
     return kind, images.load_image(path)

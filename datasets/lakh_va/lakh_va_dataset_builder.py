@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from va_magenta.datasets import picture_va
+from va_magenta.music import midi
 from va_magenta.music.corpus import file_md5
 
 HOMEPAGE = 'https://colinraffel.com/projects/lmd/'
@@ -146,7 +147,7 @@ class Builder(picture_va.Builder):
   def _find_folder(self, dl_manager) -> tfds.core.Path:
     archive = self.builder_config.archive
     for folder in picture_va.manual_folders(dl_manager, 'lmd', archive.folder):
-      if any(path.suffix.lower() in ('.mid', '.midi')
+      if any(path.suffix.lower() in midi.SUFFIXES
              for path in pathlib.Path(folder).rglob('*')):
         return folder
     try:

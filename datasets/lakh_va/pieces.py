@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from va_magenta import processes
+from va_magenta.music import midi
 from va_magenta.music.corpus import file_md5, find_midi, split_of
 from va_magenta.music_to_va import labelling
 
@@ -117,9 +118,7 @@ def _genres(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _parse(path: str):
-  import note_seq
-
-  return note_seq.midi_to_note_sequence(pathlib.Path(path).read_bytes())
+  return midi.read(path).to_sequence()
 
 
 def _initial_qpm(sequence) -> float:

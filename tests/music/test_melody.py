@@ -110,3 +110,13 @@ def _piece(*notes, **fields):
 def test_other_pieces_are_refused(sequence, complaint):
   with pytest.raises(ValueError, match=complaint):
     melody.sequence_to_tokens(sequence)
+
+
+def test_padding_is_silence():
+  tune = np.array([41, 0, 0, 0])
+  assert melody.pad(tune, 8).tolist() == [41, 0, 0, 0, 1, 0, 0, 0]
+  assert melody.pad(tune, 4).tolist() == tune.tolist()
+  rest = np.array([41, 1, 0])
+  assert melody.pad(rest, 4).tolist() == [41, 1, 0, 0]
+  [note] = melody.tokens_to_sequence(melody.pad(tune, 256)).notes
+  assert note.end_time == .5

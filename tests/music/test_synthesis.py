@@ -192,7 +192,7 @@ def test_midi_file_sounds_like_its_sequence(synthesize, tmp_path):
 def test_bad_files_are_one_line(synthesize, tmp_path):
   bad = tmp_path / 'bad.mid'
   bad.write_bytes(b'no music')
-  with pytest.raises(ValueError, match='bad.mid is not a whole MIDI file'):
+  with pytest.raises(ValueError, match='bad.mid: not a readable MIDI file'):
     synthesize(bad)
   with pytest.raises(FileNotFoundError, match='missing.mid'):
     synthesize(tmp_path / 'missing.mid')

@@ -165,7 +165,7 @@ def test_bad_music_is_named(estimator, needs_fluidsynth, tmp_path):
   (tmp_path / 'bad.ogg').write_bytes(b'Ogg')
   for name, complaint in (
       ('silent.mid', 'only silence'), ('short.wav', 'too short'),
-      ('bad.mid', 'not a whole MIDI'), ('bad.ogg', 'not a whole WAV')):
+      ('bad.mid', 'not a readable MIDI'), ('bad.ogg', 'not a whole WAV')):
     with pytest.raises(ValueError, match=complaint) as error:
       estimator.estimate_va([tmp_path / name])
     assert name in str(error.value)

@@ -13,7 +13,7 @@ import pytest
 
 from va_magenta import checkpoints
 from va_magenta.music.corpus import file_md5
-from va_magenta.music.notes import read_midi, window_bounds
+from va_magenta.music.midi import read, read_notes
 from va_magenta.music_to_va import (
   fusion,
   labelling,
@@ -96,11 +96,11 @@ def test_windows_are_two_bars_of_any_meter_and_tempo(tmp_path):
       pretty_midi.TimeSignature(3, 4, midi.tick_to_time(12 * 480))]
   path = tmp_path / 'song.mid'
   midi.write(str(path))
-  beats, seconds = window_bounds(path.read_bytes(), 23.5)
+  beats, seconds = read(path).windows(23.5)
   np.testing.assert_allclose(beats, [[0, 8], [8, 15], [15, 21], [21, 24]])
   np.testing.assert_allclose(
       seconds, [[0, 4], [4, 8], [8, 14], [14, 17]], atol=1e-3)
-  beats, _ = window_bounds(path.read_bytes(), 3)
+  beats, _ = read(path).windows(3)
   np.testing.assert_allclose(beats, [[0, 4]])
 
 
@@ -115,7 +115,7 @@ def test_estimates_are_the_students(tmp_path, student):
   assert np.isnan(found['audio_valence']).all()
   alone = [tune, tune[:8], tune[8:16], tune[16:]]
   features = [
-      symbolic_features.extract(read_midi(
+      symbolic_features.extract(read_notes(
           _write(tmp_path / f'{i}.mid', part)))
       for i, part in enumerate(alone)]
   expected = student.regress(np.stack(features))
@@ -230,13 +230,13 @@ def test_a_corpus_becomes_a_table(corpus, fusions, tmp_path, threads, student):
   assert report.unlabelled == {
       str(corpus / 'broken.mid'): 'not a readable MIDI file',
       str(corpus / 'empty.MIDI'): 'the MIDI file has no notes',
-      str(corpus / 'drums.mid'): 'only drums'}
+      str(corpus / 'drums.mid'): 'the MIDI file has only drums'}
   assert report.lines() == [
       '5 pieces, 20 windows; 0 pieces were heard',
       'left out: 1 files: duplicate',
       'left out: 1 files: not a readable MIDI file',
-      'left out: 1 files: only drums',
-      'left out: 1 files: the MIDI file has no notes']
+      'left out: 1 files: the MIDI file has no notes',
+      'left out: 1 files: the MIDI file has only drums']
   assert [p.name for p in tmp_path.iterdir()] == ['labels.parquet']
 
 

@@ -9,7 +9,8 @@ from scipy import stats
 
 from va_magenta import checkpoints
 from va_magenta.figures import metrics, tables
-from va_magenta.music.notes import excerpt, from_note_sequence, read_midi
+from va_magenta.music.midi import read_notes
+from va_magenta.music.notes import excerpt, from_note_sequence
 from va_magenta.music_to_va import symbolic, symbolic_features, trees
 from va_magenta.training import held_out, rated
 from va_magenta.training import symbolic as symbolic_training
@@ -115,7 +116,7 @@ def test_each_half_reads_the_clips_that_only_the_other_knows(shared_data):
   eimg = shared_data / 'emotion_midi/eimg'
   clips = rated.read_eimg(eimg)[::10]
   features = np.stack([
-      symbolic_features.extract(read_midi(path)) for path in clips.values])
+      symbolic_features.extract(read_notes(path)) for path in clips.values])
   for half, other in (('generator', 'judge'), ('judge', 'generator')):
     estimator = symbolic.load(SHIPPED / half)
     known = np.isin(clips.groups, json.loads(

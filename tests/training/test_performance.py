@@ -7,7 +7,8 @@ import note_seq
 import numpy as np
 import pytest
 
-from va_magenta.music.notes import read_midi, skyline
+from va_magenta.music.midi import read_notes
+from va_magenta.music.notes import skyline
 from va_magenta.training import performance as performance_training
 from va_magenta.training.rated import Rated
 from va_magenta.va_to_music import performance
@@ -36,7 +37,7 @@ def test_describe_measures_the_top_line(tmp_path):
   top = (0, [72, 74, 76, 77, 79], [80, 90, 100, 90, 80], 0.5, 0.6)
   bass = (0, [40, 41, 40], [20, 20, 20], 1, 1)
   _write(tmp_path / 'a.mid', [top, bass], 90)
-  notes = read_midi(tmp_path / 'a.mid')
+  notes = read_notes(tmp_path / 'a.mid')
   described = performance_training.describe(
       skyline(notes), notes)
   np.testing.assert_allclose(described, [
@@ -56,7 +57,7 @@ def test_parts_of_a_piece(tmp_path):
   def parts(*written):
     _write(tmp_path / 'a.mid', written, 100)
     return performance_training.parts_of(
-        read_midi(tmp_path / 'a.mid'))
+        read_notes(tmp_path / 'a.mid'))
 
   def programs(found):
     return [int(part['program'][0]) for part in found]

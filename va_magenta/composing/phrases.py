@@ -145,16 +145,16 @@ class Phrases:
 
   def _encode_input(self, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """mu and sigma [phrases, z_size] of the melody in `settings.input`."""
-    from va_magenta.music import midi
+    from va_magenta.music import melody
 
     config = self._vae.config
     if len(config.output_depths) > 1:
       raise ValueError(
           f'{settings.checkpoint} is a checkpoint of trios, and the input is a '
           'melody: give a checkpoint of melodies')
-    tokens = midi.read_melody(settings.input)
+    tokens = melody.read(settings.input)
     steps = config.max_seq_len
-    tokens = np.pad(tokens, (0, -len(tokens) % steps)).reshape(-1, steps)
+    tokens = melody.pad(tokens, steps).reshape(-1, steps)
     if len(tokens) * steps > MAX_BARS * _STEPS_A_BAR:
       raise ValueError(
           f'{settings.input} has more than {MAX_BARS} bars: give a part of it')

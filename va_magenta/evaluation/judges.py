@@ -198,7 +198,7 @@ def load_quadrant_judge(
   Raises:
     OSError, ValueError: if it is not EMOPIA, or damaged.
   """
-  from va_magenta.music.notes import read_midi
+  from va_magenta.music.midi import read_notes
   from va_magenta.music_to_va import symbolic_features
   from va_magenta.training import rated
   from va_magenta.training import symbolic as symbolic_training
@@ -217,7 +217,7 @@ def load_quadrant_judge(
   found, rows, kinds = [], [], []
   for i, path in enumerate(
       tqdm.tqdm(clips.paths, 'reading EMOPIA', unit='clip')):
-    notes = read_midi(path)
+    notes = read_notes(path)
     for kind, piece in [('clip', notes), *symbolic_training.augment(
         notes, rng)]:
       found.append(symbolic_features.extract(piece))

@@ -4,6 +4,8 @@ import hashlib
 import os
 import pathlib
 
+from va_magenta.music import midi
+
 
 def split_of(name: str) -> str:
   """The split of a piece: 8 of 10 'train', 1 'validation', 1 'test'."""
@@ -20,7 +22,7 @@ def find_midi(folder: str | os.PathLike) -> list[str]:
   folder = pathlib.Path(folder).expanduser()
   found = sorted(
       os.fspath(p) for p in folder.rglob('*')
-      if p.suffix.lower() in ('.mid', '.midi') and p.is_file())
+      if p.suffix.lower() in midi.SUFFIXES and p.is_file())
   if not found:
     raise FileNotFoundError(
         f'{folder} has no MIDI files, or is no folder; give one with files '

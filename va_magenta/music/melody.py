@@ -11,8 +11,12 @@ Tokens:
   2..89: a note starts, MIDI pitch 21..108 (the keys of a piano).
 """
 
+import os
+
 import note_seq
 import numpy as np
+
+from va_magenta.music import midi
 
 MIN_PITCH = 21
 MAX_PITCH = 108
@@ -20,6 +24,7 @@ STEPS_PER_QUARTER = 4
 STEPS_PER_BAR = 16
 _encoding = note_seq.MelodyOneHotEncoding(MIN_PITCH, MAX_PITCH + 1)
 NUM_TOKENS = _encoding.num_classes  # 90.
+NOTE_OFF = 1
 FIRST_PITCH_TOKEN = 2  # Of MIN_PITCH.
 VELOCITY = 80  # What Magenta's converter gives every note.
 
@@ -59,6 +64,43 @@ def tokens_to_sequence(
       steps_per_bar=STEPS_PER_BAR,
       steps_per_quarter=STEPS_PER_QUARTER)
   return melody.to_sequence(velocity=velocity, program=program, qpm=tempo_qpm)
+
+
+def read(path: str | os.PathLike) -> np.ndarray:
+  """The melody in a MIDI file.
+
+  Returns:
+    int32 tokens; see `sequence_to_tokens`. Shape [steps].
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    ValueError: if it is not MIDI, or not a melody of two notes and more.
+  """
+  score = midi.read(path)
+  if len(midi.check_pitched(score.notes, path)) < 2:
+    raise ValueError(f'{path} has one note, which is no melody')
+  try:
+    return sequence_to_tokens(score.to_sequence())
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+
+
+def pad(tokens: np.ndarray, multiple: int) -> np.ndarray:
+  """A melody with silence after it.
+
+  Args:
+    tokens: ints. Shape [steps].
+    multiple: of how many steps it shall be.
+
+  Returns:
+    The tokens, a note-off where a note still sounds, and nothing new. Shape
+    [steps rounded up].
+  """
+  padding = np.zeros(-len(tokens) % multiple, tokens.dtype)
+  played = tokens[tokens > 0]
+  if len(padding) and len(played) and played[-1] >= FIRST_PITCH_TOKEN:
+    padding[0] = NOTE_OFF
+  return np.concatenate([tokens, padding])
 
 
 def sequence_to_tokens(sequence: note_seq.NoteSequence) -> np.ndarray:

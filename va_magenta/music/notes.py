@@ -1,12 +1,10 @@
 """Notes as an array: what is read of a piece, and how it is cut.
 
-A piece is a structured numpy array of notes (`NOTE_DTYPE`), read from a MIDI
-file or from a NoteSequence:
-
-  notes = read_midi('piece.mid')
+A piece is a structured numpy array of notes (`NOTE_DTYPE`): `midi.read_notes`
+reads it from a file, and `from_note_sequence` from a NoteSequence.
 """
 
-import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,13 +20,14 @@ NOTE_DTYPE = np.dtype([
     ('part', np.int64),  # track or instrument that plays the note
 ])
 
-BARS_PER_WINDOW = 2
+SUSTAIN = 64  # The pedal, among MIDI's control changes.
 # Attacks nearer than this are one chord: people do not play chords in perfect
 # unison, and a 32nd at 180 qpm takes 42 ms.
 CHORD_SECONDS = 0.03
 
 
-def _sorted_notes(notes: np.ndarray) -> np.ndarray:
+def in_order(notes: np.ndarray) -> np.ndarray:
+  """Notes that have a length, by start and then pitch."""
   notes = notes[notes['end_seconds'] > notes['start_seconds']]
   return notes[np.lexsort((notes['pitch'], notes['start_seconds']))]
 
@@ -40,8 +39,8 @@ def from_note_sequence(sequence) -> np.ndarray:
     sequence: a `note_seq.NoteSequence`; without a tempo it counts as 120 qpm.
 
   Returns:
-    Array [notes] of NOTE_DTYPE, by start and then pitch; notes without a length
-    are left out. It may be empty.
+    Array [notes] of NOTE_DTYPE, by start and then pitch, as long as they sound;
+    notes without a length are left out. It may be empty.
   """
   notes = np.array([
       (n.start_time, n.end_time, 0, 0, n.pitch, n.velocity, n.program,
@@ -52,57 +51,60 @@ def from_note_sequence(sequence) -> np.ndarray:
     tempos.insert(0, (0, 120))
   times, qpm = np.array(tempos, np.float64).T
   beats = np.concatenate([[0], np.cumsum(np.diff(times) * qpm[:-1] / 60)])
-  for edge in ('start', 'end'):
-    seconds = notes[f'{edge}_seconds']
+
+  def to_beats(seconds):
     section = np.searchsorted(times, seconds, side='right') - 1
-    notes[f'{edge}_beats'] = (
-        beats[section] + (seconds - times[section]) * qpm[section] / 60)
-  return _sorted_notes(notes)
+    return beats[section] + (seconds - times[section]) * qpm[section] / 60
+
+  for edge in ('start', 'end'):
+    notes[f'{edge}_beats'] = to_beats(notes[f'{edge}_seconds'])
+  return sustain(in_order(notes), sorted(
+      (c.time, float(to_beats(c.time)), c.instrument, c.control_value >= 64)
+      for c in sequence.control_changes if c.control_number == SUSTAIN))
 
 
-def read_midi(path: str | os.PathLike) -> np.ndarray:
-  """Notes of a MIDI file.
+def sustain(
+    notes: np.ndarray, pedals: Sequence[tuple[float, float, int, bool]]
+) -> np.ndarray:
+  """Notes as long as they sound with the sustain pedal.
+
+  What is released while the pedal is down sounds on until it is up, the same
+  pitch is struck again, or the piece ends.
 
   Args:
-    path: a Standard MIDI File.
+    notes: array of NOTE_DTYPE as long as keys are held.
+    pedals: (seconds, quarter note, part, whether it is down from here on), in
+      order of time.
 
   Returns:
-    Array [notes >= 1] of NOTE_DTYPE, by start and then pitch.
-
-  Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if the file is not MIDI, is damaged or has no notes.
+    Array of NOTE_DTYPE in the same order.
   """
-  import symusic
-
-  path = os.fspath(path)
-  with open(path, 'rb') as file:
-    content = file.read()
-  try:
-    score = symusic.Score.from_midi(content)
-    in_seconds = score.to('second')
-  except Exception as error:  # symusic raises several kinds, by what is wrong.
-    raise ValueError(
-        f'{path}: not a readable MIDI file ({error}); '
-        'a Standard MIDI File (.mid) is needed') from error
-  parts = []
-  for part, (track, track_seconds) in enumerate(
-      zip(score.tracks, in_seconds.tracks, strict=True)):
-    ticks, seconds = track.notes.numpy(), track_seconds.notes.numpy()
-    notes = np.zeros(len(ticks['time']), NOTE_DTYPE)
-    notes['start_beats'] = ticks['time'] / score.tpq
-    notes['end_beats'] = (ticks['time'] + ticks['duration']) / score.tpq
-    notes['start_seconds'] = seconds['time']
-    notes['end_seconds'] = np.add(
-        seconds['time'], seconds['duration'], dtype=np.float64)
-    notes['pitch'] = ticks['pitch']
-    notes['velocity'] = ticks['velocity']
-    notes['program'], notes['is_drum'] = track.program, track.is_drum
-    notes['part'] = part
-    parts.append(notes)
-  notes = _sorted_notes(np.concatenate(parts)) if parts else np.empty(0)
-  if not len(notes):
-    raise ValueError(f'{path}: the MIDI file has no notes')
+  if not len(notes) or not any(pedal[3] for pedal in pedals):
+    return notes
+  notes = notes.copy()
+  last = notes[np.argmax(notes['end_seconds'])]
+  end = last['end_seconds'], last['end_beats']
+  for part in {pedal[2] for pedal in pedals if pedal[3]}:
+    down, up = [], []
+    for seconds, beats, its_part, is_down in pedals:
+      if its_part == part and is_down == (len(down) == len(up)):
+        (down if is_down else up).append((seconds, beats))
+    down, up = np.array(down), np.array([*up, end][:len(down)])
+    mine = np.flatnonzero(notes['part'] == part)
+    mine = mine[np.lexsort(
+        (notes['start_seconds'][mine], notes['pitch'][mine]))]
+    played = notes[mine]
+    pedal = np.searchsorted(
+        down[:, 0], played['end_seconds'], side='right') - 1
+    held = (pedal >= 0) & (played['end_seconds'] < up[pedal, 0])
+    again = np.append(played['pitch'][1:] == played['pitch'][:-1], False)
+    for i, unit in enumerate(('seconds', 'beats')):
+      released = played[f'end_{unit}']
+      sounds = np.maximum(released, up[pedal, i])
+      struck = np.append(played[f'start_{unit}'][1:], 0)
+      sounds = np.where(
+          again, np.maximum(released, np.minimum(sounds, struck)), sounds)
+      notes[f'end_{unit}'][mine] = np.where(held, sounds, released)
   return notes
 
 
@@ -124,7 +126,7 @@ def skyline(notes: np.ndarray) -> np.ndarray:
   """Top-line melody: notes that nothing sounds above when they start.
 
   Args:
-    notes: array of NOTE_DTYPE as `read_midi` gives it.
+    notes: array of NOTE_DTYPE as `midi.read_notes` gives it.
 
   Returns:
     Array of NOTE_DTYPE with one voice: each note ends when the next starts.
@@ -191,44 +193,3 @@ def piano_roll(notes: np.ndarray):
       ends * 128 + notes['pitch'], minlength=len(edges) * 128)
   roll = np.cumsum(changes.reshape(-1, 128), axis=0)[:-1] > 0
   return roll, np.diff(edges) / 1000, starts
-
-
-def window_bounds(
-    content: bytes, end_beats: float) -> tuple[np.ndarray, np.ndarray]:
-  """Where the windows of a MIDI file begin and end.
-
-  Args:
-    content: of the file.
-    end_beats: no window begins here or later, in quarter notes.
-
-  Returns:
-    Bounds in quarter notes and in seconds, each float64 [windows, 2].
-  """
-  import symusic
-
-  score = symusic.Score.from_midi(content)
-  meters = {0.0: 4.0}  # Beats a bar, by the beat where it begins to count.
-  for meter in score.time_signatures:
-    if meter.numerator > 0 and meter.denominator > 0:
-      meters[meter.time / score.tpq] = 4 * meter.numerator / meter.denominator
-  changes = [*sorted(m for m in meters if m < end_beats), end_beats]
-  bars = []
-  for start, end in zip(changes[:-1], changes[1:], strict=True):
-    bars += np.arange(start, end, meters[start]).tolist()
-  # The last bar is as long as its meter says, whatever comes after it.
-  bars.append(bars[-1] + meters[changes[-2]])
-  starts = bars[:-1:BARS_PER_WINDOW]
-  ends = [*starts[1:], bars[-1]]
-  beats = np.array([starts, ends], np.float64).T
-
-  tempos = {0.0: 120.0}
-  for tempo in score.tempos:
-    if tempo.qpm > 0:
-      tempos[tempo.time / score.tpq] = tempo.qpm
-  knots = np.array(sorted(tempos))
-  seconds_per_beat = 60 / np.array([tempos[knot] for knot in knots])
-  times = np.concatenate(
-      [[0], np.cumsum(np.diff(knots) * seconds_per_beat[:-1])])
-  section = np.searchsorted(knots, beats, side='right') - 1
-  return beats, times[section] + (
-      beats - knots[section]) * seconds_per_beat[section]

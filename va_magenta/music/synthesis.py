@@ -15,6 +15,8 @@ from functools import partial
 import note_seq
 import numpy as np
 
+from va_magenta.music import midi
+
 SAMPLE_RATE_HZ = 44100
 # FluidSynth's `synth.gain`. Its own default, 0.2, leaves a melody faint; from
 # here on orchestras would clip (a piano alone peaks at 0.2, a loud piece at 1).
@@ -59,7 +61,7 @@ def synthesize(
       nothing so late as `start_seconds`.
   """
   fluidsynth = import_fluidsynth()
-  sequence = _read_midi(music) if isinstance(
+  sequence = midi.read(music).to_sequence() if isinstance(
       music, (str, os.PathLike)) else music
   soundfont = pathlib.Path(soundfont or _default_soundfont())
   if not soundfont.is_file():
@@ -125,13 +127,6 @@ def _default_soundfont() -> pathlib.Path:
   import pretty_midi
 
   return pathlib.Path(pretty_midi.__file__).parent / 'TimGM6mb.sf2'
-
-
-def _read_midi(path: str | os.PathLike) -> note_seq.NoteSequence:
-  try:
-    return note_seq.midi_file_to_note_sequence(os.fspath(path))
-  except note_seq.MIDIConversionError as error:
-    raise ValueError(f'{path} is not a whole MIDI file: {error}') from error
 
 
 def _render(synth, out: np.ndarray):

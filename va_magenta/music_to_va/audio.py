@@ -23,6 +23,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from va_magenta import checkpoints
+from va_magenta.music import midi
 from va_magenta.music_to_va import audio_features
 from va_magenta.music_to_va.kernel import KernelRidge
 from va_magenta.music_to_va.trees import Trees
@@ -41,7 +42,6 @@ _IN_LOGARITHM = np.array([
 _MAX_SCORE = 3.0
 # A point for a window of half a second hears so many seconds about it.
 SMOOTHING_SECONDS = 5.0
-_MIDI_SUFFIXES = ('.mid', '.midi', '.kar')
 
 Samples = tuple[np.ndarray, int]
 
@@ -239,8 +239,8 @@ def _is_midi(path: str | os.PathLike) -> bool:
   with open(path, 'rb') as file:
     head = file.read(audio_features.HEAD_BYTES)
   # A broken MIDI file shall be called that; but sound is sound by any name.
-  return head.startswith(b'MThd') or (
-      pathlib.Path(path).suffix.lower() in _MIDI_SUFFIXES
+  return midi.begins_as_midi(head) or (
+      pathlib.Path(path).suffix.lower() in midi.SUFFIXES
       and not audio_features.begins_as_sound(head))
 
 

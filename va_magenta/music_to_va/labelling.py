@@ -39,8 +39,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from va_magenta import files, processes
+from va_magenta.music import midi
 from va_magenta.music.corpus import file_md5, find_midi
-from va_magenta.music.notes import excerpt, read_midi, window_bounds
+from va_magenta.music.notes import excerpt
 from va_magenta.music_to_va import symbolic, symbolic_features
 from va_magenta.music_to_va.fusion import ESTIMATES, Fusion
 
@@ -110,13 +111,13 @@ def estimate(
     FileNotFoundError: if there is no such file.
     ValueError: if it is not MIDI or has no pitched note.
   """
-  notes = read_midi(path)
+  score = midi.read(path)
+  notes = midi.check_pitched(score.sustained(), path)
   first = notes['start_seconds'].min()
   notes = notes[notes['start_seconds'] < max(settings.max_seconds, first + 1)]
-  if notes['is_drum'].all():
-    raise ValueError(f'{path}: only drums')
+  midi.check_pitched(notes, path)
   if known is None:
-    known = _read(path, notes, student)
+    known = _read(score, notes, student)
   windows, seconds, read = np.split(known, [1, 3], axis=1)
 
   heard, reason = np.full_like(read, np.nan), None
@@ -138,10 +139,10 @@ def estimate(
 
 
 def _read(
-    path: str, notes: np.ndarray, student: symbolic.SymbolicVA) -> np.ndarray:
+    score: midi.Score, notes: np.ndarray, student: symbolic.SymbolicVA
+) -> np.ndarray:
   """What the student reads; as `known` of `estimate`."""
-  beats, seconds = window_bounds(
-      pathlib.Path(path).read_bytes(), notes['start_beats'].max() + 1e-6)
+  beats, seconds = score.windows(notes['start_beats'].max() + 1e-6)
   number, features = [], [symbolic_features.extract(notes)]
   for i, (begin, end) in enumerate(beats):
     # As those excerpts are cut that the student was trained on.

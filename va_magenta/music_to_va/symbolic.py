@@ -23,7 +23,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music.notes import from_note_sequence, read_midi
+from va_magenta.music.midi import read_notes
+from va_magenta.music.notes import from_note_sequence
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.music_to_va.kernel import KernelRidge
 from va_magenta.music_to_va.trees import Trees
@@ -177,7 +178,7 @@ class SymbolicVA:
       FileNotFoundError: if there is no such file.
       ValueError: if a file is not MIDI, is damaged or has no notes.
     """
-    return self.estimate_va_of_notes(map(read_midi, paths))
+    return self.estimate_va_of_notes(map(read_notes, paths))
 
 
 def load(folder: str | os.PathLike | None = None) -> SymbolicVA:

@@ -3,7 +3,7 @@
 `extract` turns the notes of a piece (`music.notes`) into one number for each
 name in `FEATURE_NAMES`:
 
-  values = symbolic_features.extract(read_midi('piece.mid'))
+  values = symbolic_features.extract(read_notes('piece.mid'))
   described = dict(zip(symbolic_features.FEATURE_NAMES, values))
 
 Names and definitions are jSymbolic 2.2's (McKay, Cumming & Fujinaga, "jSymbolic
@@ -24,6 +24,11 @@ from va_magenta.music.notes import (
   piano_roll,
   top_line,
 )
+
+# Features are rounded: trees would learn from the rounding errors of what is
+# zero in theory (the tempo's variability). Not at the half, where simple
+# fractions lie (1/128).
+_STEP, _ROUNDING = 1e-6, .513
 
 # Krumhansl & Kessler 1982: how well each pitch class fits a key on C.
 _MAJOR_PROFILE = np.array(
@@ -211,14 +216,17 @@ def _change(notes: np.ndarray, values: np.ndarray) -> float:
   return _mean(values[later]) - _mean(values[~later])
 
 
-def _repetition(onset: np.ndarray, lag: int) -> float:
-  """Share of attacks on a grid [steps, pitches] that recur after `lag`."""
-  if len(onset) <= lag + 8:
+def _repetition(
+    step: np.ndarray, pitch: np.ndarray, num_steps: int, lag: int) -> float:
+  """Share of attacks on a grid of steps and pitches that recur after `lag`."""
+  if num_steps <= lag + 8:
     return np.nan
-  earlier, later = onset[:-lag], onset[lag:]
+  attacks = np.unique(128 * step + pitch)
+  recur = np.isin(attacks + 128 * lag, attacks)
   return _ratio(
-      np.count_nonzero(earlier & later),
-      min(np.count_nonzero(earlier), np.count_nonzero(later)))
+      np.count_nonzero(recur), min(
+          np.count_nonzero(attacks < 128 * (num_steps - lag)),
+          np.count_nonzero(attacks >= 128 * lag)))
 
 
 def _top_two(histogram: np.ndarray) -> tuple[int, int]:
@@ -573,9 +581,9 @@ def _rhythm_features(
   silent = ~roll.any(axis=1)
   shortest, middle, longest = (
       np.percentile(gaps, (10, 50, 90)) if len(gaps) else (np.nan,) * 3)
-  onset = np.zeros((int(4 * beats) + 2, 128), bool)
-  onset[np.rint(4 * (notes['start_beats'] - notes['start_beats'].min())).astype(
-      np.int64), notes['pitch']] = True
+  step = np.rint(
+      4 * (notes['start_beats'] - notes['start_beats'].min())).astype(np.int64)
+  num_steps = int(4 * beats) + 2
   pair = np.abs(np.diff(gaps)) / (gaps[1:] + gaps[:-1])
   return {
       'mean_tempo': 60 * beats / total,
@@ -627,10 +635,10 @@ def _rhythm_features(
       'middle_note_density': np.count_nonzero(
           (notes['pitch'] > 50) & (notes['pitch'] <= 67)) / total,
       'high_note_density': np.count_nonzero(notes['pitch'] > 67) / total,
-      **{f'repetition_after_{lag // 4}_quarter_notes': _repetition(onset, lag)
-         for lag in (8, 16)},
+      **{f'repetition_after_{lag // 4}_quarter_notes': _repetition(
+          step, notes['pitch'], num_steps, lag) for lag in (8, 16)},
       **{f'rhythm_repeated_after_{lag // 4}_quarter_notes': _repetition(
-          onset.any(axis=1, keepdims=True), lag) for lag in (8, 16)},
+          step, 0, num_steps, lag) for lag in (8, 16)},
   }
 
 
@@ -765,7 +773,7 @@ def extract(notes: np.ndarray) -> np.ndarray:
   """Describes one piece.
 
   Args:
-    notes: array of NOTE_DTYPE, by start, as `read_midi` gives it.
+    notes: array of NOTE_DTYPE, by start, as `read_notes` gives it.
 
   Returns:
     float32 [len(FEATURE_NAMES)] in the order of FEATURE_NAMES; NaN where a
@@ -773,5 +781,6 @@ def extract(notes: np.ndarray) -> np.ndarray:
   """
   if notes['is_drum'].all():
     return np.full(len(FEATURE_NAMES), np.nan, np.float32)
-  return np.fromiter(
-      _features(notes).values(), np.float32, len(FEATURE_NAMES))
+  values = np.fromiter(
+      _features(notes).values(), np.float64, len(FEATURE_NAMES))
+  return (np.floor(values / _STEP + _ROUNDING) * _STEP).astype(np.float32)

@@ -9,7 +9,8 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.figures.tables import plus_minus
-from va_magenta.music.notes import read_midi, skyline
+from va_magenta.music.midi import read_notes
+from va_magenta.music.notes import skyline
 from va_magenta.training import cards, rated
 from va_magenta.training.held_out import folds
 from va_magenta.training.rated import Rated
@@ -81,7 +82,7 @@ def read_eimg(
   clips = rated.read_eimg(folder)
   values, used, num_unmarked = [], [], 0
   for i in np.flatnonzero(np.isin(clips.groups, [*groups])):
-    notes = read_midi(clips.values[i])
+    notes = read_notes(clips.values[i])
     melody = skyline(notes)
     if (melody['velocity'] == _UNMARKED_VELOCITY).all():
       num_unmarked += 1
@@ -173,7 +174,7 @@ def read_lakh(
   found = {'melody': [], 'bass': [], 'band': [], 'piece': []}
   for i, (md5, label) in enumerate(sorted(labels.items())):
     try:
-      parts = parts_of(read_midi(folder / md5[0] / f'{md5}.mid'))
+      parts = parts_of(read_notes(folder / md5[0] / f'{md5}.mid'))
     except (ValueError, FileNotFoundError):
       continue  # Some files of the web are broken, and some may not be there.
     for name, of_kind in (('melody', parts.melodies), ('bass', parts.basses)):

@@ -9,7 +9,8 @@ import numpy as np
 from va_magenta import files
 from va_magenta.figures import metrics
 from va_magenta.figures.tables import plus_minus, table, table_of_columns
-from va_magenta.music.notes import excerpt, read_midi, skyline
+from va_magenta.music.midi import read_notes
+from va_magenta.music.notes import excerpt, skyline
 from va_magenta.music_to_va import kernel, symbolic, symbolic_features
 from va_magenta.music_to_va.trees import from_lightgbm
 from va_magenta.training import cards, rated
@@ -138,7 +139,7 @@ def read_eimg(
   rng = np.random.default_rng(seed)
   features, rows, kinds = [], [], []
   for i, path in enumerate(clips.values):
-    notes = read_midi(path)
+    notes = read_notes(path)
     for kind, piece in [('clip', notes), *augment(notes, rng)]:
       features.append(symbolic_features.extract(piece))
       rows.append(i)
@@ -475,7 +476,7 @@ def run(
   clips = rated.read_emopia(emopia_dir)
   report(f'{len(clips.paths)} EMOPIA clips')
   emopia = np.stack([
-      symbolic_features.extract(read_midi(path)) for path in clips.paths])
+      symbolic_features.extract(read_notes(path)) for path in clips.paths])
   data = read_eimg(eimg_dir, seed, report)
   held_out = cross_validate(data, VARIANTS, num_folds, seed, report)
   report('training on all of EIMG')

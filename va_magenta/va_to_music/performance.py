@@ -37,7 +37,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music import melody, trio
+from va_magenta.music import melody, midi, trio
 from va_magenta.va import VA
 
 # The variables of a melody's normal distribution, in this order.
@@ -407,7 +407,8 @@ def play(tokens: np.ndarray, performances: Sequence):
     return np.interp(quarters, middles, values)
 
   quarters = np.arange(np.ceil(num_quarters))
-  tempos = glide('tempo_qpm', quarters + 0.5)
+  # What is estimated from the sequence holds for the file that is written.
+  tempos = midi.as_tempo(glide('tempo_qpm', quarters + 0.5))
   times = np.concatenate([[0], np.cumsum(60 / tempos)])
   for instrument, (velocity, shift, is_articulated) in parts.items():
     notes = [n for n in sequence.notes if n.instrument == instrument]
@@ -419,6 +420,7 @@ def play(tokens: np.ndarray, performances: Sequence):
       if is_articulated:
         share = glide('articulation', start)
         end = min(end, start + share * (following - start))
+        end = max(midi.on_tick(end), start + 1 / midi.TICKS)
       note.start_time, note.end_time = np.interp(
           [start, end], np.arange(len(times)), times)
       note.pitch += shift

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from va_magenta.music.notes import read_midi
+from va_magenta.music.midi import read_notes
 from va_magenta.training import rated, symbolic
 from va_magenta.training.critic.augment import (
   augment,
@@ -66,7 +66,7 @@ def read_eimg(
   found = rated.read_eimg(folder)
   melodies, clips = [], []
   for clip, path in enumerate(found.values):
-    whole = lines_of(read_midi(path), num_voices)
+    whole = lines_of(read_notes(path), num_voices)
     cuts = [whole]
     for num_bars, most in EXCERPTS.items():
       num_starts = len(whole) // STEPS_PER_BAR - num_bars + 1

@@ -85,7 +85,7 @@ def lines_of(notes: np.ndarray, num_voices: int) -> np.ndarray:
   """The tokens of a piece's top line, or of its top and its bottom line.
 
   Args:
-    notes: array of NOTE_DTYPE, as `read_midi` gives it.
+    notes: array of NOTE_DTYPE, as `read_notes` gives it.
     num_voices: 1 or 2.
 
   Returns:

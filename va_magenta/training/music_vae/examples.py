@@ -21,6 +21,7 @@ import numpy as np
 import tqdm
 
 from va_magenta import files, processes
+from va_magenta.music import midi
 from va_magenta.music.corpus import split_of
 
 _BLOCK_SIZE = 256  # Pieces a file of converted examples.
@@ -71,7 +72,7 @@ def find_pieces(examples_path: str) -> list[str]:
   if os.path.isdir(path):
     found = [
         str(p) for p in pathlib.Path(path).rglob('*')
-        if p.suffix.lower() in ('.mid', '.midi')
+        if p.suffix.lower() in midi.SUFFIXES
     ]
   else:
     found = [p for p in glob.glob(path) if os.path.isfile(p)]
@@ -110,17 +111,17 @@ def _read_tfds(tfds_name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _is_midi(path: str) -> bool:
-  return path.lower().endswith(('.mid', '.midi'))
+  return path.lower().endswith(midi.SUFFIXES)
 
 
 def _parse(source: str | bytes):
   """A NoteSequence from a MIDI file's path or content, or its own bytes."""
+  if isinstance(source, str):
+    return midi.read(source).to_sequence()
+  if midi.begins_as_midi(source):  # No NoteSequence does.
+    return midi.parse(source).to_sequence()
   import note_seq
 
-  if isinstance(source, str):
-    return note_seq.midi_file_to_note_sequence(source)
-  if source.startswith(b'MThd'):  # No NoteSequence begins like that.
-    return note_seq.midi_to_note_sequence(source)
   return note_seq.NoteSequence.FromString(source)
 
 
