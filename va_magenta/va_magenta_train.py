@@ -33,6 +33,13 @@ one makes of segments, and then all goes on in notes:
     --examples_path=my_midi_files/ --warm_start=/tmp/levels --freeze=encoder \
     --num_steps=1000
 
+A band's voices hear the VA of Lakh-VA's labels, who plays, and the chords,
+which are read from the MIDI files; with va_weight, a critic hears what they
+play:
+
+  va_magenta_train --config=va-cat-band_2bar --run_dir=/tmp/run \
+    --examples_path=my_midi_files/ --labels=labels.parquet --num_steps=20000
+
 On GPUs, --precision=mixed_bfloat16 is faster, and --strategy=mirrored takes all
 of one machine. --strategy=multi_worker takes several machines: the same command
 runs once for each GPU, with a run_dir that all see, and TF_CONFIG says which of
@@ -65,6 +72,9 @@ command.DEFINE_path(
 flags.DEFINE_string(
     'tfds_name', None,
     'Instead, a TensorFlow Dataset whose examples carry MIDI.')
+command.DEFINE_path(
+    'labels', None,
+    'Of the corpus of a band, the table of its VA: labels.parquet of Lakh-VA.')
 command.DEFINE_path(
     'cache_dir', None,
     'Folder for the converted examples; in run_dir if not given.')
@@ -131,21 +141,35 @@ def main(argv):
   hparams = FLAGS.hparams
   if FLAGS.objective:
     hparams = ','.join(filter(None, [hparams, f'objective={FLAGS.objective}']))
-  config = configs.from_magenta(FLAGS.config, hparams)
+  config = configs.get(FLAGS.config, hparams)
   critic = None
-  if config.control_depth:
+  if config.context_depth:
+    if config.va_weight:
+      if not FLAGS.critic:
+        raise ValueError('a band with va_weight needs --critic: none ships')
+      from va_magenta.music_to_va import band_critic
+      critic = band_critic.load(FLAGS.critic)
+  elif config.control_depth:
     from va_magenta.music_to_va import critic as critics
     critic = critics.load(
         checkpoints.resolve(FLAGS.critic) if FLAGS.critic else
         critics.shipped(len(config.output_depths)))
   warm_start = FLAGS.warm_start and checkpoints.resolve(FLAGS.warm_start)
-  corpus = examples.convert(
-      configs.magenta_name(FLAGS.config),
-      FLAGS.cache_dir or f'{FLAGS.run_dir}/examples',
-      examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name,
-      max_per_piece=FLAGS.max_per_piece)
-  if corpus.tokens.shape[1] > config.max_seq_len:
-    corpus = examples.cut(corpus, config.max_seq_len)
+  cache_dir = FLAGS.cache_dir or f'{FLAGS.run_dir}/examples'
+  if config.context_depth:
+    from va_magenta.training import band_corpus
+    num_bars = config.max_seq_len // 16
+    corpus = band_corpus.to_examples(
+        band_corpus.convert(
+            cache_dir, examples_path=FLAGS.examples_path, labels=FLAGS.labels),
+        num_bars, num_bars, FLAGS.max_per_piece)
+  else:
+    corpus = examples.convert(
+        configs.magenta_name(FLAGS.config), cache_dir,
+        examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name,
+        max_per_piece=FLAGS.max_per_piece)
+    if corpus.tokens.shape[1] > config.max_seq_len:
+      corpus = examples.cut(corpus, config.max_seq_len)
   print(f'{len(corpus.tokens)} examples of {len(corpus.names)} pieces')
   with contextlib.ExitStack() as stack:
     if not strategy.worker:  # The chief alone writes.

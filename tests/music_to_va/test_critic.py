@@ -76,7 +76,7 @@ def test_intervals_are_counted_where_voices_sound_together():
         expected[i, (high - low) % 12] += 1 / 20
   classes = np.eye(13, 12, dtype=np.float32)
   np.testing.assert_allclose(
-      critic._intervals(classes[lower], classes[upper]), expected, atol=1e-6)
+      critic.intervals(classes[lower], classes[upper]), expected, atol=1e-6)
 
 
 def test_call_is_regress_stretched(random_model):
@@ -95,7 +95,7 @@ def test_carried_is_the_recurrence():
   for t in range(40):
     state = start[:, t] + keep[:, t] * state
     expected.append(state)
-  carried = np.asarray(critic._carried(keep.astype(np.float32)))
+  carried = np.asarray(critic.carried(keep.astype(np.float32)))
   np.testing.assert_allclose(
       np.einsum('btj,bj->bt', carried, start), np.stack(expected, 1),
       atol=2e-3)

@@ -44,7 +44,7 @@ def test_values_are_magentas(name):
       'name', 'output_depths', 'level_lengths', 'transpose_range',
       'control_depth', 'context_depth', 'conductor_control',
       'hierarchical_encoder',
-      'control_gain', 'control_dropout',
+      'control_gain', 'control_dropout', 'token_dropout',
       'objective', 'va_weight', 'kl_control_weight', 'va_share',
       'va_temperature', 'independence_weight'}
   for key in shared:
@@ -144,6 +144,30 @@ def test_rates_may_be_fractions_where_magenta_writes_whole_numbers():
       0.5, 1.5, 1.0)
 
 
+def test_a_band_hears_va_players_and_chords():
+  config = configs.get('va-cat-band_2bar')
+  assert (config.control_depth, config.context_depth) == (31, 29)
+  assert config.output_depths == (90, 90, 512, 7)
+  changed = configs.get(
+      'va-cat-band_2bar',
+      'batch_size=8,dec_rnn_size=[4,4],max_beta=1,objective=wae_mmd')
+  assert changed == dataclasses.replace(
+      config, batch_size=8, dec_rnn_size=(4, 4), max_beta=1.0,
+      objective='wae_mmd')
+
+
+@pytest.mark.parametrize(('hparams', 'complaint'), [
+    ('batch_size=many', 'cannot be read: batch_size=many'),
+    ('batch_size=0.5', 'batch_size is 0.5'),
+    ('max_seq_len=64', 'max_seq_len of va-cat-band_2bar cannot be changed'),
+    ('colour=blue', 'colour of va-cat-band_2bar cannot be changed'),
+])
+def test_a_bands_bad_hyperparameters_are_one_line(hparams, complaint):
+  with pytest.raises(ValueError) as info:
+    configs.get('va-cat-band_2bar', hparams)
+  assert complaint in _one_line(info)
+
+
 @pytest.mark.parametrize('name', ['cat-mel_4bar', 'groovae_2bar_humanize', ''])
 def test_an_unknown_name_lists_the_known(name):
   pytest.importorskip('va_magenta.magenta_compat')
@@ -154,7 +178,7 @@ def test_an_unknown_name_lists_the_known(name):
       'cat-mel_2bar_big, hierdec-mel_16bar, hierdec-trio_16bar, '
       'va-cat-mel_2bar, va-cat-trio_2bar, va-hierdec-mel_16bar, '
       'va-hierdec-mel_16bar_small, va-hierdec-trio_16bar, '
-      'va-hierdec-trio_16bar_small')
+      'va-hierdec-trio_16bar_small, va-cat-band_2bar')
 
 
 @pytest.mark.parametrize('config', [

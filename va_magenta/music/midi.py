@@ -63,6 +63,7 @@ class Score:
     controls: control changes and pitch bends, (seconds, quarter note, channel,
       number or `BEND`, value), in order.
     channels: of each part.
+    names: of each part, what its track is called; '' if nothing.
   """
 
   notes: np.ndarray
@@ -71,6 +72,7 @@ class Score:
   meters: list[tuple[float, int, int]]
   controls: list[tuple[float, float, int, int, int]]
   channels: list[int]
+  names: list[str]
 
   def seconds(self, beats: np.ndarray) -> np.ndarray:
     """When quarter notes are played."""
@@ -220,7 +222,7 @@ def parse(content: bytes) -> Score:
   for number, data in enumerate(tracks):
     _read_track(data, number, ticks, song)
   tempos = _tempo_map(song.tempos if has_tempo else {}, ticks)
-  notes, channels = _notes(song, ticks, tempos)
+  notes, channels, names = _notes(song, ticks, tempos)
   if len(notes) and notes['start_seconds'][-1] > MAX_SECONDS:
     raise ValueError(
         f'a note starts after {notes["start_seconds"][-1] / 3600:.0f} hours')
@@ -231,7 +233,7 @@ def parse(content: bytes) -> Score:
           strict=True)), key=lambda control: control[0])
   meters = [
       (tick / ticks, *meter) for tick, meter in sorted(song.meters.items())]
-  return Score(notes, ticks, tempos, meters, controls, channels)
+  return Score(notes, ticks, tempos, meters, controls, channels, names)
 
 
 def to_bytes(sequence) -> bytes:
@@ -275,6 +277,7 @@ class _Song:
     tempos: microseconds a quarter note, by tick.
     meters: (numerator, denominator), by tick.
     programs: (tick, program), by channel.
+    names: of tracks that have one, by number.
     controls: (tick, channel, number or BEND, value).
   """
 
@@ -283,6 +286,7 @@ class _Song:
   tempos: dict = dataclasses.field(default_factory=dict)
   meters: dict = dataclasses.field(default_factory=dict)
   programs: dict = dataclasses.field(default_factory=dict)
+  names: dict = dataclasses.field(default_factory=dict)
   controls: list = dataclasses.field(default_factory=list)
 
 
@@ -383,6 +387,8 @@ def _read_track(data: bytes, track: int, ticks: float, song: _Song):
           break
         if kind == 0x51 and size >= 3 and any(text[:3]):
           tempos[tick] = int.from_bytes(text[:3], 'big')
+        elif kind == 3:
+          song.names.setdefault(track, text.decode('latin-1'))
         elif kind == 0x58 and size >= 2 and text[0] and text[1] < 16:
           meters[tick] = text[0], 2**text[1]
       elif event in (0xf0, 0xf7):
@@ -445,8 +451,8 @@ def _seconds(tempos: np.ndarray, beats: np.ndarray) -> np.ndarray:
 
 def _notes(
     song: _Song, ticks: float, tempos: np.ndarray
-) -> tuple[np.ndarray, list[int]]:
-  """Array of NOTE_DTYPE, and each part's channel."""
+) -> tuple[np.ndarray, list[int], list[str]]:
+  """Array of NOTE_DTYPE, and each part's channel and name."""
   found = song.notes
   if song.hanging:
     last = max(max(note[:2]) for note in found) if found else 0
@@ -469,4 +475,6 @@ def _notes(
     notes[f'{edge}_seconds'] = _seconds(tempos, tick / ticks)
   notes['pitch'], notes['velocity'], notes['program'] = pitch, velocity, program
   notes['is_drum'], notes['part'] = channel == _DRUM_CHANNEL, part.ravel()
-  return note_arrays.in_order(notes), parts[:, 1].astype(int).tolist()
+  return (
+      note_arrays.in_order(notes), parts[:, 1].astype(int).tolist(),
+      [song.names.get(int(track), '') for track in parts[:, 0]])

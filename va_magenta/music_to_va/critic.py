@@ -40,7 +40,7 @@ _HIDDEN_UNITS = (96, 48)
 _EPSILON = 1e-4
 
 
-def _carried(keep):
+def carried(keep):
   """How much of what began at step j is there at step t, [batch, t, j].
 
   The closed form of state_t = start_t + keep_t * state_{t-1}, for any state.
@@ -56,7 +56,7 @@ def _carried(keep):
       is_past, total[:, :, None] - total[:, None, :], -1e9))
 
 
-def _rotations():
+def rotations():
   """Row r are the 12 pitch classes, counted from r; int [12, 12]."""
   return (np.arange(12)[:, None] + np.arange(12)) % 12
 
@@ -110,8 +110,8 @@ class Voice(keras.layers.Layer):
     note, classes, onset, hold, no_onset = ops.split(
         ops.matmul(x, projection),
         np.cumsum([_NOTE_UNITS, 12, 1, 1]).tolist(), axis=-1)
-    last = _carried(no_onset[..., 0])
-    sounding = _carried(hold[..., 0])
+    last = carried(no_onset[..., 0])
+    sounding = carried(hold[..., 0])
 
     before = _at_step_before(ops.concatenate([
         ops.matmul(last, ops.concatenate([note, onset], axis=-1)),
@@ -146,7 +146,7 @@ class Voice(keras.layers.Layer):
     return summary, heard, ops.sum(classes, axis=1), classes, sounding
 
 
-def _intervals(lower, upper):
+def intervals(lower, upper):
   """How often one voice is so many semitones above another, [batch, 12].
 
   Args:
@@ -157,7 +157,7 @@ def _intervals(lower, upper):
   # Row by row from the diagonal on, so that columns are intervals.
   rotated = ops.take(
       ops.reshape(together, (-1, 144)),
-      (12 * np.arange(12)[:, None] + _rotations()).ravel(), axis=1)
+      (12 * np.arange(12)[:, None] + rotations()).ravel(), axis=1)
   return ops.sum(ops.reshape(rotated, (-1, 12, 12)), axis=1) / (
       ops.cast(ops.shape(lower)[1], lower.dtype))
 
@@ -201,14 +201,14 @@ class Critic(keras.Model):
         for i, voice in enumerate(self.voices)), strict=True)
     shares = ops.concatenate([
         ops.take(x / (ops.sum(x, axis=-1, keepdims=True) + 1e-2),
-                 _rotations(), axis=1)
+                 rotations(), axis=1)
         for of_voice in zip(heard, struck, strict=True) for x in of_voice],
         axis=-1)
     key = self.key(shares)
     summary = [*summaries, ops.max(key, axis=1), ops.mean(key, axis=1)]
     if self.num_voices > 1:
       upper, lower = map(ops.matmul, sounding, classes)
-      summary.append(_intervals(lower, upper))
+      summary.append(intervals(lower, upper))
     summary = ops.concatenate(summary, axis=-1)
     for layer in self.hidden:
       summary = layer(summary)

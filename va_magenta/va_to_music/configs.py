@@ -12,7 +12,10 @@ import json
 import math
 import os
 import pathlib
+import re
 from collections.abc import Mapping
+
+from va_magenta.music import band
 
 CHOICES = {
     'sampling_schedule': ('constant', 'inverse_sigmoid', 'exponential'),
@@ -66,6 +69,8 @@ class Config:
       Adam, which moves all weights at one pace, moves their rows the faster:
       beside those of a pretrained model they have the farthest to go. In files
       the rows are multiplied instead, and Magenta need not know.
+    token_dropout: share of the tokens that a decoder is fed in training which
+      are zeroed, so that it relies on z and the control (Bowman et al. 2016).
     control_dropout: share of examples that training shows with the neutral
       control (0, 0), which so comes to mean "whatever you like".
     va_weight: weight in the loss of the distance between the VA asked for and
@@ -104,6 +109,7 @@ class Config:
   min_learning_rate: float = 0.00001
   grad_clip: float = 1.0
   control_gain: float = 1.0
+  token_dropout: float = 0.0
   control_dropout: float = 0.0
   va_weight: float = 0.0
   va_share: float = 0.25
@@ -123,7 +129,7 @@ class Config:
         raise ValueError(
             f'unknown {name} {getattr(self, name)!r}; known are: '
             f'{", ".join(known)}')
-    for name in ('control_dropout', 'va_share'):
+    for name in ('token_dropout', 'control_dropout', 'va_share'):
       if not 0 <= getattr(self, name) <= 1:
         raise ValueError(f'{name} must lie in 0..1, got {getattr(self, name)}')
     for name in ('control_gain', 'va_temperature'):
@@ -138,6 +144,12 @@ class Config:
           'a context comes after (valence, arousal): context_depth must be 0 '
           f'or control_depth - 2 = {self.control_depth - 2}, got '
           f'{self.context_depth}')
+    if self.context_depth and (self.conductor_control or any(
+        self.transpose_range)):
+      raise ValueError(
+          'a context is that of a piece as it is, for a model without '
+          'conductor_control: set transpose_range=(0, 0), got '
+          f'{self.transpose_range}')
     if (self.va_weight or self.independence_weight) and (
         self.control_depth - self.context_depth != 2):
       raise ValueError(
@@ -268,6 +280,52 @@ MAGENTAS = tuple(name for name, e in REGISTRY.items() if e.extends == name)
 _STRUCTURE = ('name', 'output_depths', 'level_lengths', 'transpose_range')
 
 
+# Ours alone: four voices that hear who plays and the chords (`music.band`).
+BANDS = {
+    config.name: config for config in (
+        Config(
+            'va-cat-band_2bar', max_seq_len=32,
+            output_depths=band.OUTPUT_DEPTHS, level_lengths=None, z_size=256,
+            enc_rnn_size=(512,), dec_rnn_size=(384, 384),
+            control_depth=2 + band.CONTEXT_DEPTH,
+            context_depth=band.CONTEXT_DEPTH, batch_size=1024, max_beta=0.1,
+            decay_rate=0.9993, token_dropout=0.15, control_dropout=0.15),
+    )
+}
+
+
+def get(name: str, hparams: str = '') -> Config:
+  """A config by its name: one of ours alone, or see `from_magenta`.
+
+  Args:
+    name: of `BANDS` or `REGISTRY`.
+    hparams: changes, 'batch_size=64,dec_rnn_size=[128,128]'.
+
+  Raises:
+    ValueError: for an unknown name or hyperparameter.
+  """
+  if name not in BANDS:
+    return from_magenta(name, hparams)
+  fields = {field.name: field for field in dataclasses.fields(Config)}
+  changes = {}
+  for part in filter(None, re.split(r',(?![^\[]*\])', hparams)):
+    key, _, text = part.partition('=')
+    if key not in fields or key in _STRUCTURE or key == 'max_seq_len':
+      raise ValueError(
+          f'--hparams={hparams}: {key} of {name} cannot be changed')
+    try:
+      if fields[key].type is str:
+        changes[key] = text
+        continue
+      value = json.loads(text.lower())
+      changes[key] = _from_json(
+          fields[key], tuple(value) if isinstance(value, list) else value)
+    except ValueError as error:
+      raise ValueError(
+          f'--hparams={hparams} cannot be read: {part}: {error}') from error
+  return dataclasses.replace(BANDS[name], **changes)
+
+
 def magenta_name(name: str) -> str:
   """The config of Magenta's that a config is or extends: same examples.
 
@@ -276,7 +334,8 @@ def magenta_name(name: str) -> str:
   """
   if name not in REGISTRY:
     raise ValueError(
-        f'unknown config {name!r}; known are: {", ".join(REGISTRY)}')
+        f'unknown config {name!r}; known are: '
+        f'{", ".join([*REGISTRY, *BANDS])}')
   return REGISTRY[name].extends
 
 

@@ -6,7 +6,11 @@ from keras import ops
 
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.lstm import LSTM
-from va_magenta.va_to_music.tensors import shift, split_outputs
+from va_magenta.va_to_music.tensors import (
+  shift,
+  split_outputs,
+  unconditional,
+)
 
 
 class CategoricalDecoder(keras.layers.Layer):
@@ -173,12 +177,6 @@ class Decoder(keras.layers.Layer):
     ]
     self.built = True
 
-  def neutral(self, controls):
-    """Controls that ask for no VA; of a context, the same."""
-    depth = self.config.control_depth - self.config.context_depth
-    return ops.concatenate([
-        ops.zeros_like(controls[..., :depth]), controls[..., depth:]], axis=-1)
-
   def embed_segments(self, z, controls=None):
     """z as an embedding for each segment, `[batch, segments, depth]`.
 
@@ -247,7 +245,8 @@ class Decoder(keras.layers.Layer):
     if guidance is not None:
       # Both are fed the same tokens, side by side in one batch.
       z = ops.concatenate([z, z])
-      controls = ops.concatenate([controls, self.neutral(controls)])
+      controls = ops.concatenate([
+          controls, unconditional(controls, self.config.context_depth)])
     embeddings = ops.transpose(self.embed_segments(z, controls), (1, 0, 2))
     return ops.stack([
         core.sample(embeddings, ops.transpose(uniform[..., i]), temperature,

@@ -42,13 +42,20 @@ from va_magenta.va_to_music.encoders import make_encoder
 from va_magenta.va_to_music.tensors import (
   compiled,
   drop_controls,
+  drop_tokens,
   one_hot,
   split_outputs,
+  unconditional,
 )
 
 # What brings z to its prior, by objective.
 _PRIOR_LOSSES = {
     'elbo': 'kl_loss', 'wae_mmd': 'mmd_loss', 'wae_gan': 'gan_loss'}
+
+
+def _hides_the_step() -> bool:
+  """Whether a loss cannot read `optimizer.iterations`."""
+  return keras.backend.backend() == 'jax'
 
 
 class MusicVae(keras.Model):
@@ -57,8 +64,9 @@ class MusicVae(keras.Model):
   Args:
     config: its sizes and schedules.
     seed: of the initial weights' and the training's randomness.
-    critic: a Keras model that estimates VA, one-hots `[batch, steps, depth]` ->
-      `[batch, 2]`, which training a conditioned config takes. It is left as it
+    critic: a Keras model that estimates VA, one-hots `[batch, steps, depth]`,
+      and of a config with a context that, `[batch, stretches, context_depth]`,
+      -> `[batch, 2]`. Training a conditioned config takes it. It is left as it
       is.
     reference: another model of the same config. The decoder is kept close to
       what it plays unconditionally (see `Config.kl_control_weight`). It is left
@@ -77,6 +85,11 @@ class MusicVae(keras.Model):
       raise ValueError(
           'scheduled sampling is for flat decoders of one output: set '
           'sampling_schedule=constant,sampling_rate=0')
+    if _hides_the_step() and (
+        config.beta_rate or config.sampling_schedule != 'constant'):
+      raise ValueError(
+          'on JAX Keras does not tell a loss its step: set beta_rate=0,'
+          'sampling_schedule=constant')
     self.config = config
     # How many there are that share a batch, whose losses Keras adds.
     self.num_replicas = 1
@@ -93,46 +106,56 @@ class MusicVae(keras.Model):
     self.trackers = {
         name: keras.metrics.Mean(name=name)
         for name in (
-            *(f'losses/{name}' for name in self._loss_weights(0)),
+            *(f'losses/{name}' for name in self._loss_weights()),
             'losses/kl_loss', 'losses/kl_bits', 'losses/kl_beta',
             'metrics/accuracy')
     }
     self._encode = compiled(lambda tokens, controls: self.encoder.read(
         tokens, config.output_depths, controls))
-    self._label = compiled(self.label)
+    self._label = compiled(self._clipped_critic_va)
     # One loop, which XLA compiles in a second and runs nearly twice as fast.
     self._sample = compiled(self.decoder.sample, xla=True)
     self.built = True
 
   # --- Training.
 
-  def label(self, x):
-    """The VA that pieces are learned with: what the critic finds.
+  def label(self, x, controls=None):
+    """The controls that pieces are learned with.
 
-    It is that of the very tokens: transposition changes it. Without a critic it
-    is neutral, and of a config without control it is None.
+    A config with a context is given them with its examples. Of others they are
+    the VA that the critic finds in the very tokens: transposition changes it.
+    Without a critic it is neutral, and of a config without control it is None.
 
     Args:
       x: one-hots `[batch, steps, depth]`.
+      controls: those of the examples, `[batch, stretches, control_depth]`, of a
+        config with a context.
 
     Returns:
-      `[batch, stretches, 2]`: of each segment with `conductor_control`, and of
-      the whole, as one stretch, without.
+      `controls`; or `[batch, stretches, 2]`: of each segment with
+      `conductor_control`, and of the whole, as one stretch, without.
     """
     if not self.config.control_depth:
       return None
+    if self.config.context_depth:
+      return controls
+    return ops.stop_gradient(self._clipped_critic_va(x))
+
+  def _clipped_critic_va(self, x, context=None):
+    """As `_critic_va`, in [-1, 1]; neutral without a critic."""
     if self.critic is None:
-      return ops.zeros((
-          ops.shape(x)[0], self._num_stretches, self.config.control_depth))
-    return ops.stop_gradient(ops.clip(self._critic_va(x), -1.0, 1.0))
+      return ops.zeros((ops.shape(x)[0], self._num_stretches, 2))
+    return ops.clip(self._critic_va(x, context), -1.0, 1.0)
 
   @property
   def _num_stretches(self):
     """How many stretches of a piece have a VA of their own."""
     return self.config.num_segments if self.config.conductor_control else 1
 
-  def _critic_va(self, x):
+  def _critic_va(self, x, context=None):
     """The critic's VA of each stretch: one-hots -> `[batch, stretches, 2]`."""
+    if context is not None:
+      return self.critic(x, context)[:, None]
     stretches = ops.reshape(
         x, (-1, x.shape[1] // self._num_stretches, x.shape[2]))
     return ops.reshape(self.critic(stretches), (-1, self._num_stretches, 2))
@@ -141,22 +164,26 @@ class MusicVae(keras.Model):
     """The forward pass of training.
 
     Args:
-      inputs: dict of 'tokens' int `[batch, steps, outputs]`.
+      inputs: dict of 'tokens' int `[batch, steps, outputs]`, and of a config
+        with a context 'controls', see `label`.
       training: whether control dropout and scheduled sampling apply, and
         whether the decoder plays by itself too.
 
     Returns:
       dict of 'logits' `[batch, steps, depth]`; 'mu', 'sigma' and 'z' `[batch,
-      z_size]`; 'va' `[batch, stretches, 2]` or None; and, in training, if
+      z_size]`; 'va', the controls, `[batch, stretches, control_depth]` or
+      None; and, in training, if
       `va_weight` is not 0, for each example that was played 'va_loss' and, with
       a reference, 'kl_control_loss'.
     """
     tokens = inputs['tokens']
     x = one_hot(tokens, self.config.output_depths)
-    va = self.label(x)
+    va = self.label(x, inputs.get('controls'))
     conditioning = va
     if training and self.config.control_dropout:
-      conditioning = drop_controls(va, self.config.control_dropout, self.random)
+      conditioning = drop_controls(
+          va, self.config.control_dropout, self.random,
+          self.config.context_depth)
     controls = self.broadcast_controls(conditioning)
     mu, sigma = self.encoder.read(tokens, self.config.output_depths, controls)
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
@@ -171,6 +198,10 @@ class MusicVae(keras.Model):
           z[None], keras.random.uniform(shape, seed=self.random), 1.0, controls,
           truth=ops.transpose(tokens[..., 0]),
           teacher_forced=teacher_forced))[..., None], self.config.output_depths)
+    if training and self.config.token_dropout:
+      x_target = drop_tokens(
+          x_target, self.config.output_depths, self.config.token_dropout,
+          self.random)
     outputs = {'logits': self.decoder(x_target, z, controls), 'mu': mu,
                'sigma': sigma, 'z': z, 'va': va}
     if training and self.config.va_weight:
@@ -178,10 +209,10 @@ class MusicVae(keras.Model):
     return outputs
 
   def broadcast_controls(self, va):
-    """VA of stretches, or None, as the controls of each step.
+    """Controls of stretches, or None, as those of each step.
 
     Args:
-      va: `[batch, stretches, 2]`.
+      va: `[batch, stretches, control_depth]`.
     """
     if va is None:
       return None
@@ -195,12 +226,14 @@ class MusicVae(keras.Model):
     VA is drawn independently of z, and z from the posterior and the prior by
     halves, so that the decoder learns to follow VA, not to find it in z. Of
     each axis VA is spread as among the batch's own pieces: what no piece has,
-    no piece can be made to have. The decoder is fed its own samples, drawn
+    no piece can be made to have. A context stays that of the piece, and z is
+    then all people's: where that much is known, z is not drawn from N(0, 1).
+    The decoder is fed its own samples, drawn
     ahead; the gradient goes through its outputs and not through its inputs.
 
     Args:
       z: `[batch, z_size]`, of the posterior.
-      va: `[batch, stretches, 2]`, of the pieces.
+      va: `[batch, stretches, control_depth]`, of the pieces.
 
     Returns:
       Of each example of the share of the batch that is played, 'va_loss', the
@@ -212,16 +245,28 @@ class MusicVae(keras.Model):
       critic is no music.
     """
     config = self.config
-    count = ops.cast(
-        ops.ceil(config.va_share * ops.cast(ops.shape(z)[0], 'float32')),
-        'int32')
-    prior = keras.random.normal((count - count // 2, z.shape[1]),
-                                seed=self.random)
-    z = ops.stop_gradient(ops.concatenate([z[:count // 2], prior]))
-    target = ops.stack([
+    count = ops.shape(z)[0]
+    if isinstance(count, int):  # JAX slices by numbers that are known.
+      count = math.ceil(config.va_share * count)
+    else:
+      count = ops.cast(
+          ops.ceil(config.va_share * ops.cast(count, 'float32')), 'int32')
+    if config.context_depth:
+      z, context = ops.stop_gradient(z[:count]), va[..., 2:][:count]
+      # One VA for all stretches of an example.
+      va = ops.mean(va[..., :2], axis=1, keepdims=True)
+    else:
+      prior = keras.random.normal((count - count // 2, z.shape[1]),
+                                  seed=self.random)
+      z, context = ops.stop_gradient(
+          ops.concatenate([z[:count // 2], prior])), None
+    target = asked = ops.stack([
         keras.random.shuffle(axis, seed=self.random)[:count]
         for axis in ops.unstack(va, axis=-1)], axis=-1)
-    controls = self.broadcast_controls(target)
+    if context is not None:
+      asked = ops.concatenate(
+          [ops.repeat(target, context.shape[1], axis=1), context], axis=-1)
+    controls = self.broadcast_controls(asked)
     uniform = keras.random.uniform(
         (count, config.max_seq_len, len(config.output_depths)),
         seed=self.random)
@@ -235,7 +280,7 @@ class MusicVae(keras.Model):
         for one_hots, of_output in zip(
             split_outputs(x, config.output_depths),
             split_outputs(logits, config.output_depths), strict=True)], axis=-1)
-    distance = va_losses.distance(self._critic_va(played), target)
+    distance = va_losses.distance(self._critic_va(played, context), target)
     melody = ops.reshape(
         split_outputs(x, config.output_depths)[0],
         (-1, self._num_stretches, config.max_seq_len // self._num_stretches,
@@ -243,11 +288,12 @@ class MusicVae(keras.Model):
     losses = {'va_loss': ops.mean(
         distance * va_losses.is_audible(melody), axis=-1)}
     if self.reference:
-      unconditional = self.reference(x, z, ops.zeros_like(controls))
+      without_va = self.reference(
+          x, z, unconditional(controls, config.context_depth))
       losses['kl_control_loss'] = sum(
           va_losses.divergence(*pair) for pair in zip(
               split_outputs(logits, config.output_depths),
-              split_outputs(unconditional, config.output_depths), strict=True))
+              split_outputs(without_va, config.output_depths), strict=True))
     return losses
 
   def _sampling_probability(self):
@@ -294,10 +340,13 @@ class MusicVae(keras.Model):
         'accuracy': accuracy,
     }
 
-  def _loss_weights(self, step) -> dict:
-    """The terms of the loss by name, and their weights at a step."""
+  def _loss_weights(self) -> dict:
+    """The terms of the loss by name, and their weights at this step."""
     config = self.config
-    beta = (1.0 - ops.power(config.beta_rate, step)) * config.max_beta
+    beta = config.max_beta
+    if getattr(self, 'optimizer', None) and not _hides_the_step():
+      step = ops.cast(self.optimizer.iterations, 'float32')
+      beta = (1.0 - ops.power(config.beta_rate, step)) * config.max_beta
     weights = {
         'r_loss': 1.0,
         _PRIOR_LOSSES[config.objective]: beta}
@@ -340,8 +389,8 @@ class MusicVae(keras.Model):
         losses['kl_control_loss'] = ops.mean(outputs['kl_control_loss'])
     if config.independence_weight:
       losses['independence_loss'] = va_losses.cross_correlation(
-          outputs['mu'], ops.mean(outputs['va'], axis=1))
-    weights = self._loss_weights(ops.cast(self.optimizer.iterations, 'float32'))
+          outputs['mu'], ops.mean(outputs['va'][..., :2], axis=1))
+    weights = self._loss_weights()
     watched = {
         'kl_beta': weights[_PRIOR_LOSSES[config.objective]], **losses}
     for name, tracker in self.trackers.items():
@@ -368,19 +417,24 @@ class MusicVae(keras.Model):
         tokens, self._check_controls(controls, *tokens.shape[:2]))
     return ops.convert_to_numpy(mu), ops.convert_to_numpy(sigma)
 
-  def critic_va(self, tokens) -> np.ndarray:
+  def critic_va(self, tokens, context=None) -> np.ndarray:
     """The critic's VA of pieces, in [-1, 1]; neutral without a critic.
 
     Args:
       tokens: int `[n, steps, outputs]`.
+      context: float `[n, stretches, context_depth]`, of a config with one.
 
     Returns:
-      float32 `[n, stretches, 2]`, see `label`; None of a config without
-      control.
+      float32 `[n, stretches, 2]`: of each segment with `conductor_control`, and
+      of the whole, as one stretch, without; None of a config without control.
     """
-    va = self._label(one_hot(
-        ops.convert_to_tensor(tokens, 'int32'), self.config.output_depths))
-    return va if va is None else ops.convert_to_numpy(va)
+    if not self.config.control_depth:
+      return None
+    x = one_hot(
+        ops.convert_to_tensor(tokens, 'int32'), self.config.output_depths)
+    if context is not None:
+      context = ops.convert_to_tensor(context, 'float32')
+    return ops.convert_to_numpy(self._label(x, context))
 
   def sample(self, z, *, temperature: float = 1.0, seed: int | None = None,
              controls=None, guidance: float = 1.0) -> np.ndarray:

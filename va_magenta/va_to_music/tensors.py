@@ -40,13 +40,38 @@ def shift(x):
   return ops.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
 
 
-def drop_controls(va, share, seed):
-  """Zeroes the VA of some examples, which makes them unconditional.
+def unconditional(controls, context_depth=0):
+  """Controls that ask for no VA; the context that comes after it stays."""
+  depth = controls.shape[-1] - context_depth
+  return ops.concatenate([
+      ops.zeros_like(controls[..., :depth]), controls[..., depth:]], axis=-1)
+
+
+def drop_controls(controls, share, seed, context_depth=0):
+  """Makes some examples unconditional.
 
   Args:
-    va: `[batch, stretches, 2]`.
+    controls: `[batch, stretches, depth]`.
     share: of the batch.
     seed: `keras.random.SeedGenerator`.
+    context_depth: how many of the controls are no VA, and stay.
   """
-  keep = keras.random.uniform((ops.shape(va)[0], 1, 1), seed=seed) >= share
-  return va * ops.cast(keep, 'float32')
+  keep = keras.random.uniform(
+      (ops.shape(controls)[0], 1, 1), seed=seed) >= share
+  return ops.where(keep, controls, unconditional(controls, context_depth))
+
+
+def drop_tokens(x, output_depths, share, seed):
+  """Zeroes some tokens, of each output others.
+
+  Args:
+    x: one-hots side by side, `[batch, steps, depth]`.
+    output_depths: of the one-hots.
+    share: of the tokens.
+    seed: `keras.random.SeedGenerator`.
+  """
+  keep = ops.cast(keras.random.uniform(
+      (*ops.shape(x)[:2], len(output_depths)), seed=seed) >= share, x.dtype)
+  return ops.concatenate([
+      of_output * keep[..., i:i + 1]
+      for i, of_output in enumerate(split_outputs(x, output_depths))], axis=-1)

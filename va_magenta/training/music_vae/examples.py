@@ -35,11 +35,16 @@ class Examples:
     tokens: int16 `[examples, steps, outputs]`.
     piece: int32 `[examples]`, the piece that an example was cut from.
     names: the pieces' names.
+    controls: float16 `[examples, stretches, control_depth]`, of a config with a
+      context; else None.
+    splits: the split of each piece; None for that of its name.
   """
 
   tokens: np.ndarray
   piece: np.ndarray
   names: list[str]
+  controls: np.ndarray | None = None
+  splits: list[str] | None = None
 
   def split(self, name: str) -> np.ndarray:
     """Tokens of the pieces in a split: 'train', 'validation' or 'test'."""
@@ -47,7 +52,8 @@ class Examples:
 
   def of_split(self, name: str) -> np.ndarray:
     """Which examples are in a split: bool `[examples]`."""
-    keep = np.array([split_of(n) == name for n in self.names], bool)
+    splits = self.splits or [split_of(n) for n in self.names]
+    keep = np.array([split == name for split in splits], bool)
     return keep[self.piece]
 
 

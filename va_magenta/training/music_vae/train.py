@@ -142,12 +142,14 @@ class Batches(keras.utils.PyDataset):
   Attributes:
     tokens: int `[examples, steps, outputs]`.
     share: which of each batch's examples are given; all, or a worker's.
+    controls: float `[examples, stretches, control_depth]`, or None.
   """
 
   def __init__(self, tokens: np.ndarray, config: Config, seed: int,
-               first_step: int, last_step: int, share: slice = slice(None)):
+               first_step: int, last_step: int, share: slice = slice(None),
+               controls: np.ndarray | None = None):
     super().__init__()
-    self.share = share
+    self.share, self.controls = share, controls
     self.tokens, self.config, self.seed = tokens, config, seed
     self.first_step, self.last_step = first_step, last_step
     self._order = (None, None)
@@ -160,18 +162,27 @@ class Batches(keras.utils.PyDataset):
     positions = np.arange(self.config.batch_size) + (
         step * self.config.batch_size)
     epochs, offsets = np.divmod(positions, len(self.tokens))
-    tokens = np.concatenate([
-        self.tokens[self._epoch_order(epoch)[offsets[epochs == epoch]]]
-        for epoch in np.unique(epochs)
-    ]).astype(np.int32)
+    rows = np.concatenate([
+        self._epoch_order(epoch)[offsets[epochs == epoch]]
+        for epoch in np.unique(epochs)])
     random = np.random.default_rng([self.seed, 1, step])
-    return ({'tokens': transpose(tokens, self.config, random)[self.share]},)
+    tokens = self.tokens[rows].astype(np.int32)
+    return (_inputs(
+        transpose(tokens, self.config, random)[self.share],
+        None if self.controls is None else self.controls[rows[self.share]]),)
 
   def _epoch_order(self, epoch):
     if self._order[0] != epoch:
       random = np.random.default_rng([self.seed, 0, int(epoch)])
       self._order = (epoch, random.permutation(len(self.tokens)))
     return self._order[1]
+
+
+def _inputs(tokens, controls) -> dict[str, np.ndarray]:
+  """What a model is called with."""
+  if controls is None:
+    return {'tokens': tokens}
+  return {'tokens': tokens, 'controls': controls.astype(np.float32)}
 
 
 def transpose(tokens: np.ndarray, config: Config, random) -> np.ndarray:
@@ -426,12 +437,15 @@ def plot_scalars(
     figure.savefig(temporary, format='png')
 
 
-def evaluate(model: MusicVae, tokens: np.ndarray) -> dict[str, np.ndarray]:
+def evaluate(model: MusicVae, tokens: np.ndarray,
+             controls: np.ndarray | None = None) -> dict[str, np.ndarray]:
   """Reconstruction of each example from the mean of its posterior.
 
   Args:
     model: the model.
     tokens: int `[examples, steps, outputs]`.
+    controls: float `[examples, stretches, control_depth]`, of a config with a
+      context; of others they are what the critic finds.
 
   Returns:
     Each float `[examples]`. 'metrics/accuracy': share of steps whose likeliest
@@ -445,15 +459,21 @@ def evaluate(model: MusicVae, tokens: np.ndarray) -> dict[str, np.ndarray]:
   batch_size = max(_STEPS_A_BATCH // model.config.max_seq_len, 1)
   batches = []
   for i in range(0, len(tokens), batch_size):
-    batch = np.asarray(tokens[i:i + batch_size], np.int32)
     # All batches have one shape, so that nothing is compiled twice.
-    padded = np.concatenate(
-        [batch, np.repeat(batch[:1], batch_size - len(batch), axis=0)])
+    rows = np.minimum(np.arange(i, i + batch_size), len(tokens) - 1)
+    batch = np.asarray(tokens[i:i + batch_size], np.int32)
+    inputs = _inputs(
+        tokens[rows].astype(np.int32),
+        None if controls is None else controls[rows])
     losses = {
         name: keras.ops.convert_to_numpy(values)[:len(batch)]
-        for name, values in teacher_forced(
-            keras.ops.convert_to_tensor(padded)).items()}
-    va = model.critic_va(padded)
+        for name, values in teacher_forced({
+            name: keras.ops.convert_to_tensor(values)
+            for name, values in inputs.items()}).items()}
+    padded = inputs['tokens']
+    va = inputs.get('controls')
+    if va is None:
+      va = model.critic_va(padded)
     free = _tokens(model, model.sample(
         model.encode(padded, va)[0], temperature=0, controls=va))[:len(batch)]
     right = free == batch
@@ -477,9 +497,11 @@ def _tokens(model, x):
 
 def _teacher_forced(model):
   if not hasattr(model, 'teacher_forced_losses'):
-    def losses(tokens):
+    def losses(inputs):
+      tokens = inputs['tokens']
       x = tensors.one_hot(tokens, model.config.output_depths)
-      controls = model.broadcast_controls(model.label(x))
+      controls = model.broadcast_controls(
+          model.label(x, inputs.get('controls')))
       mu, sigma = model.encoder.read(
           tokens, model.config.output_depths, controls)
       return model.losses_of(tokens, {
@@ -489,15 +511,20 @@ def _teacher_forced(model):
   return model.teacher_forced_losses
 
 
-def evaluate_control(model: MusicVae, *, num_z: int = 16, num_targets: int = 5,
+def evaluate_control(model: MusicVae, tokens=None, controls=None, *,
+                     num_z: int = 16, num_targets: int = 5,
                      temperature: float = 0.5, guidance: float = 1.0,
                      seed: int = 0) -> dict[str, float]:
-  """How well samples of the prior follow VA, in the eyes of the critic.
+  """How well samples follow VA, in the eyes of the critic.
 
-  The critic taught the model, so this is to watch a run by, not to judge it.
+  They are of the prior; of a config with a context, of people's z. The critic
+  taught the model, so this is to watch a run by, not to judge it.
 
   Args:
     model: with a critic.
+    tokens: of a config with a context, examples to take z of, int `[num_z or
+      more, steps, outputs]`.
+    controls: likewise theirs, float `[..., stretches, control_depth]`.
     num_z: latent vectors, each decoded at every target.
     num_targets: on each axis, from -1 to 1.
     temperature: of the samples.
@@ -510,11 +537,22 @@ def evaluate_control(model: MusicVae, *, num_z: int = 16, num_targets: int = 5,
   """
   line = np.linspace(-1, 1, num_targets)
   targets = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-  z = np.random.default_rng(seed).normal(size=(num_z, model.config.z_size))
+  context = None
+  if model.config.context_depth:
+    tokens, controls = tokens[:num_z], controls[:num_z].astype(np.float32)
+    num_z = len(tokens)
+    z = model.encode(tokens, controls)[0]
+    context = np.repeat(controls[..., 2:], len(targets), axis=0)
+  else:
+    z = np.random.default_rng(seed).normal(size=(num_z, model.config.z_size))
   z, asked = np.repeat(z, len(targets), axis=0), np.tile(targets, (num_z, 1))
+  conditioning = asked
+  if context is not None:
+    conditioning = np.concatenate([
+        np.repeat(asked[:, None], context.shape[1], axis=1), context], axis=-1)
   found = model.critic_va(_tokens(model, model.sample(
-      z, temperature=temperature, seed=seed, controls=asked,
-      guidance=guidance))).mean(1)
+      z, temperature=temperature, seed=seed, controls=conditioning,
+      guidance=guidance)), context).mean(1)
   return {
       **{f'control/{axis}_r': _correlation(asked[:, i], found[:, i])
          for i, axis in enumerate(('valence', 'arousal'))},
@@ -528,14 +566,16 @@ def _correlation(x, y):
   return float(np.corrcoef(x, y)[0, 1]) if y.std() else 0.0
 
 
-def _watch(model, tokens) -> dict[str, float]:
+def _watch(model, tokens, controls) -> dict[str, float]:
   """Figures of examples of the validation split, if there are any."""
   if not len(tokens):
     return {}
   figures = {
       name: float(values.mean())
-      for name, values in evaluate(model, tokens).items()}
-  return figures | (evaluate_control(model) if model.critic else {})
+      for name, values in evaluate(model, tokens, controls).items()}
+  if model.critic:
+    figures |= evaluate_control(model, tokens, controls)
+  return figures
 
 
 def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
@@ -547,9 +587,11 @@ def _test_figures(model, corpus: examples.Examples) -> dict[str, float]:
   _, piece = np.unique(corpus.piece[chosen], return_inverse=True)
   count = np.bincount(piece)
   figures['test_pieces'] = len(count)
+  tokens = corpus.tokens[chosen]
+  controls = None if corpus.controls is None else corpus.controls[chosen]
   if model.critic:
-    figures |= evaluate_control(model, num_z=64)
-  for name, values in evaluate(model, corpus.tokens[chosen]).items():
+    figures |= evaluate_control(model, tokens, controls, num_z=64)
+  for name, values in evaluate(model, tokens, controls).items():
     figures[name] = float(values.mean())
     figures[f'{name}/sd_over_pieces'] = float(
         (np.bincount(piece, values) / count).std())
@@ -583,7 +625,8 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     num_steps: steps in all, those of earlier runs included.
     critic: a Keras model, one-hots `[batch, steps, depth]` -> VA `[batch, 2]`,
       for a config with a control: it labels the examples, and hears whether the
-      decoder follows. It is not trained.
+      decoder follows. Of a config with a context, whose examples have labels,
+      it hears the latter, if `va_weight` is not 0. It is not trained.
     warm_start: checkpoint to begin with; what it lacks begins at random, but
       for the rows of a control, which begin at zero.
     freeze: 'encoder' or 'decoder', to keep that part as it is.
@@ -608,13 +651,23 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
 
   Raises:
     ValueError: if the split is empty, if there is a control and no critic or
-      the other way round, if batches cannot be dealt out that way, or if
-      `run_dir` holds another run or one that has done more steps.
+      the other way round, likewise a context and controls, if batches cannot
+      be dealt out that way, or if `run_dir` holds another run or one that has
+      done more steps.
   """
-  if bool(config.control_depth) != bool(critic):
+  if bool(config.context_depth) != (corpus.controls is not None):
     raise ValueError(
-        f'{config.name} has a control of depth {config.control_depth}: it is '
-        f'trained {"with" if config.control_depth else "without"} a critic')
+        f'{config.name} has a context of depth {config.context_depth}: it is '
+        f'trained {"with" if config.context_depth else "without"} controls in '
+        'its examples')
+  # Examples with controls have labels, which else are what a critic finds.
+  needs_critic = bool(
+      config.va_weight if config.context_depth else config.control_depth)
+  if needs_critic != bool(critic):
+    raise ValueError(
+        f'{config.name} has a control of depth {config.control_depth} and a '
+        f'va_weight of {config.va_weight:g}: it is trained '
+        f'{"with" if needs_critic else "without"} a critic')
   if precision not in PRECISIONS:
     raise ValueError(
         f'unknown precision {precision!r}; known are: {", ".join(PRECISIONS)}')
@@ -631,7 +684,11 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   run_dir = pathlib.Path(run_dir).expanduser()
   if is_chief:
     (run_dir / 'train').mkdir(parents=True, exist_ok=True)
-  tokens = corpus.split('train')
+  rows = {name: np.flatnonzero(corpus.of_split(name))
+          for name in ('train', 'validation')}
+  tokens, controls = corpus.tokens[rows['train']], corpus.controls
+  if controls is not None:
+    controls = controls[rows['train']]
   if not len(tokens):
     raise ValueError('the corpus has no example in its train split')
   # What makes the run; it goes on only as it began.
@@ -641,7 +698,7 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
       'precision': precision,
       'gradient_accumulation_steps': gradient_accumulation_steps,
       'critic': digest(critic.weights) if critic else None,
-      'corpus': digest([tokens])}))
+      'corpus': digest([tokens] if controls is None else [tokens, controls])}))
   goes_on = check_origin(run_dir, identity)
   keras.utils.set_random_seed(seed)
   with strategy.scope():
@@ -677,16 +734,18 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   callbacks = []
   if is_chief:
     write_origin(run_dir, identity, config)
-    validation = corpus.split('validation')
-    order = np.random.default_rng(seed).permutation(len(validation))
+    order = np.random.default_rng(seed).permutation(len(rows['validation']))
+    watched = rows['validation'][order[:num_validation]]
     callbacks = [Progress(
         run_dir, first_step, num_steps, model,
-        lambda: _watch(model, validation[order[:num_validation]]), log_every,
-        save_every_seconds)]
+        lambda: _watch(
+            model, corpus.tokens[watched],
+            None if controls is None else corpus.controls[watched]),
+        log_every, save_every_seconds)]
   if first_step < num_steps:
     model.fit(
         Batches(tokens, config, seed, first_step, num_steps,
-                slice(strategy.worker, None, strategy.num_workers)),
+                slice(strategy.worker, None, strategy.num_workers), controls),
         verbose=0, shuffle=False, callbacks=callbacks)
   if not is_chief:
     return {}

@@ -1,0 +1,171 @@
+"""Fits `music_to_va.band_critic` to what a symbolic student says of bands.
+
+People's two bars, and what a band's MusicVAE makes of them when it is asked for
+another VA, are played alike (piano, bass and drums, one tempo and loudness), so
+that the student hears notes alone. The critic, which is differentiable, learns
+its estimates, and between a pair what lies between their estimates: so the
+slope from one token to another is that of the label.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from va_magenta.music import band
+from va_magenta.music_to_va import symbolic_features
+from va_magenta.music_to_va.band_critic import BandCritic
+
+TEMPO_QPM, VELOCITY = 120, 80
+PROGRAMS = (0, 33, 0, 0)  # piano, electric bass, drums, piano
+_LEARNING_RATE = 2e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+  """People's windows, and what was made of each.
+
+  Attributes:
+    tokens: int `[pairs, 2, steps, 4]`.
+    chords: int `[pairs, 2, half bars]`.
+    plays: bool `[pairs, 4]`.
+    va: float `[pairs, 2, 2]`, the student's estimates.
+  """
+
+  tokens: np.ndarray
+  chords: np.ndarray
+  plays: np.ndarray
+  va: np.ndarray
+
+
+def features_of(tokens: np.ndarray, chords: np.ndarray) -> np.ndarray:
+  """What a student reads of a band played plainly, float32 [features]."""
+  return symbolic_features.extract(band.play(
+      band.voice(tokens, chords), tempo_qpm=TEMPO_QPM, programs=PROGRAMS,
+      velocities=(VELOCITY,) * len(band.VOICES)))
+
+
+def partners(vae, tokens, chords, plays, va, seed: int) -> np.ndarray:
+  """What a band's MusicVAE makes of windows when asked for others' VA.
+
+  Args:
+    vae: a `MusicVae` of bands.
+    tokens: int `[n, steps, 4]`.
+    chords: int `[n, half bars]`.
+    plays: bool `[n, 4]`.
+    va: float `[n, 2]`.
+    seed: of whose VA each is asked for, and of the draws.
+
+  Returns:
+    int16 `[n, steps, 4]`.
+  """
+  random = np.random.default_rng(seed)
+  mu, sigma = vae.encode(tokens, band.controls(va, plays, chords))
+  z = mu + sigma * random.normal(size=mu.shape)
+  asked = np.stack([random.permutation(axis) for axis in va.T], axis=-1)
+  x = vae.sample(
+      z, seed=seed, guidance=float(random.uniform(1, 4)),
+      temperature=float(random.uniform(0.2, 1.2)),
+      controls=band.controls(asked, plays, chords))
+  ends = np.cumsum(band.OUTPUT_DEPTHS)[:-1]
+  return np.stack([part.argmax(-1) for part in np.split(x, ends, axis=-1)],
+                  axis=-1).astype(np.int16)
+
+
+def one_hot(tokens: np.ndarray) -> np.ndarray:
+  """One-hots side by side, float32 `[..., 699]`, of int `[..., 4]`."""
+  return np.concatenate([
+      np.eye(depth, dtype=np.float32)[tokens[..., i]]
+      for i, depth in enumerate(band.OUTPUT_DEPTHS)], axis=-1)
+
+
+def batch_of(pairs: Pairs, size: int, random: np.random.Generator):
+  """Inputs `[size, steps, 699]`, contexts and labels `[size, 2]`.
+
+  Of a third of the batch each: people's, what was made of it, and mixtures.
+  """
+  rows = random.integers(len(pairs.tokens), size=size)
+  kind = random.integers(3, size=size)
+  share = np.where(kind == 2, random.random(size), kind).astype(np.float32)
+  weights = np.stack([1 - share, share], axis=1)
+
+  def mixed(values):
+    extra = (None,) * (values.ndim - 2)
+    return (values * weights[(..., *extra)]).sum(1).astype(np.float32)
+
+  contexts = band.context(
+      np.repeat(pairs.plays[rows, None], 2, axis=1), pairs.chords[rows])
+  return mixed(one_hot(pairs.tokens[rows])), mixed(contexts), mixed(
+      pairs.va[rows])
+
+
+def train(pairs: Pairs, labels: np.ndarray, *, num_steps: int,
+          batch_size: int = 64, seed: int = 0,
+          report: Callable[[str], None] = print) -> BandCritic:
+  """A critic of bands.
+
+  Args:
+    pairs: to learn from.
+    labels: float `[n, 2]`, VA of the corpus, to whose mean and deviation
+      people's windows are stretched.
+    num_steps: batches.
+    batch_size: windows in each.
+    seed: of initial weights and batches.
+    report: is told how the error falls.
+  """
+  keras.utils.set_random_seed(seed)
+  random = np.random.default_rng(seed)
+  mean, deviation = pairs.va[:, 0].mean(0), pairs.va[:, 0].std(0) + 1e-6
+  model = BandCritic()
+  fitted = Fitted(model)
+  fitted.compile(keras.optimizers.AdamW(
+      keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, num_steps),
+      weight_decay=1e-4, global_clipnorm=1.0), loss='mse', jit_compile=False)
+  errors = []
+  for step in range(1, num_steps + 1):
+    x, context, va = batch_of(pairs, batch_size, random)
+    errors.append(float(
+        fitted.train_on_batch((x, context), (va - mean) / deviation)))
+    if step % 200 == 0 or step == num_steps:
+      report(f'step {step} of {num_steps}: squared error '
+             f'{np.mean(errors[-200:]):.3f} of the deviation')
+  # The critic learned deviations from the mean.
+  found = estimate(model, pairs.tokens[:, 0], pairs.chords[:, 0], pairs.plays)
+  model.mean, spread = found.mean(0), found.std(0) + 1e-6
+  model.center = labels.mean(0).astype(np.float32)
+  model.slope = (labels.std(0) / spread).astype(np.float32)
+  return model
+
+
+class Fitted(keras.Model):
+  """A critic as `train_on_batch` calls it: with one argument."""
+
+  def __init__(self, critic):
+    super().__init__()
+    self.critic = critic
+
+  def call(self, inputs):
+    """`regress` of one-hots and contexts."""
+    return self.critic.regress(*inputs)
+
+
+def estimate(model, tokens, chords, plays, batch_size: int = 256) -> np.ndarray:
+  """`model.regress` of windows, float32 `[n, 2]`."""
+  return np.concatenate([
+      np.asarray(keras.ops.convert_to_numpy(model.regress(
+          one_hot(tokens[i:i + batch_size]),
+          band.context(plays[i:i + batch_size], chords[i:i + batch_size]))))
+      for i in range(0, len(tokens), batch_size)])
+
+
+def agreement(model, pairs: Pairs) -> dict[str, float]:
+  """Pearson's r with the student, of people's windows and of what was made."""
+  figures = {}
+  for i, what in enumerate(('people', 'made')):
+    found = estimate(
+        model, pairs.tokens[:, i], pairs.chords[:, i], pairs.plays)
+    for axis, name in enumerate(('valence', 'arousal')):
+      figures[f'{what}/{name}_r'] = float(
+          np.corrcoef(found[:, axis], pairs.va[:, i, axis])[0, 1])
+  return figures
