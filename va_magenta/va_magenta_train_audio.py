@@ -34,10 +34,6 @@ _EMOPIA_DIR = command.DEFINE_path(
     required=True)
 _EIMG_DIR = command.DEFINE_path(
     'eimg_dir', None, 'Folder of EIMG: labels.csv and midi/.', required=True)
-_TNN_DIR = command.DEFINE_path(
-    'tnn_dir', None,
-    'Folder of the published triplet network, to compare with: '
-    'tnn_gbm_valence.npz and tnn_gbm_arousal.npz.')
 _CACHE_DIR = command.DEFINE_path(
     'cache_dir', None, 'Where features of clips are kept.', required=True)
 _RUN_DIR = command.DEFINE_path(
@@ -69,7 +65,6 @@ def main(argv: Sequence[str]):
       lmd_dir=pathlib.Path(_LMD_DIR.value),
       emopia_dir=pathlib.Path(_EMOPIA_DIR.value),
       eimg_dir=pathlib.Path(_EIMG_DIR.value),
-      tnn_dir=pathlib.Path(_TNN_DIR.value) if _TNN_DIR.value else None,
       cache_dir=pathlib.Path(_CACHE_DIR.value),
       run_dir=pathlib.Path(_RUN_DIR.value),
       seed=_SEED.value,

@@ -126,38 +126,6 @@ def test_random_cosines_approximate_the_kernel(quick, monkeypatch):
     assert np.corrcoef(estimates[:, axis], exact[:, axis])[0, 1] > .99
 
 
-def test_published_weights_walk_as_scikit_learns_trees_do(tmp_path):
-  from sklearn.ensemble import GradientBoostingRegressor
-
-  rng = np.random.default_rng(0)
-  features = rng.normal(size=(200, 260))
-  weights, bias = rng.normal(size=(260, 8)), rng.normal(size=8)
-  scores = (features - features.mean(axis=0)) / features.std(axis=0)
-  inputs = np.empty_like(scores)  # deviation, mean, deviation, mean, ...
-  inputs[:, 0::2], inputs[:, 1::2] = scores[:, 130:], scores[:, :130]
-  hidden = np.maximum(inputs @ weights + bias, 0).astype(np.float32)
-  expected = []
-  for axis in audio.AXES:
-    target = hidden[:, len(expected)] + rng.normal(size=200)
-    model = GradientBoostingRegressor(
-        n_estimators=5, learning_rate=.3, random_state=0).fit(hidden, target)
-    own = [stage[0].tree_ for stage in model.estimators_]
-    np.savez(
-        tmp_path / f'tnn_gbm_{axis}.npz', W=weights, b=bias,
-        left=np.concatenate([tree.children_left for tree in own]),
-        right=np.concatenate([tree.children_right for tree in own]),
-        feature=np.concatenate([tree.feature for tree in own]),
-        threshold=np.concatenate([tree.threshold for tree in own]),
-        value=np.concatenate([tree.value.ravel() for tree in own]),
-        offset=np.cumsum([0] + [tree.node_count for tree in own]),
-        learning_rate=.3, init=target.mean())
-    expected.append(model.predict(hidden))
-  published = audio_training.Published.read(tmp_path)
-  np.testing.assert_allclose(
-      published.predict(features, features), np.stack(expected, axis=1),
-      atol=1e-4)
-
-
 def test_what_is_saved_is_loaded(quick, tmp_path):
   songs = made_up()
   boosted = audio_training.METHODS[audio_training.TREES](songs, 0)

@@ -14,7 +14,7 @@ from va_magenta.figures import metrics, tables
 from va_magenta.figures.tables import bootstrap, plus_minus
 from va_magenta.music import synthesis
 from va_magenta.music_to_va import audio, audio_features, kernel
-from va_magenta.music_to_va.trees import Trees, from_lightgbm
+from va_magenta.music_to_va.trees import from_lightgbm
 from va_magenta.training import cards, rated
 from va_magenta.training.held_out import (
   HeldOut,
@@ -392,63 +392,9 @@ def cross_validate(
   return result
 
 
-@dataclasses.dataclass
-class Published:
-  """The network and trees of Cheuk et al. 2020, as plain arrays."""
-
-  layers: list[tuple[np.ndarray, np.ndarray]]
-  trees: list[Trees]
-  offsets: list[float]
-
-  @classmethod
-  def read(cls, folder: pathlib.Path) -> 'Published':
-    """Reads tnn_gbm_valence.npz and tnn_gbm_arousal.npz."""
-    result = cls([], [], [])
-    for axis in AXES:
-      with np.load(folder / f'tnn_gbm_{axis}.npz') as arrays:
-        arrays = dict(arrays)
-      result.layers.append((arrays['W'], arrays['b']))
-      result.offsets.append(float(arrays['init']))
-      roots = arrays['offset'][:-1]
-      own = np.arange(len(arrays['left']))
-      # Children are counted from each tree's root; a leaf has -1.
-      base = np.repeat(roots, np.diff(arrays['offset']))
-      is_leaf = arrays['left'] < 0
-      child = np.stack([
-          np.where(is_leaf, own, base + arrays[side])
-          for side in ('left', 'right')], axis=1)
-      result.trees.append(Trees({
-          'root': roots.astype(np.int32), 'child': child.astype(np.int32),
-          'feature': np.where(is_leaf, 0, arrays['feature']).astype(np.int16),
-          'threshold': arrays['threshold'].astype(np.float32),
-          'value': np.where(
-              is_leaf, arrays['learning_rate'] * arrays['value'], 0
-          ).astype(np.float32),
-          'depth': np.diff(arrays['offset']).max()}))
-    return result
-
-  def predict(self, features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """VA on its own scale, [n, 2].
-
-    Args:
-      features: [n, 260], as `audio_features.FEATURE_NAMES`.
-      reference: [m, 260], the corpus to z-score by.
-    """
-    scores = (features - reference.mean(axis=0)) / reference.std(axis=0)
-    # It takes the deviation and the mean of each contour in turn.
-    mean, deviation = np.split(scores, 2, axis=1)
-    scores = np.stack([deviation, mean], axis=2).reshape(len(scores), -1)
-    return np.stack([
-        offset + trees.predict(
-            np.maximum(scores @ weights + bias, 0).astype(np.float32))
-        for (weights, bias), trees, offset in zip(
-            self.layers, self.trees, self.offsets, strict=True)], axis=1)
-
-
 def _agreement(
-    estimator: audio.AudioVA, published: Published | None,
-    reference: np.ndarray, corpora: dict[str, tuple[list[Clip], np.ndarray]]
-) -> str:
+    estimator: audio.AudioVA,
+    corpora: dict[str, tuple[list[Clip], np.ndarray]]) -> str:
   """Markdown: how well clips that people labelled are told apart."""
   def within(features):
     model = copy.copy(estimator)
@@ -462,11 +408,6 @@ def _agreement(
          for source in audio.SOURCES},
       'shipped, z-scored within the corpus': within,
   }
-  if published:
-    rows['published TNN, statistics of `synthesised`'] = (
-        lambda f: published.predict(f, reference))
-    rows['published TNN, z-scored within the corpus'] = (
-        lambda f: published.predict(f, f))
   table = {row: {} for row in rows}
   for row, estimate in rows.items():
     for name, (clips, features) in corpora.items():
@@ -546,14 +487,12 @@ def _against_raw(held_out: HeldOut) -> str:
 
 def run(
     *, deam_dir: pathlib.Path, lmd_dir: pathlib.Path, emopia_dir: pathlib.Path,
-    eimg_dir: pathlib.Path, tnn_dir: pathlib.Path | None,
-    cache_dir: pathlib.Path, run_dir: pathlib.Path, seed: int, num_folds: int,
-    num_reference: int, num_emopia: int, num_eimg: int,
-    num_workers: int | None, report: Report):
+    eimg_dir: pathlib.Path, cache_dir: pathlib.Path, run_dir: pathlib.Path,
+    seed: int, num_folds: int, num_reference: int, num_emopia: int,
+    num_eimg: int, num_workers: int | None, report: Report):
   """Trains, measures and writes the model with its card to `run_dir`."""
   songs = read_deam(deam_dir)
   report(f'{len(songs)} songs of DEAM')
-  published = Published.read(tnn_dir) if tnn_dir else None
   checks = check_clips(lmd_dir, report)
   groups = {
       'the reference': lmd_clips(lmd_dir, num_reference, seed),
@@ -605,12 +544,11 @@ def run(
   cards.write(
       run_dir, 'audio', num_songs=len(songs), num_reference=len(reference),
       clip_seconds=CLIP_SECONDS, seed=seed, num_folds=num_folds,
-      tnn_flag=' --tnn_dir=DATA/tnn_cheuk2020' if published else '',
       asked_reference=num_reference, asked_emopia=num_emopia,
       asked_eimg=num_eimg, num_inner=NUM_INNER_FOLDS, table=_table(held_out),
       against_raw=_against_raw(held_out), check=check,
       by_part=_by_part(held_out, songs.parts),
-      agreement=_agreement(estimator, published, reference, heard),
+      agreement=_agreement(estimator, heard),
       chosen='\n'.join(
           f'- {axis}: {booster.num_trees()} trees of up to '
           f'{_TREES["num_leaves"]} leaves; Gaussian kernel of width gamma = '
