@@ -171,7 +171,8 @@ def test_a_run_with_another_critic_is_another_run(tmp_path, stand_in_critic):
 
 
 @pytest.mark.parametrize(('config', 'with_critic', 'complaint'), [
-    (_VA_CONFIG, False, 'depth 2 and a va_weight of 5: it is trained with a critic'),
+    (_VA_CONFIG, False,
+     'depth 2 and a va_weight of 5: it is trained with a critic'),
     (_CONFIG, True, 'a va_weight of 0: it is trained without a critic'),
 ])
 def test_a_critic_goes_with_a_control(
