@@ -60,6 +60,9 @@ CRITIC = Kind('a critic', 'va_magenta_train_midi --model=critic', 'critic_va')
 PERFORMANCE = Kind(
     'a performance model', 'va_magenta_train_performance', 'performance_va',
     weights_file=None)
+RECOGNITION = Kind(
+    'a recogniser of chords', 'va_magenta_train_harmony --model=recognition',
+    'chord_recognition')
 FUSION = Kind(
     'a fusion of estimates', 'va_magenta_train_midi --model=fusion',
     'fusion_va', config_file='fusion.json', weights_file=None)
@@ -103,6 +106,7 @@ TABLE = {
         Checkpoint('trio_critic_va', CRITIC),
         Checkpoint('fusion_va', FUSION),
         Checkpoint('performance_va', PERFORMANCE),
+        Checkpoint('chord_recognition', RECOGNITION),
     )
 }
 # What Magenta calls its models of 16 bars means ours.
