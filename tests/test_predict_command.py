@@ -349,11 +349,11 @@ def test_names_that_are_hard_to_print(run, eye, tmp_path):
     (['good.png', '--plot=taken.png'], 'taken.png exists: allow overwrite'),
     (['good.png', '--explain=taken.png'], 'taken.png exists: allow overwrite'),
     (['good.png', '--plot=good.png', '--overwrite'],
-     'good.png is one of the files to predict'),
+     'good.png is read, and would be written over'),
     (['good.png', '--explain=./good.png', '--overwrite'],
-     'good.png is one of the files to predict'),
+     'good.png is read, and would be written over'),
     (['good.png', '--plot=new.png', '--explain=./new.png'],
-     'must name different files'),
+     'new.png would be written twice'),
     (['good.png', 'taken.png', '--explain=new.png'],
      '--explain takes one picture, not 2 files'),
     (['many', '--explain=new.png'],
@@ -463,7 +463,7 @@ def test_help_takes_less_than_a_second():
         [*COMMAND, '--help'], capture_output=True, text=True, check=True)
     seconds.append(time.perf_counter() - start)
   assert process.stdout.startswith('Says where pictures, MIDI files')
-  for flag in ('json', 'plot', 'explain', 'checkpoint', 'overwrite'):
+  for flag in ('json', 'plot', 'explain', 'image_model', 'overwrite'):
     assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
   assert min(seconds) < 1
 

@@ -8,6 +8,7 @@ What a file is, its content says, not its name.
 """
 
 import dataclasses
+import functools
 import os
 import pathlib
 import warnings
@@ -138,6 +139,7 @@ def predict(
       PICTURE: lambda: models.image_model(image_model).predict,
       MIDI: lambda: _of_notes(models.estimator(estimator)),
       AUDIO: lambda: _of_sound(models.audio_model(audio_model))}
+  estimator_of = functools.cache(lambda kind: load[kind]())
   predictions = []
   with tqdm.tqdm(
       total=len(files), desc='Predicting', unit='file', delay=2, leave=False,
@@ -156,7 +158,8 @@ def predict(
       for kind in {kind for kind, _ in contents.values()}:
         mine = [i for i in contents if contents[i][0] == kind]
         # Loaded when there is something to estimate: it takes seconds.
-        estimate = load[AUDIO if kind == MIDI and synthesize else kind]()
+        estimate = estimator_of(
+            AUDIO if kind == MIDI and synthesize else kind)
         vas = estimate([contents[i][1] for i in mine])
         points.update(zip(mine, vas, strict=True))
       predictions += [

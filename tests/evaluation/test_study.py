@@ -242,7 +242,7 @@ def test_each_checkpoint_gives_back_music_of_its_kind(
   monkeypatch.setattr(examples, 'convert', convert)
   monkeypatch.setattr(training, 'evaluate', evaluate)
   monkeypatch.setattr(
-      study.checkpoints, 'resolve', lambda name: tmp_path / name)
+      study.checkpoints, 'resolve', lambda name, *kind: tmp_path / name)
   monkeypatch.setattr(
       models, 'music_vae', lambda name: random_music_vae(own[name]))
   found = study._reconstruction([

@@ -254,14 +254,15 @@ def _compose(
   """What a new set of pieces changes."""
   import pretty_midi
 
-  from va_magenta.composing import composer, request
+  from va_magenta.composing import composer
+  from va_magenta.composing.request import Settings
   from va_magenta.music.midi import to_bytes
 
   target = VA(valence, arousal)
   program = None
   if instrument != _SUITS:
     program = pretty_midi.instrument_name_to_program(instrument)
-  settings = request.Settings(
+  settings = Settings(
       checkpoint=checkpoint,
       bars=None if bars == _ONE_PHRASE else bars,
       program=program, guidance=guidance, num_outputs=num_outputs,
