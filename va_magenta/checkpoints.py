@@ -66,7 +66,9 @@ RECOGNITION = Kind(
 FUSION = Kind(
     'a fusion of estimates', 'va_magenta_train_midi --model=fusion',
     'fusion_va', config_file='fusion.json', weights_file=None)
-
+PLAUSIBILITY = Kind(
+    'a model of what people write', 'va_magenta_train_plausibility',
+    'plausibility')
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:

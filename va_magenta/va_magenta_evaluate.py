@@ -28,6 +28,14 @@ OASIS's rated pictures to music:
   va_magenta_evaluate --output_dir=evaluation --emopia_dir=DATA/emopia \
     --examples_path=DATA/lmd --oasis_dir=DATA/oasis --audio
 
+How well music is told from music by people, without composing anything: of
+folders of MIDI files (their melodies), or of .npz of bands' tokens
+
+  va_magenta_evaluate --people=mine,pieces.npz --output_dir=people
+
+writes people.md, people.json and people.png; with --band_path, the corpus, also
+which runs of notes are copied from it, and people.npz.
+
 It prints its tables and writes them to --output_dir, with report.json, plots
 and index.html, a page of the grid's music to listen to. Started again, a run
 that was killed goes on where it stood.
@@ -106,10 +114,19 @@ _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace an earlier report.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, "Also write the first system's grid as .wav.")
+_PEOPLE = flags.DEFINE_list(
+    'people', None, "Folders of MIDI files, or .npz of bands' tokens: only "
+    'says how well these are told from music by people.')
+_BAND_PATH = flags.DEFINE_string(
+    'band_path', None, 'With --people: the corpus of bands, .npz, in place of '
+    'the table of its measures that ships.')
 
 
 def main(argv: Sequence[str]):
   """Evaluates as the flags say."""
+  if _PEOPLE.value:
+    _as_people_write()
+    return
   import pathlib
 
   from va_magenta import files
@@ -135,6 +152,21 @@ def main(argv: Sequence[str]):
           num_picture_seeds=_NUM_PICTURE_SEEDS.value,
           audio=_AUDIO.value))
   print(f'wrote {_OUTPUT_DIR.value}/index.html, report.json and report.md')
+
+
+def _as_people_write():
+  import pathlib
+
+  from va_magenta.evaluation import people
+
+  paths = {pathlib.Path(path).stem: path for path in _PEOPLE.value}
+  if len(paths) < len(_PEOPLE.value):
+    raise ValueError(
+        '--people takes folders and files of different names, got '
+        f'{", ".join(_PEOPLE.value)}')
+  people.run(
+      paths, _OUTPUT_DIR.value, band_path=_BAND_PATH.value, seed=_SEED.value)
+  print(f'wrote {_OUTPUT_DIR.value}/people.md, people.json and people.png')
 
 
 def _systems() -> list:

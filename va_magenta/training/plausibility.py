@@ -1,0 +1,134 @@
+"""Learns what tells pieces by people from generated ones, to choose by.
+
+Pieces by people are windows of the corpus of bands, without those that are held
+out, in which as many voices play as in the generated ones. Folds are grouped by
+piece and by what was asked for; the figures of the card are of pieces that were
+not learned from.
+"""
+
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+
+from va_magenta import checkpoints, files
+from va_magenta.evaluation import people
+from va_magenta.music import measures
+from va_magenta.music_to_va.trees import from_lightgbm
+
+_NUM_FOLDS = 5
+_NUM_TREES = 200
+_LEAST_QUANTILE = 0.25  # Of people's pieces so many are less plausible.
+_PARAMETERS = {
+    'objective': 'binary', 'learning_rate': 0.05, 'num_leaves': 8,
+    'min_data_in_leaf': 20, 'feature_fraction': 0.5, 'bagging_fraction': 0.7,
+    'bagging_freq': 1, 'lambda_l2': 1.0, 'verbose': -1, 'num_threads': 1,
+    'deterministic': True, 'force_row_wise': True}
+
+
+def run(
+    generated_path: str | pathlib.Path, band_path: str | pathlib.Path,
+    run_dir: str | pathlib.Path, seed: int = 0,
+    tell: Callable[[str], None] = print) -> dict:
+  """Fits, measures and writes the model with its card.
+
+  Args:
+    generated_path: pieces of 16 bars; see `people.read`. Those of one target
+      have one number in `groups`.
+    band_path: the corpus of bands; see `people.Corpus`.
+    run_dir: is given what `plausibility.load` reads, and README.md.
+    seed: of all draws.
+    tell: is given lines of text to print.
+
+  Returns:
+    The config that was written.
+
+  Raises:
+    OSError, ValueError: if the data are not what they should be.
+  """
+  from sklearn.metrics import roc_auc_score
+
+  ours = people.measure(people.read(generated_path))
+  bands = people.Corpus(band_path)
+  theirs = people.alike(people.measure(
+      bands.windows(~bands.is_held_out, a_piece=1, seed=seed)), ours)
+  for name, side in (('generated', ours), ("people's", theirs)):
+    if len(np.unique(side.groups)) < people.MIN_PIECES:
+      raise ValueError(
+          f'{len(side)} {name} pieces have the voices that are learned from, '
+          f'and at least {people.MIN_PIECES} of different targets or pieces '
+          'are needed')
+  columns = [people.NAMES.index(name) for name in measures.SELECTION]
+  x = np.concatenate([theirs.values, ours.values])[:, columns]
+  is_people = np.repeat([1, 0], [len(theirs), len(ours)])
+  # Both sides count alike.
+  weights = np.where(is_people, len(ours) / len(theirs), 1.0)
+  held_out = np.empty(len(x))
+  folds = _folds(theirs.groups, ours.groups, seed)
+  for fold in range(_NUM_FOLDS):
+    trained = folds != fold
+    held_out[~trained] = from_lightgbm([_fit(
+        x[trained], is_people[trained], weights[trained], seed)]).predict(
+            x[~trained])
+  trees = from_lightgbm([_fit(x, is_people, weights, seed)])
+  config = {
+      'measures': measures.SELECTION,
+      'least': float(np.quantile(held_out[is_people == 1], _LEAST_QUANTILE)),
+      'held_out_auc': float(roc_auc_score(is_people, held_out)),
+      'num_generated': len(ours), 'num_people': len(theirs), 'seed': seed}
+  config['share_of_generated'] = float(
+      (held_out[is_people == 0] >= config['least']).mean())
+  run_dir = pathlib.Path(run_dir).expanduser()
+  run_dir.mkdir(parents=True, exist_ok=True)
+  checkpoints.write(run_dir, checkpoints.PLAUSIBILITY, config, trees.arrays)
+  card = _CARD.format(
+      **config, trees=_NUM_TREES, number=len(measures.SELECTION),
+      kept=1 - _LEAST_QUANTILE)
+  with files.writing(run_dir / 'README.md') as temporary:
+    temporary.write_text(card)
+  tell(f'told from people by the chooser: AUC {config["held_out_auc"]:.3f}; '
+       f'as people write: {config["share_of_generated"]:.0%} of the generated '
+       'pieces')
+  return config
+
+
+def _fit(x, is_people, weights, seed):
+  import lightgbm
+
+  return lightgbm.train(
+      {**_PARAMETERS, 'seed': seed},
+      lightgbm.Dataset(x, is_people, weight=weights), _NUM_TREES)
+
+
+def _folds(theirs, ours, seed: int) -> np.ndarray:
+  """A fold of each row, the same of those of a group: int [n]."""
+  rng = np.random.default_rng(seed)
+  folds = []
+  for groups in (theirs, ours):
+    own = np.unique(groups, return_inverse=True)[1]
+    of_group = rng.permutation(np.arange(own.max() + 1) % _NUM_FOLDS)
+    folds.append(of_group[own])
+  return np.concatenate(folds)
+
+
+_CARD = '''# plausibility
+
+Which of several generated pieces are as people write: the chooser of
+`va_magenta_generate`. {trees} boosted trees on the {number} measures of
+`measures.SELECTION` give the log odds that a band of 16 bars is by people. The
+nearest in VA is taken of those that reach a bound which {kept:.0%} of people's pieces
+reach, {least:.2f}; see `composing/plausibility.py`.
+
+Learned from {num_people} windows by people, one of a piece, none of them held
+out for evaluation, and {num_generated} generated pieces. On pieces of other
+targets and by other people than it was fitted on it tells them apart with an
+AUC of {held_out_auc:.3f}; {share_of_generated:.0%} of the generated reach the
+bound.
+
+It is not a judge of music: measures that it does not see judge what it chose
+(`va_magenta_evaluate --people`). It knows the generator that it was fitted on;
+of another it has to be fitted anew:
+
+    va_magenta_train_plausibility --generated_path=PIECES.npz \\
+      --band_path=BAND.npz --run_dir=RUN --seed={seed}
+'''
