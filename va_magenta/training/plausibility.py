@@ -116,8 +116,8 @@ _CARD = '''# plausibility
 Which of several generated pieces are as people write: the chooser of
 `va_magenta_generate`. {trees} boosted trees on the {number} measures of
 `measures.SELECTION` give the log odds that a band of 16 bars is by people. The
-nearest in VA is taken of those that reach a bound which {kept:.0%} of people's pieces
-reach, {least:.2f}; see `composing/plausibility.py`.
+nearest in VA is taken of those that reach a bound, {least:.2f}, which
+{kept:.0%} of people's pieces reach; see `composing/plausibility.py`.
 
 Learned from {num_people} windows by people, one of a piece, none of them held
 out for evaluation, and {num_generated} generated pieces. On pieces of other
