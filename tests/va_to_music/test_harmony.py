@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from va_magenta import checkpoints
 from va_magenta.music import chords
 from va_magenta.va_to_music import harmony
 from va_magenta.va_to_music.harmony import Harmony, HarmonyConfig
@@ -160,3 +161,12 @@ def test_save_and_load(model, tmp_path):
   (tmp_path / 'harmony.json').write_text('{}')
   with pytest.raises(ValueError, match='not the config'):
     harmony.load(tmp_path)
+
+
+def test_what_ships_hears_valence_as_people_do():
+  model = harmony.load(checkpoints.path('va-cat-band_2bar'))
+  minor = {}
+  for valence in (-0.6, 0.6):
+    drawn = _sample(model, 16, 8, va=(valence, 0.0))
+    minor[valence] = np.mean([chords.mode_of(c) == 'minor' for c in drawn])
+  assert minor[-0.6] > minor[0.6] + 0.3

@@ -37,7 +37,7 @@ _VA_DROPOUT, _MODE_DROPOUT, _CHORD_DROPOUT = 0.15, 0.25, 0.1
 _MODE_MARGIN = 1.25
 _VA_BARS = 8
 _SAVE_EVERY = 250
-_BATCH_SIZE, _LEARNING_RATE = 64, 3e-3
+_BATCH_SIZE, _LEARNING_RATE = 64, 6e-3
 _BAND, _HUMAN = 0, 1  # sources
 # The collection of the songs of POP909-CL, which is left out of the bands.
 _SAME_SONGS = 'pop909'
