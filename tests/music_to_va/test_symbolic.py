@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from va_magenta import checkpoints
+from va_magenta import checkpoints, trees
 from va_magenta.figures import metrics, tables
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import excerpt, from_note_sequence
-from va_magenta.music_to_va import symbolic, symbolic_features, trees
+from va_magenta.music_to_va import symbolic, symbolic_features
 from va_magenta.training import held_out, rated
 from va_magenta.training import symbolic as symbolic_training
 from va_magenta.va import AXES, VA

@@ -6,8 +6,9 @@ import note_seq
 import numpy as np
 import pytest
 
+from va_magenta import trees
 from va_magenta.music import synthesis
-from va_magenta.music_to_va import audio, audio_features, trees
+from va_magenta.music_to_va import audio, audio_features
 from va_magenta.training import audio as audio_training
 from va_magenta.training import triplet
 from va_magenta.va import Scale

@@ -19,7 +19,7 @@ import numpy as np
 
 from va_magenta import checkpoints
 from va_magenta.music import measures
-from va_magenta.music_to_va.trees import Trees
+from va_magenta.trees import Trees
 
 # So many of the candidates, the likeliest, are always to be chosen among.
 _LEAST_SHARE = 0.25

@@ -26,7 +26,7 @@ from va_magenta import checkpoints
 from va_magenta.music import midi
 from va_magenta.music_to_va import audio_features
 from va_magenta.music_to_va.kernel import KernelRidge
-from va_magenta.music_to_va.trees import Trees
+from va_magenta.trees import Trees
 from va_magenta.va import AXES, VA
 
 SOURCES = RECORDING, SYNTHESISED = 'recording', 'synthesised'

@@ -27,7 +27,7 @@ from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import from_note_sequence
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.music_to_va.kernel import KernelRidge
-from va_magenta.music_to_va.trees import Trees
+from va_magenta.trees import Trees
 from va_magenta.va import AXES, VA
 
 _MAX_SCORE = 3.0

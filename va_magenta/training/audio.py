@@ -14,7 +14,6 @@ from va_magenta.figures import metrics, tables
 from va_magenta.figures.tables import bootstrap, plus_minus
 from va_magenta.music import synthesis
 from va_magenta.music_to_va import audio, audio_features, kernel
-from va_magenta.music_to_va.trees import from_lightgbm
 from va_magenta.training import cards, rated
 from va_magenta.training.held_out import (
   HeldOut,
@@ -23,6 +22,7 @@ from va_magenta.training.held_out import (
   plot_held_out,
 )
 from va_magenta.training.rated import Songs, read_table
+from va_magenta.trees import from_lightgbm
 from va_magenta.va import AXES, VA, Quadrant, Scale
 
 # Of each piece of MIDI at most so much is synthesised.

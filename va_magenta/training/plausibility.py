@@ -14,7 +14,7 @@ import numpy as np
 from va_magenta import checkpoints, files
 from va_magenta.evaluation import people
 from va_magenta.music import measures
-from va_magenta.music_to_va.trees import from_lightgbm
+from va_magenta.trees import from_lightgbm
 
 _NUM_FOLDS = 5
 _NUM_TREES = 200

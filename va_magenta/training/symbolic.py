@@ -12,10 +12,10 @@ from va_magenta.figures.tables import plus_minus, table, table_of_columns
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import excerpt, skyline
 from va_magenta.music_to_va import kernel, symbolic, symbolic_features
-from va_magenta.music_to_va.trees import from_lightgbm
 from va_magenta.training import cards, rated
 from va_magenta.training import held_out as held_out_lib
 from va_magenta.training.held_out import auc, calibration_of, folds
+from va_magenta.trees import from_lightgbm
 from va_magenta.va import AXES, Scale
 
 BEATS_PER_BAR = 4
