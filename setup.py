@@ -78,6 +78,7 @@ setuptools.setup(
   extras_require={
     'app': ['gradio==6.31.0'],  # The page of va_magenta_app.
     'beam': ['apache-beam==2.77.0'],  # Prepares large datasets in a cluster.
+    'heic': ['pillow-heif==1.8.1'],  # Pictures as telephones take them.
     'test': [
       'dill==0.4.1',  # TFDS's own test case of a builder asks for it.
       'gradio==6.31.0',  # As in `app`.
@@ -85,6 +86,7 @@ setuptools.setup(
       'ipykernel==7.3.0',
       'keras-hub==0.32.0; python_version >= "3.11"',
       'nbclient==0.11.0',
+      'pillow-heif==1.8.1',  # As in `heic`.
       'playwright==1.65.2',
       'pyright[nodejs]==1.1.414',
       'pytest==9.2.0',

@@ -357,6 +357,27 @@ def test_what_cannot_be_printed_is_not_made(
   assert not _hold(tmp_path)
 
 
+def test_a_clip_becomes_a_path_through_its_frames(run, tmp_path, monkeypatch):
+  class Eye:
+
+    def predict(self, pictures):
+      return [VA(picture.mean() / 255, 0) for picture in pictures]
+
+  monkeypatch.setattr(models, 'image_model', lambda name: Eye())
+  monkeypatch.setattr(composer, 'compose', _some_pieces)
+  frames = [Image.new('L', (8, 6), level) for level in (0, 60, 120, 180, 240)]
+  frames[0].save('clip.gif', save_all=True, append_images=frames[1:])
+  code, _, err = run('--image=clip.gif', '--frames=3')
+  assert (code, err) == (0, '')
+  written = json.loads(
+      (tmp_path / 'va_magenta_output' / 'clip.json').read_text())
+  assert (written['image'], written['frames']) == ('clip.gif', 3)
+  assert [point['valence'] for point in written['va_path']] == pytest.approx(
+      [0, 120 / 255, 240 / 255], abs=0.02)
+  code, _, err = run('--va_path=0,0', '--frames=3')
+  assert code == 1 and 'frames are of one animated picture' in err
+
+
 def test_models_of_ones_own_reach_the_composer(run, tmp_path, monkeypatch):
   asked = []
   monkeypatch.setattr(

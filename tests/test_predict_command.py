@@ -44,9 +44,11 @@ class _Eye:
         pixels, keras.layers.GlobalAveragePooling2D()(pixels)[:, :2])
     self.batches = []
 
-  def predict(self, pictures):
+  def estimate(self, pictures):
     self.batches.append(len(pictures))
-    return [_seen(picture.mean(axis=(0, 1))) for picture in pictures]
+    return [
+        model.Estimate(_seen(picture.mean(axis=(0, 1))), (0.3, 0.2))
+        for picture in pictures]
 
 
 def _seen(color):
@@ -101,7 +103,9 @@ def test_pictures_and_midi_by_the_models_that_ship(run, tmp_path):
   for found, path, kind, va in zip(
       (picture, midi), (str(meadow), 'song.mid'), ('picture', 'midi'), expected,
       strict=True):
-    assert set(found) == {'path', 'kind', 'valence', 'arousal', 'quadrant'}
+    assert set(found) == {
+        'path', 'kind', 'valence', 'arousal', 'quadrant', 'spread'}
+    assert (found['spread'] is None) == (found['kind'] != 'picture')
     assert (found['path'], found['kind']) == (path, kind)
     assert VA(found['valence'], found['arousal']).distance(va) < 1e-5
     assert found['quadrant'] == va.quadrant.name

@@ -24,6 +24,7 @@ def generate(
     valence: float | None = None,
     arousal: float | None = None,
     va_path: Sequence[tuple[float, float]] | None = None,
+    frames: int | None = None,
     **settings,
 ) -> list:
   """Makes music that feels like a picture, or like a point of the VA plane.
@@ -35,6 +36,7 @@ def generate(
       pleasant (1).
     arousal: from calm (-1) to excited (1).
     va_path: instead, (valence, arousal) of several points, likewise in turn.
+    frames: how many frames of one animated picture the music shall follow.
     **settings: see `composing.request.Settings`.
 
   Returns:
@@ -45,7 +47,7 @@ def generate(
     ValueError, OSError: if an argument or a file is not what it should be.
   """
   settings = Settings(**settings)
-  target = Target(image, valence, arousal, va_path)
+  target = Target(image, valence, arousal, va_path, frames)
   composing.check(settings)
   path, _ = _locate(target, settings)
   return [piece.sequence for piece in composing.compose(path, settings)]
@@ -57,6 +59,7 @@ def generate_and_save(
     valence: float | None = None,
     arousal: float | None = None,
     va_path: Sequence[tuple[float, float]] | None = None,
+    frames: int | None = None,
     output_dir: str | os.PathLike = output.OUTPUT_DIR,
     audio: bool = False,
     overwrite: bool = False,
@@ -75,6 +78,7 @@ def generate_and_save(
     valence: see `generate`.
     arousal: see `generate`.
     va_path: see `generate`.
+    frames: see `generate`.
     output_dir: where to; it is made if it does not exist.
     audio: whether to write NAME-1.wav and so on too.
     overwrite: whether an earlier set of this name may be replaced; all its
@@ -88,7 +92,7 @@ def generate_and_save(
     ValueError, OSError: if an argument or a file is not what it should be.
   """
   settings = Settings(**settings)
-  target = Target(image, valence, arousal, va_path)
+  target = Target(image, valence, arousal, va_path, frames)
   composing.check(settings)
   names = output.Names.of(output_dir, target, settings, audio)
   read = output.inputs(target, settings)

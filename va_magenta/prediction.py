@@ -36,11 +36,14 @@ class Prediction:
     path: as it was given, or found in a folder that was given.
     kind: `PICTURE`, `MIDI` or `AUDIO`.
     va: the estimate.
+    spread: of a picture, standard deviations of valence and arousal that
+      people's mean rating is expected to have about it; None of music.
   """
 
   path: pathlib.Path
   kind: str
   va: VA
+  spread: tuple[float, float] | None = None
 
   def as_dict(self) -> dict:
     """What `va_magenta_predict --json` prints of a file."""
@@ -50,6 +53,7 @@ class Prediction:
         'valence': self.va.valence,
         'arousal': self.va.arousal,
         'quadrant': self.va.quadrant.name,
+        'spread': self.spread,
     }
 
 
@@ -136,7 +140,7 @@ def predict(
 
   files = [files_lib.local(path) for path in files]
   load = {
-      PICTURE: lambda: models.image_model(image_model).predict,
+      PICTURE: lambda: _of_pictures(models.image_model(image_model)),
       MIDI: lambda: _of_notes(models.estimator(estimator)),
       AUDIO: lambda: _of_sound(models.audio_model(audio_model))}
   estimator_of = functools.cache(lambda kind: load[kind]())
@@ -163,7 +167,7 @@ def predict(
         vas = estimate([contents[i][1] for i in mine])
         points.update(zip(mine, vas, strict=True))
       predictions += [
-          Prediction(batch[i], contents[i][0], points[i]) for i in contents]
+          Prediction(batch[i], contents[i][0], *points[i]) for i in contents]
       progress.update(len(batch))
   return predictions
 
@@ -193,11 +197,11 @@ def explain(
   from va_magenta.figures import plots
   from va_magenta.image_to_va import saliency
 
-  va, = model.predict([picture])
+  estimate, = model.estimate([picture])
   plots.plot_saliency(
-      output, picture=picture, va=va,
+      output, picture=picture, va=estimate.va,
       saliency=saliency.saliency(model, picture))
-  return Prediction(path, kind, va)
+  return Prediction(path, kind, estimate.va, estimate.spread)
 
 
 def plot(output: str | os.PathLike, predictions: Sequence[Prediction]):
@@ -212,7 +216,8 @@ def plot(output: str | os.PathLike, predictions: Sequence[Prediction]):
       names=[
           printable(p.path.relative_to(shared) if shared else p.path)
           for p in predictions],
-      kinds=[p.kind for p in predictions])
+      kinds=[p.kind for p in predictions],
+      spreads=[p.spread for p in predictions])
 
 
 def check_outputs(
@@ -259,7 +264,7 @@ def _walk(
 
   suffixes = {*midi.SUFFIXES, '.wav', '.flac', '.ogg', '.mp3'} | {
       suffix for suffix, name in Image.registered_extensions().items()
-      if name in images.FORMATS}
+      if name in images.formats()}
   for parent, folders, names in os.walk(folder, onerror=on_error):
     folders[:] = [name for name in folders if not name.startswith('.')]
     for name in names:
@@ -289,7 +294,7 @@ def _kind(path: pathlib.Path) -> str | None:
       return AUDIO
     file.seek(0)
     try:
-      Image.open(file, formats=images.FORMATS)
+      Image.open(file, formats=images.formats())
     except UnidentifiedImageError:
       return None
     except Exception:  # pylint: disable=broad-except
@@ -321,15 +326,21 @@ def _read(
   raise ValueError(f'{path} is not {_FILES}')
 
 
-def _of_sound(model) -> Callable[[list], list[VA]]:
+def _of_pictures(model) -> Callable[[list], list[tuple]]:
+  """From what `_read` gives of pictures to their points and spreads."""
+  return lambda pictures: [
+      (estimate.va, estimate.spread) for estimate in model.estimate(pictures)]
+
+
+def _of_sound(model) -> Callable[[list], list[tuple[VA]]]:
   """From what `_read` gives of sounds to their points."""
-  return lambda heard: [model.of_piece(*features) for features in heard]
+  return lambda heard: [(model.of_piece(*features),) for features in heard]
 
 
-def _of_notes(model) -> Callable[[list], list[VA]]:
+def _of_notes(model) -> Callable[[list], list[tuple[VA]]]:
   """From what `_read` gives of MIDI files to their points."""
   def estimate(features):
     points = model.calibrate(model.regress(np.stack(features)))
-    return [VA.clip(*point) for point in points.tolist()]
+    return [(VA.clip(*point),) for point in points.tolist()]
 
   return estimate

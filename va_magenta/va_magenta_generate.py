@@ -21,6 +21,7 @@ another mood asks:
 
   va_magenta_generate --va_path=-0.5,-0.5:0.2,0.1:0.6,0.7 --bars=16
   va_magenta_generate --image=rain.jpg --image=meadow.jpg
+  va_magenta_generate --image=clip.gif --frames=8
   va_magenta_generate --input=melody.mid --valence=-0.6 --arousal=-0.5
 
 It writes NAME-1.mid and so on, NAME.json (where the picture and each piece lie
@@ -37,6 +38,9 @@ from va_magenta import command
 _IMAGE = command.DEFINE_multi_path(
     'image', None, 'Picture file that the music shall feel like; may be given '
     'again, and the music leads from one picture to the next.')
+_FRAMES = flags.DEFINE_integer(
+    'frames', None, 'Of an animated --image (GIF, WEBP, PNG): how many frames, '
+    'from the first to the last, the music follows.')
 _VALENCE = flags.DEFINE_float(
     'valence', None,
     'Instead of --image: from -1 (unpleasant) to 1 (pleasant).')
@@ -114,6 +118,7 @@ def main(argv: Sequence[str]):
       valence=_VALENCE.value,
       arousal=_AROUSAL.value,
       va_path=_VA_PATH.value and _points(_VA_PATH.value),
+      frames=_FRAMES.value,
       output_dir=_OUTPUT_DIR.value,
       audio=_AUDIO.value,
       overwrite=_OVERWRITE.value,

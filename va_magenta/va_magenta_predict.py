@@ -17,6 +17,8 @@ out. A file is what its content says, whatever its name ends in.
   arousal   from -1 (calm) to 1 (excited)
   quadrant  "Q1" pleasant and excited, "Q2" unpleasant and excited,
             "Q3" unpleasant and calm, "Q4" pleasant and calm
+  spread    of a picture, [valence, arousal]: standard deviations that people's
+            mean rating is expected to have about the estimate; null of music
 
 The notes of a MIDI file are read, which tells valence better than its sound
 does; --synthesize has it played and heard instead, as audio is.

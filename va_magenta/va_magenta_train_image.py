@@ -3,9 +3,9 @@ r"""Trains the model that places a picture on the valence-arousal plane.
 Fits the head on what pretrained backbones see, measures it by cross-validation
 and writes a checkpoint with its card into --run_dir:
 
-  va_magenta_train_image --dataset=oasis_va,emotion6_va --manual_dir=DATA \
-      --backbone_weights=efficientnetb0.weights.h5,efficientnet-lite2.pth \
-      --run_dir=RUN
+  va_magenta_train_image --dataset=oasis_va,emotion6_va,dvisa_va \
+      --manual_dir=DATA --run_dir=RUN \
+      --backbone_weights=efficientnetb0.weights.h5,efficientnet-lite2.pth
 
 A machine that can fetch models can use any backbone of KerasHub instead:
 
@@ -81,7 +81,7 @@ def main(argv):
       command=' '.join(
           [os.path.basename(sys.argv[0]).removesuffix('.py'), *sys.argv[1:]]))
   for name, figures in results.items():
-    for key, values in figures['calibrated'].items():
+    for key, values in figures['mixture'].items():
       print(f'{name:28} {key:22} {values.mean():.3f} ± {values.std():.3f}')
   print(f'wrote {_RUN_DIR.value}')
   return 0

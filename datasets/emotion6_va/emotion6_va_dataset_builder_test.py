@@ -10,9 +10,10 @@ from va_magenta.datasets.emotion6_va import (
 )
 
 TABLE = '''\
-image_filename,valence,arousal,p_anger
-anger/1.jpg,1,9,0.5
-joy/1.jpg,7,5,0
+image_filename,valence,arousal,p_anger,p_disgust,p_fear,p_joy,p_sadness,\
+p_surprise,p_neutral
+anger/1.jpg,1,9,0.5,0.25,0,0,0,0.25,0
+joy/1.jpg,7,5,0,0,0,1,0,0,0
 '''
 
 
@@ -34,6 +35,8 @@ class Emotion6VaTest(picture_va_testing.TestCase):
         {'anger/1.jpg': b'anger/1.jpg', 'joy/1.jpg': b'joy/1.jpg'})
     angry = examples['anger/1.jpg']
     self.assertEqual((angry['valence'], angry['arousal']), (-1, 1))
+    self.assertEqual(
+        angry['emotions'].tolist(), [0.5, 0.25, 0, 0, 0, 0.25, 0])
     joyful = examples['joy/1.jpg']
     self.assertEqual((joyful['valence'], joyful['arousal']), (0.5, 0))
     self.assertTrue(math.isnan(joyful['valence_std']))
@@ -48,8 +51,8 @@ class Emotion6VaTest(picture_va_testing.TestCase):
     folder = (manual_dir / 'emotion6').rename(manual_dir / 'Emotion6')
     (folder / 'emotion6.csv').unlink()
     (folder / 'ground_truth.txt').write_text(
-        '[image_filename]\t[valence]\t[arousal]\t[prob. anger]\n'
-        'anger/1.jpg\t1\t9\t0.5\njoy/1.jpg\t7\t5\t0\n')
+        '[image_filename]\t[valence]\t[arousal]\t[prob. anger]\t...\n'
+        + '\n'.join(TABLE.splitlines()[1:]).replace(',', '\t'))
     self.check(self.load(manual_dir))
 
   def test_bad_archives_are_refused(self):
@@ -58,9 +61,12 @@ class Emotion6VaTest(picture_va_testing.TestCase):
         'has no Emotion6: put ground_truth.txt and images/ of Emotion6.zip')
     manual_dir = self.make_manual_dir()
     table = manual_dir / 'emotion6/emotion6.csv'
-    table.write_text(TABLE.replace('9,0.5', '0.5,0.5'))
+    table.write_text(TABLE.replace('1,9,', '1,0.5,'))
     self.assert_load_fails(
         manual_dir, ValueError, "arousal 0.5 for 'anger/1.jpg', not 1..9")
+    table.write_text(TABLE.replace('0.25,0\n', '0.25,2\n'))
+    self.assert_load_fails(
+        manual_dir, ValueError, "p_neutral 2 for 'anger/1.jpg', not 0..1")
     table.write_text(TABLE.replace('joy/1', 'joy/2'))
     self.assert_load_fails(
         manual_dir, FileNotFoundError, r'joy/2\.jpg is missing')

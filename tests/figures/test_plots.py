@@ -93,10 +93,11 @@ def test_no_window_system_is_touched(tmp_path):
   assert subprocess.check_output([sys.executable, '-c', code]) == b'False\n'
 
 
-def _plot_points(path, points, kinds=None, names=None):
+def _plot_points(path, points, kinds=None, names=None, spreads=None):
   plots.plot_points(
       path, points=points, names=names or [f'{i}.jpg' for i in range(
-          len(points))], kinds=kinds or ['picture'] * len(points))
+          len(points))], kinds=kinds or ['picture'] * len(points),
+      spreads=spreads or [None] * len(points))
   with Image.open(path) as image:
     assert image.format == 'PNG'
     return np.asarray(image.convert('RGB')).astype(int)
@@ -106,6 +107,14 @@ def _middle(pixels, rgb):
   """Median (x, y) of about a color in the plane, left of the list."""
   y, x = (np.abs(pixels[:, :820] - rgb).max(-1) < 50).nonzero()
   return np.array([np.median(x), np.median(y)])
+
+
+def test_an_ellipse_shows_a_spread(tmp_path):
+  plain = _plot_points(tmp_path / 'a.png', [VA(0, 0)])
+  wide = _plot_points(
+      tmp_path / 'b.png', [VA(0, 0)], spreads=[(0.5, 0.2)])
+  y, x = (np.abs(wide - plain).max(axis=-1) > 2).nonzero()
+  assert np.ptp(x) / np.ptp(y) == pytest.approx(2.5, rel=0.1)
 
 
 @pytest.mark.parametrize('num', [1, 30])

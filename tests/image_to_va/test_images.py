@@ -263,3 +263,46 @@ def test_random_damage_never_escapes(tmp_path):
         assert images.load_image(path).ndim == 3
       except (ValueError, OSError) as error:
         assert '\n' not in str(error)
+
+
+def _save_clip(path, num=9, **kwargs):
+  """An animation that goes from black to white."""
+  frames = [
+      Image.new('RGB', (40, 30), (i * 255 // (num - 1),) * 3)
+      for i in range(num)]
+  frames[0].save(path, save_all=True, append_images=frames[1:], **kwargs)
+
+
+@pytest.mark.parametrize('name', ['clip.gif', 'clip.webp', 'clip.png'])
+def test_frames_from_first_to_last(name, tmp_path):
+  _save_clip(tmp_path / name)
+  frames = images.load_frames(tmp_path / name, 3)
+  assert [frame.shape for frame in frames] == [(30, 40, 3)] * 3
+  np.testing.assert_allclose(
+      [frame.mean() for frame in frames], [0, 127, 255], atol=3)
+  # No more than there are.
+  assert len(images.load_frames(tmp_path / name, 64)) == 9
+  np.testing.assert_array_equal(
+      images.load_image(tmp_path / name), frames[0])
+
+
+def test_frames_that_cannot_be_had(tmp_path):
+  Image.new('RGB', (9, 9)).save(tmp_path / 'still.gif')
+  with pytest.raises(ValueError, match='is not animated: it has one frame'):
+    images.load_frames(tmp_path / 'still.gif', 4)
+  for num in (1, 65):
+    with pytest.raises(ValueError, match=r'frames must lie in 2\.\.64'):
+      images.load_frames(tmp_path / 'still.gif', num)
+
+
+def test_heic(tmp_path, monkeypatch):
+  pillow_heif = pytest.importorskip('pillow_heif')
+  images.formats()
+  path = tmp_path / 'photo.heic'
+  pillow_heif.from_pillow(Image.new('RGB', (64, 48), (200, 40, 10))).save(path)
+  picture = images.load_image(path)
+  assert picture.shape == (48, 64, 3)
+  assert np.abs(picture.mean(axis=(0, 1)) - (200, 40, 10)).max() < 6
+  monkeypatch.setattr(images, 'formats', lambda: images.FORMATS)
+  with pytest.raises(ValueError, match='for HEIC: pip install pillow-heif'):
+    images.load_image(path)

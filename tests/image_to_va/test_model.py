@@ -1,5 +1,6 @@
 """The picture model: its checkpoint, its input, and what ships."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -17,18 +18,24 @@ _TINY = model.Config(
     backbones=('efficientnet_lite2',), image_height=32, image_width=64)
 
 
-def random_head(num_features, num_centers=5, num_others=2, seed=0):
-  """A head that gives different points."""
+def random_head(num_features, num_centers=5, num_opinions=4, seed=0):
+  """A head of two datasets that gives different points."""
   rng = np.random.default_rng(seed)
   scale = 1 / np.sqrt(num_features)
+  compared = np.arange(num_features) > 0
   return model.Head(
       mean=rng.normal(0, 1, num_features),
       scale=rng.uniform(0.5, 1, num_features) * scale,
-      others_kernel=rng.normal(0, 1, (num_features, num_others)),
-      centers=rng.normal(0, scale, (num_centers, num_features)),
+      compared=compared,
+      reach=np.array([0.8]),
+      opinions_kernel=rng.normal(0, 1, (num_features, num_opinions)),
+      centers=rng.normal(0, scale, (num_centers, num_features)) * compared,
       center_weights=rng.normal(0, 0.5, (num_centers, 2)),
-      others_weights=rng.normal(0, 0.02, (num_others, 2)),
-      bias=np.array([0.1, -0.2]))
+      opinions_weights=rng.normal(0, 0.02, (num_opinions, 4)),
+      bias=np.array([0.1, -0.2, -0.3, 0.4]),
+      errors=np.array([0.3, 0.2, 0.4, 0.1]),
+      kinds_weights=rng.normal(0, 0.2, (num_opinions, 2)),
+      kinds_bias=np.array([0.5, 0.4]))
 
 
 @pytest.fixture(scope='module')
@@ -73,16 +80,47 @@ def test_no_pictures(tiny):
 
 def test_the_head_computes_what_its_docstring_says():
   head = random_head(7)
-  features = np.random.default_rng(1).normal(0, 1, (3, 7)).astype(np.float32)
-  layer = model.Similarity(head)
-  estimates = keras.ops.convert_to_numpy(layer(features))
-  for f, estimate in zip(features, estimates, strict=True):
+  features = np.random.default_rng(1).normal(0, 1, (9, 7)).astype(np.float32)
+  outputs = keras.ops.convert_to_numpy(model.Mixture(head)(features))
+  limited = set()
+  for f, output in zip(features, outputs, strict=True):
     z = (f - head.mean) * head.scale
-    expected = head.bias + (z @ head.others_kernel) @ head.others_weights
+    length = np.linalg.norm(z[1:])
+    limited.add(bool(length > 0.8))
+    opinions = z @ head.opinions_kernel * min(1, 0.8 / length)
+    points = (opinions @ head.opinions_weights + head.bias).reshape(2, 2)
     for center, weights in zip(
         head.centers, head.center_weights, strict=True):
-      expected = expected + np.exp(-np.sum((z - center)**2) / 2) * weights
-    np.testing.assert_allclose(estimate, expected, atol=1e-5)
+      points[0] += np.exp(-np.sum((z[1:] - center[1:])**2) / 2) * weights
+    shares = np.maximum(0, opinions @ head.kinds_weights + head.kinds_bias)
+    shares /= shares.sum()
+    point = shares @ points
+    variance = shares @ (head.errors.reshape(2, 2)**2 + (points - point)**2)
+    np.testing.assert_allclose(
+        output, [*0.9 * np.tanh(point / 0.9), *np.sqrt(variance)], rtol=1e-3,
+        atol=1e-4)
+  assert limited == {False, True}
+
+
+def test_where_raters_disagree_the_spread_is_wide(tiny):
+  head = dataclasses.replace(
+      random_head(3), opinions_weights=np.zeros((4, 4)),
+      center_weights=np.zeros((5, 2)), kinds_weights=np.zeros((4, 2)))
+  features = np.zeros((1, 3), np.float32)
+
+  def spread(bias):
+    layer = model.Mixture(dataclasses.replace(head, bias=np.array(bias)))
+    return keras.ops.convert_to_numpy(layer(features))[0, 2:]
+
+  agreed, apart = spread([0.2, 0, 0.2, 0]), spread([0.8, 0, -0.4, 0])
+  assert apart[0] > 1.5 * agreed[0] and apart[1] == pytest.approx(agreed[1])
+
+
+def test_estimates_have_a_spread(tiny):
+  images_ = pictures(2)
+  estimates = tiny.estimate(images_)
+  assert [e.va for e in estimates] == tiny.predict(images_)
+  assert all(0 < s < 2 for e in estimates for s in e.spread)
 
 
 def test_gradients_reach_the_pixels_of_a_flat_picture(tiny):
@@ -103,10 +141,10 @@ def test_a_checkpoint_gives_back_its_model(tiny, tmp_path):
   assert {p.name for p in tmp_path.iterdir()} == {'config.json', 'weights.npz'}
   batch = np.stack([p[:32, :64] for p in pictures(3)]).astype(np.float32)
   expected = keras.ops.convert_to_numpy(tiny.network(batch))
-  assert np.ptp(expected, axis=0).min() > 1e-4
+  assert np.ptp(expected[:, :2], axis=0).min() > 1e-4
   np.testing.assert_allclose(
-      loaded.network(batch), expected, rtol=0.01,
-      atol=0.02 * np.ptp(expected, axis=0).min())
+      loaded.network(batch), expected, rtol=0.02,
+      atol=0.03 * np.ptp(expected[:, :2], axis=0).min())
 
 
 @pytest.mark.parametrize('picture', [
@@ -153,14 +191,16 @@ def test_what_ships_agrees_with_the_ratings_it_was_fitted_on(
   for axis in range(2):
     assert metrics.pearson_r(rated[:, axis], estimates[:, axis]) > 0.8
   # A picture people find extreme does not come out grey.
-  assert (estimates.std(axis=0) > 0.8 * rated.std(axis=0)).all()
+  assert (estimates.std(axis=0) > 0.6 * rated.std(axis=0)).all()
 
 
 def test_what_ships_is_small_and_has_a_card():
   folder = checkpoints.path('image_va')
   assert sum(p.stat().st_size for p in folder.iterdir()) < 30e6
   card = (folder / 'README.md').read_text()
-  for word in ('oasis_va', 'Apache-2.0', 'pearson_r', 'va_magenta_train_image'):
+  for word in (
+      'oasis_va', 'dvisa_va, left out', 'Apache-2.0', 'pearson_r',
+      'va_magenta_train_image'):
     assert word in card
 
 

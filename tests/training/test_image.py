@@ -22,15 +22,23 @@ _TINY = model.Config(
     backbones=('efficientnet_lite2',), image_height=32, image_width=32)
 
 
+def data(features, points, groups=None, depths=None):
+  """A dataset of features and points."""
+  groups = np.arange(len(points)) if groups is None else groups
+  return training.Data(
+      training.Ratings('some_va', points, groups, 9, 'about'), features,
+      depths or ([features.shape[1]], 0))
+
+
 @pytest.fixture
 def linear_world():
-  """Features [240, 20] that know ratings [240, 2] but for noise; groups."""
+  """Features [240, 20] that know ratings [240, 2] but for noise, by threes."""
   rng = np.random.default_rng(0)
   features = rng.normal(3, 2, (240, 20))
   ratings = features @ rng.normal(0, 0.03, (20, 2))
   ratings += rng.normal(0, ratings.std(), ratings.shape)
   ratings = np.clip(ratings - ratings.mean(axis=0) + (0.1, -0.2), -1, 1)
-  return features, ratings, np.arange(240) // 3
+  return data(features, ratings, np.arange(240) // 3)
 
 
 @pytest.fixture(scope='module')
@@ -57,8 +65,11 @@ def pictures_dir(tmp_path_factory):
   rows = []
   for i in range(12):
     level = save(manual_dir / f'emotion6/images/joy/{i}.jpg')
-    rows.append((f'joy/{i}.jpg', 1 + 8 * level, 1 + 8 * rng.random()))
-  pd.DataFrame(rows, columns=['image_filename', 'valence', 'arousal']).to_csv(
+    rows.append((
+        f'joy/{i}.jpg', 1 + 8 * level, 1 + 8 * rng.random(), *rng.random(7)))
+  pd.DataFrame(rows, columns=[
+      'image_filename', 'valence', 'arousal', 'p_anger', 'p_disgust', 'p_fear',
+      'p_joy', 'p_sadness', 'p_surprise', 'p_neutral']).to_csv(
       manual_dir / 'emotion6/emotion6.csv', index=False)
   return manual_dir
 
@@ -89,60 +100,104 @@ def run(train, tmp_path_factory):
 
 
 def test_head_finds_what_is_linear(linear_world):
-  features, ratings, groups = linear_world
-  fit = training.fit_head(features, ratings, groups)
-  columns = np.c_[features, np.ones(len(features))]
-  best, *_ = np.linalg.lstsq(columns, ratings, rcond=None)
-  estimates = training.apply_head(fit.head, features)
+  fit = training.fit_head(linear_world)
+  columns = np.c_[linear_world.features, np.ones(240)]
+  best, *_ = np.linalg.lstsq(columns, linear_world.ratings.points, rcond=None)
+  estimates = training.apply_head(fit.head, linear_world.features)
   for axis in range(2):
     assert np.corrcoef(
         estimates[:, axis], columns @ best[:, axis])[0, 1] > 0.9
 
 
 def test_the_network_computes_what_was_fitted(linear_world):
-  features, ratings, groups = linear_world
+  other = data(
+      linear_world.features[:90] + 1, linear_world.ratings.points[:90] / 2)
   fit = training.fit_head(
-      features, ratings, groups,
-      training.learn_opinions([(features[:90] + 1, ratings[:90] / 2)]))
-  assert np.abs(fit.head.others_weights).max() > 0
-  layer = model.Similarity(fit.calibrated_head())
+      linear_world, [training.learn_opinions(other)],
+      training.learn_kinds([linear_world, other]))
+  features = np.concatenate(
+      [linear_world.features, 5 * linear_world.features[:5]])
+  expected = training.apply_head(fit.head, features)
+  assert np.ptp(expected, axis=0).min() > 1e-3
   np.testing.assert_allclose(
-      layer(features.astype(np.float32)),
-      training.apply_head(fit.calibrated_head(), features), atol=1e-3)
+      model.Mixture(fit.head)(features.astype(np.float32)), expected,
+      atol=1e-3)
 
 
 def test_raters_of_another_dataset_help_on_another_scale(linear_world):
-  features, ratings, groups = linear_world
   # Many pictures, rated on half the scale and about another middle.
   rng = np.random.default_rng(1)
-  true, *_ = np.linalg.lstsq(features - 3, ratings, rcond=None)
+  true, *_ = np.linalg.lstsq(
+      linear_world.features - 3, linear_world.ratings.points, rcond=None)
   more = rng.normal(3, 2, (600, 20))
-  others = [(more, 0.5 * (more - 3) @ true + 0.3)]
-  few = slice(0, 60)
-  test = slice(60, None)
-  alone = training.fit_head(features[few], ratings[few], groups[few])
-  helped = training.fit_head(
-      features[few], ratings[few], groups[few],
-      training.learn_opinions(others))
-  errors = [
-      np.mean((training.apply_head(fit.head, features[test]) - ratings[test])
-              ** 2) for fit in (alone, helped)]
-  assert errors[1] < 0.95 * errors[0]
+  other = training.learn_opinions(data(more, 0.5 * (more - 3) @ true + 0.3))
+  few, test = linear_world[:60], linear_world[60:]
+  r = [
+      np.corrcoef(
+          training.apply_head(
+              training.fit_head(few, others).head, test.features)[:, axis],
+          test.ratings.points[:, axis])[0, 1]
+      for others in ([], [other]) for axis in (0, 1)]
+  assert r[2] > r[0] + 0.02 and r[3] > r[1] + 0.02
 
 
-def test_calibration_gives_held_out_estimates_the_spread_of_ratings(
-    linear_world):
-  features, ratings, groups = linear_world
-  result = training.cross_validate(features, ratings, groups, by_group=True)
+def test_each_kind_of_picture_is_estimated_as_its_raters_would(linear_world):
+  # Of another kind (far off), where what is pleasant is the other way about.
+  rng = np.random.default_rng(1)
+  true, *_ = np.linalg.lstsq(
+      linear_world.features - 3, linear_world.ratings.points, rcond=None)
+  features = rng.normal(3, 2, (300, 20)) + np.r_[np.zeros(10), np.full(10, 9)]
+  points = -(features - features.mean(axis=0)) @ true
+  train, test = data(features, points)[:200], features[200:]
+  kinds = training.learn_kinds([linear_world, train])
+  fit = training.fit_head(
+      linear_world, [training.learn_opinions(train)], (*kinds[:2], np.inf))
+  for axis in (0, 1):
+    assert np.corrcoef(
+        training.apply_head(fit.head, test)[:, axis],
+        points[200:, axis])[0, 1] > 0.8
+
+
+def test_a_picture_unlike_all_is_not_extreme():
+  rng = np.random.default_rng(0)
+  features = rng.normal(0, 1, (200, 5))
+  other = data(features, 0.3 * features[:, :2])
+  first = data(features + 0.01, 0.3 * features[:, :2])
+  fit = training.fit_head(
+      first, [training.learn_opinions(other)],
+      training.learn_kinds([first, other]))
+  near, far = training.apply_head(
+      fit.head, np.array([[2.0, 2, 2, 2, 2], [99, 99, 99, 99, 99]]))
+  assert np.abs(far[:2]).max() < 1.2 * np.abs(near[:2]).max()
+
+
+def test_early_depths_do_not_tell_what_is_alike_but_are_heard():
+  rng = np.random.default_rng(0)
+  early, late = rng.normal(0, 1, (200, 4)), rng.normal(0, 1, (200, 16))
+  both = np.c_[early, late]
+  rated = data(both, 0.2 * early[:, :2], depths=([4, 16], 1))
+  alone = training.fit_head(rated)
+  heard = training.learn_opinions(rated)
+  points = rated.ratings.points
+  assert np.abs(heard.calibration.held_out - points).mean() < 0.1
+  shifted = both + np.r_[np.full(4, 9.0), np.zeros(16)]
   np.testing.assert_allclose(
-      result.estimates.std(axis=0), ratings.std(axis=0), rtol=0.15)
+      training.apply_head(alone.head, shifted),
+      training.apply_head(alone.head, both))
+
+
+def test_the_less_is_known_the_less_extreme(linear_world):
+  result = training.cross_validate(linear_world, by_group=True)
+  points = linear_world.ratings.points
+  for axis, name in enumerate(('valence', 'arousal')):
+    r = result.figures['mixture'][f'{name}/pearson_r'].mean()
+    assert result.estimates[:, axis].std() / points[:, axis].std() == (
+        pytest.approx(np.sqrt(r), rel=0.15))
+  # The spread says how far off estimates are.
+  off = np.sqrt(((result.estimates[:, :2] - points)**2).mean(axis=0))
   np.testing.assert_allclose(
-      result.estimates.mean(axis=0), ratings.mean(axis=0), atol=0.05)
-  calibrated = result.figures['calibrated']
-  plain = result.figures['least squares']
-  for axis in ('valence', 'arousal'):
-    assert calibrated[f'{axis}/rmse'].mean() > plain[f'{axis}/rmse'].mean()
-    assert calibrated[f'{axis}/ccc'].mean() > plain[f'{axis}/ccc'].mean()
+      result.estimates[:, 2:].mean(axis=0), off, rtol=0.15)
+  assert 0.3 < training.covered(points, result.estimates) < 0.5
 
 
 def test_no_group_is_in_training_and_test():
@@ -152,8 +207,8 @@ def test_no_group_is_in_training_and_test():
   ratings = np.random.default_rng(0).uniform(-0.8, 0.8, (40, 2))[groups]
   random, by_group = (
       training.cross_validate(
-          features, ratings, groups, by_group=by_group, num_folds=3)
-      .figures['least squares'] for by_group in (False, True))
+          data(features, ratings, labels), by_group=True, num_folds=3)
+      .figures['mixture'] for labels in (np.arange(160), groups))
   for axis in ('valence', 'arousal'):
     assert random[f'{axis}/pearson_r'].mean() > 0.9
     assert by_group[f'{axis}/r2'].max() < 0.05
@@ -161,19 +216,22 @@ def test_no_group_is_in_training_and_test():
 
 def test_repeats_deal_anew_and_seeds_reproduce(linear_world):
   kwargs = {'by_group': False, 'num_folds': 2, 'num_repeats': 2}
-  first = training.cross_validate(*linear_world, **kwargs)
-  again = training.cross_validate(*linear_world, **kwargs)
-  rmse = first.figures['calibrated']['valence/rmse']
+  first = training.cross_validate(linear_world, **kwargs)
+  again = training.cross_validate(linear_world, **kwargs)
+  rmse = first.figures['mixture']['valence/rmse']
   assert len(set(rmse)) == 4
   np.testing.assert_array_equal(
-      rmse, again.figures['calibrated']['valence/rmse'])
+      rmse, again.figures['mixture']['valence/rmse'])
 
 
 def test_a_dataset_is_read_with_its_groups(pictures_dir, run):
   dataset = training.Dataset('oasis_va', pictures_dir / 'tfds', pictures_dir)
   ratings = dataset.ratings()
   assert len(dataset) == len(ratings) == 36 and ratings.num_raters == 100
-  assert len(set(ratings.groups)) == 12
+  assert len(set(ratings.groups)) == 12 and ratings.said().shape == (36, 2)
+  assert training.Dataset(
+      'emotion6_va', pictures_dir / 'tfds', pictures_dir
+  ).ratings().said().shape == (12, 9)
   assert -1 <= ratings.points.min() < 0 < ratings.points.max() <= 1
   brightness = [picture.mean() for picture in dataset.pictures(0)]
   assert np.corrcoef(brightness, ratings.points[:, 0])[0, 1] > 0.95
@@ -196,10 +254,10 @@ def test_train_writes_a_checkpoint_with_its_card(pictures_dir, run):
       'README.md', 'config.json', 'features', 'predicted_vs_rated.png',
       'weights.npz'}
   card = (run_dir / 'README.md').read_text()
-  rmse = results['folds by group']['calibrated']['arousal/rmse']
+  rmse = results['folds by group']['mixture']['arousal/rmse']
   assert f'{rmse.mean():.3f} ± {rmse.std():.3f}' in card
   assert 'the command' in card and 'nan' not in card
-  assert 'oasis_va to emotion6_va' in card and '12 groups' in card
+  assert 'emotion6_va, left out' in card and '12 groups' in card
   for table in re.findall(r'(?:^\|.*\n)+', card, re.MULTILINE):
     assert len({line.count('|') for line in table.splitlines()}) == 1
   assert json.loads((run_dir / 'config.json').read_text())['image_width'] == 32
@@ -227,9 +285,9 @@ def test_a_run_goes_on_from_features_and_gives_the_same(
   again = train(run_dir)
   assert 12 in looked_at and 36 not in looked_at
   for name, estimators in results.items():
-    for key, values in estimators['calibrated'].items():
+    for key, values in estimators['mixture'].items():
       np.testing.assert_allclose(
-          again[name]['calibrated'][key], values, atol=1e-4)
+          again[name]['mixture'][key], values, atol=1e-4)
   with pytest.raises(ValueError, match='holds features of other') as error:
     train(run_dir, dataclasses.replace(_TINY, image_width=64))
   assert '\n' not in str(error.value)

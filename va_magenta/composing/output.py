@@ -150,6 +150,7 @@ def record(saved: Saved, settings: Settings, target: Target) -> dict:
   images = target.image_paths
   return {
       'image': images if len(images) > 1 else next(iter(images), None),
+      'frames': target.frames,
       'image_va': (path or middle) if target.images else None,
       'target': middle,
       'va_path': path,

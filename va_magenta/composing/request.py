@@ -106,6 +106,7 @@ class Target:
       valence: float | None = None,
       arousal: float | None = None,
       va_path: Sequence[tuple[float, float]] | None = None,
+      frames: int | None = None,
   ):
     """Checks that there is one of the three, and that points lie on the plane.
 
@@ -117,6 +118,9 @@ class Target:
       raise ValueError(
           'give either a picture, or both valence and arousal, or a va_path')
     self.images = []
+    self.frames = frames
+    if frames is not None and not isinstance(image, (str, os.PathLike)):
+      raise ValueError('frames are of one animated picture: give its file')
     if image is not None:
       is_one = isinstance(image, (str, os.PathLike, np.ndarray))
       self.images = [
@@ -140,13 +144,15 @@ class Target:
         raise ValueError('va_path must have a point at least')
 
   def load_pictures(self) -> list[np.ndarray]:
-    """The pictures, uint8 RGB, if there are any.
+    """The pictures, or frames of the one, uint8 RGB, if there are any.
 
     Raises:
       OSError, ValueError: if a file is not a picture.
     """
     from va_magenta.image_to_va import images
 
+    if self.frames is not None:
+      return images.load_frames(self.images[0], self.frames)
     return [
         image if isinstance(image, np.ndarray) else images.load_image(image)
         for image in self.images]

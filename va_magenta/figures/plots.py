@@ -72,17 +72,21 @@ def plot_points(
     points: Sequence[VA],
     names: Sequence[str],
     kinds: Sequence[str],
+    spreads: Sequence[tuple[float, float] | None],
 ):
   """Writes a PNG of where many things lie.
 
-  Up to `MAX_NAMED` points are numbered, and named beside the plane; of more
-  their number in each quadrant is told.
+  Up to `MAX_NAMED` points are numbered, and named beside the plane, and an
+  ellipse shows the spread of each; of more their number in each quadrant is
+  told.
 
   Args:
     path: the file; it is replaced if it exists.
     points: where they lie.
     names: of each point; of a long one the end is shown.
     kinds: of each point, 'picture', 'midi' or 'audio'.
+    spreads: standard deviations of valence and arousal about each point; None
+      where they are not known.
   """
   from matplotlib.figure import Figure
 
@@ -95,7 +99,10 @@ def plot_points(
     # Of characters that the font lacks, which become boxes.
     warnings.filterwarnings('ignore', 'Glyph .* missing', UserWarning)
     if len(points) <= MAX_NAMED:
-      for i, (point, kind) in enumerate(zip(points, kinds, strict=True), 1):
+      for i, (point, kind, spread) in enumerate(
+          zip(points, kinds, spreads, strict=True), 1):
+        if spread is not None:
+          _draw_spread(axes, point, spread, styles[kind][0])
         _draw_number(axes, i, point, *styles[kind])
       _draw_names(figure, points, names, [styles[kind][0] for kind in kinds])
       _draw_kinds(figure, styles, (0.6, 0.7, 0.78))
@@ -217,6 +224,15 @@ def _draw_background(axes, with_names: bool = True):
   axes.tick_params(colors=_FAINT, labelsize=8, length=0)
   for spine in axes.spines.values():
     spine.set_visible(False)
+
+
+def _draw_spread(axes, point: VA, spread: tuple[float, float], color: str):
+  """The ellipse of one standard deviation."""
+  from matplotlib.patches import Ellipse
+
+  axes.add_patch(Ellipse(
+      (point.valence, point.arousal), 2 * spread[0], 2 * spread[1],
+      facecolor=color, alpha=0.08, edgecolor='none', zorder=1))
 
 
 def _draw_number(axes, number: int, point: VA, color: str, marker: str):

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 _B0_LAYERS = (
+    'block1a_project_bn', 'block2b_add', 'block3b_add', 'block4c_add',
     'block5c_add', 'block6d_add', 'block7a_project_bn', 'top_activation')
 
 # EfficientNet-Lite2 is EfficientNet-B2's widths (1.1) and depths (1.2), with
@@ -24,8 +25,11 @@ _LITE2_STAGES = (
     (3, 1, 1, 1, 16), (3, 3, 6, 2, 24), (5, 3, 6, 2, 48), (3, 4, 6, 2, 88),
     (5, 4, 6, 1, 120), (5, 5, 6, 2, 208), (3, 1, 6, 1, 352))
 _LITE2_STEM, _LITE2_HEAD = 32, 1280
-_LITE2_READ_FROM = 3  # The stages before see edges and textures.
 _LITE2_EPSILON = 1e-3
+
+# How many of the first depths that are read see color, edges and texture
+# (style) rather than things.
+NUM_EARLY = {'efficientnet_b0': 4, 'efficientnet_lite2': 3}
 
 # What is built in, and where its weights come from.
 BUILT_IN = {
@@ -55,7 +59,8 @@ def build(
       published with, or to begin with random weights.
 
   Returns:
-    Activations of a few depths, each [n, ..., channels].
+    Activations of a few depths, each [n, ..., channels]; the first of them,
+    `NUM_EARLY`, are early ones.
 
   Raises:
     OSError, ValueError: if there is no such backbone or its weights do not fit.
@@ -126,7 +131,7 @@ def _efficientnet_lite2(pictures, weights, pretrained):
   outputs.append(convolve(x, 'lite2_head', 1, _LITE2_HEAD))
   if weights is not None:
     _set_lite2_weights(convolutions, weights)
-  return outputs[_LITE2_READ_FROM:]
+  return outputs
 
 
 def _set_lite2_weights(convolutions, path):

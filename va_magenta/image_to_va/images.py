@@ -4,6 +4,7 @@
 EXIF says, on white where transparent) in bounded memory.
 """
 
+import functools
 import math
 import os
 import warnings
@@ -22,7 +23,19 @@ FORMATS = ('JPEG', 'PNG', 'GIF', 'WEBP', 'TIFF', 'BMP', 'PPM', 'AVIF',
 # its width and height, so any of them can be read.
 MAX_PIXELS = 178_956_970
 LONG_SIDE = 1024
+MAX_FRAMES = 64
 _STRIP_ROWS = 256
+
+
+@functools.cache
+def formats() -> tuple[str, ...]:
+  """`FORMATS`, and HEIF (HEIC) where pillow-heif is installed."""
+  try:
+    import pillow_heif
+  except ImportError:
+    return FORMATS
+  pillow_heif.register_heif_opener()
+  return *FORMATS, 'HEIF'
 
 
 def load_image(path: str | os.PathLike) -> np.ndarray:
@@ -34,7 +47,7 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
   picture whose long side is over `LONG_SIDE` is reduced to it.
 
   Args:
-    path: a picture file of one of `FORMATS`, whatever its name ends in.
+    path: a picture file of one of `formats()`, whatever its name ends in.
 
   Returns:
     uint8 RGB [height, width, 3], each side 1..`LONG_SIDE`.
@@ -44,6 +57,34 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
       no file that can be read to its end at `path`.
     ValueError: if the file is empty, not a picture, or over `MAX_PIXELS`.
   """
+  return _load(path)[0]
+
+
+def load_frames(path: str | os.PathLike, num_frames: int) -> list[np.ndarray]:
+  """Reads frames of an animated picture, evenly from the first to the last.
+
+  Args:
+    path: as of `load_image`; GIF, WEBP, PNG, AVIF and TIFF can have frames.
+    num_frames: how many, 2..`MAX_FRAMES`; all there are if they are fewer.
+
+  Returns:
+    Each as of `load_image`.
+
+  Raises:
+    OSError, ValueError: as of `load_image`; or if there is but one frame, or
+      `num_frames` is out of range.
+  """
+  if not 2 <= num_frames <= MAX_FRAMES:
+    raise ValueError(f'frames must lie in 2..{MAX_FRAMES}, got {num_frames}')
+  frames = _load(path, num_frames)
+  if len(frames) < 2:
+    raise ValueError(f'{path} is not animated: it has one frame')
+  return frames
+
+
+def _load(
+    path: str | os.PathLike, num_frames: int | None = None,
+) -> list[np.ndarray]:
   path = files.local(path)
   if path.is_dir():
     raise IsADirectoryError(f'{path} is a folder, not a picture')
@@ -60,7 +101,8 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
       picture = _open(file)
     except UnidentifiedImageError:
       raise ValueError(
-          f'{path} is not a picture (of {", ".join(FORMATS)})') from None
+          f'{path} is not a picture (of {", ".join(formats())})'
+          + _heif_hint(path)) from None
     except Image.DecompressionBombError:
       raise ValueError(_too_large(path)) from None
     except Exception as error:  # pylint: disable=broad-except
@@ -69,7 +111,14 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
       if picture.width * picture.height > MAX_PIXELS:
         raise ValueError(_too_large(path, picture.size))
       try:
-        return _decode(picture)
+        if num_frames is None:
+          return [_decode(picture)]
+        last = getattr(picture, 'n_frames', 1) - 1
+        frames = []
+        for i in np.unique(np.linspace(0, last, num_frames).round()):
+          picture.seek(int(i))
+          frames.append(_decode(picture))
+        return frames
       except MemoryError:
         raise ValueError(
             f'{path} does not fit in memory ({picture.width} x '
@@ -80,10 +129,17 @@ def load_image(path: str | os.PathLike) -> np.ndarray:
         raise OSError(_damaged(path, error)) from error
 
 
+def _heif_hint(path) -> str:
+  """What HEIC needs, where a file is one and cannot be read."""
+  with path.open('rb') as file:
+    is_heif = file.read(12)[4:] in (b'ftypheic', b'ftypheix', b'ftypmif1')
+  return '; for HEIC: pip install pillow-heif' if is_heif else ''
+
+
 def _open(file) -> Image.Image:
   """Opens without decoding; a baseline JPEG at a fraction of its size."""
   try:
-    picture = Image.open(file, formats=FORMATS)
+    picture = Image.open(file, formats=formats())
   except Image.DecompressionBombError:
     # Pillow's limit does not know that a JPEG can be decoded small.
     file.seek(0)

@@ -2,7 +2,9 @@
 
 Pretrained backbones look at the picture; means and standard deviations over
 positions of their activations at a few depths are its features. The head
-compares them with those of the rated pictures that it was fitted on.
+compares them with those of the rated pictures that it was fitted on, and mixes
+what the raters of each dataset would say by how much the picture is of the
+dataset's kind.
 
   from va_magenta.image_to_va import model
   model.estimate_va('picture.jpg')                   # the shipped model
@@ -24,6 +26,9 @@ from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import images as images_lib
 from va_magenta.va import VA
 
+# Estimates stay this near the middle: hardly any mean of many ratings lies
+# farther out, and an estimate that would was extrapolated.
+EDGE = 0.9
 # Pictures a call of the network.
 BATCH_SIZE = 8
 
@@ -45,35 +50,49 @@ class Config:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-  """What `Similarity` computes with; arrays of float32.
+  """What `Mixture` computes with; arrays of float32.
 
-  With features f, z = (f - mean) * scale; others = z @ others_kernel; and the
-  similarity of z to a center c is exp(-|z - c|^2 / 2). Then
-  (valence, arousal) = similarities @ center_weights + others @ others_weights
-  + bias.
+  With features f, z = (f - mean) * scale, and z' is z where `compared` is 1
+  and 0 elsewhere. The opinions are z @ opinions_kernel, times reach / |z'| if
+  that is below 1: a picture unlike all that was seen is not extreme for it. The
+  similarity of z to a center c is exp(-|z' - c|^2 / 2). Each dataset's raters
+  would say similarities @ center_weights (the first dataset) + opinions @
+  opinions_weights + bias, and be off by `errors`. They count by how much the
+  picture is of their kind: max(0, opinions @ kinds_weights + kinds_bias),
+  divided by their sum. What comes out is the mean, bent to `EDGE` x tanh(mean /
+  `EDGE`), and the standard deviation of that mixture.
 
   Attributes:
     mean: [num_features].
     scale: [num_features].
-    others_kernel: [num_features, num_others], what raters of other datasets
-      would say, up to a constant.
-    centers: [num_centers, num_features], z of the pictures fitted on.
+    compared: [num_features], 1 or 0.
+    reach: [1].
+    opinions_kernel: [num_features, num_opinions].
+    centers: [num_centers, num_features], z' of the pictures fitted on.
     center_weights: [num_centers, 2].
-    others_weights: [num_others, 2].
-    bias: [2].
+    opinions_weights: [num_opinions, 2 * num_datasets].
+    bias: [2 * num_datasets].
+    errors: [2 * num_datasets], standard deviations.
+    kinds_weights: [num_opinions, num_datasets].
+    kinds_bias: [num_datasets].
   """
 
   mean: np.ndarray
   scale: np.ndarray
-  others_kernel: np.ndarray
+  compared: np.ndarray
+  reach: np.ndarray
+  opinions_kernel: np.ndarray
   centers: np.ndarray
   center_weights: np.ndarray
-  others_weights: np.ndarray
+  opinions_weights: np.ndarray
   bias: np.ndarray
+  errors: np.ndarray
+  kinds_weights: np.ndarray
+  kinds_bias: np.ndarray
 
 
-class Similarity(keras.layers.Layer):
-  """Features [n, num_features] to (valence, arousal) [n, 2]; see `Head`."""
+class Mixture(keras.layers.Layer):
+  """Features [n, num_features] to points and spreads [n, 4]; see `Head`."""
 
   def __init__(self, head: Head, **kwargs):
     super().__init__(**kwargs)
@@ -85,21 +104,48 @@ class Similarity(keras.layers.Layer):
       setattr(self, field.name, weight)
 
   def call(self, features):
-    """Estimates, not clipped to the plane."""
+    """(valence, arousal, their spreads)."""
     ops = keras.ops
     z = (features - self.mean) * self.scale
+    squares = ops.sum((z * self.compared)**2, axis=1, keepdims=True)
     distances = (
-        ops.sum(z**2, axis=1, keepdims=True) + ops.sum(self.centers**2, axis=1)
+        squares + ops.sum(self.centers**2, axis=1)
         - 2 * z @ ops.transpose(self.centers))
-    return (
-        ops.exp(-distances / 2) @ self.center_weights
-        + z @ self.others_kernel @ self.others_weights + self.bias)
+    opinions = z @ self.opinions_kernel * ops.minimum(
+        1.0, self.reach * ops.rsqrt(squares + 1e-6))
+    points = opinions @ self.opinions_weights + self.bias
+    first = ops.exp(-distances / 2) @ self.center_weights
+    points = ops.reshape(
+        ops.concatenate([points[:, :2] + first, points[:, 2:]], axis=1),
+        (-1, self.kinds_bias.shape[0], 2))
+    shares = 1e-6 + ops.relu(opinions @ self.kinds_weights + self.kinds_bias)
+    shares = (shares / ops.sum(shares, axis=1, keepdims=True))[:, :, None]
+    point = ops.sum(shares * points, axis=1)
+    variance = ops.sum(
+        shares * (ops.reshape(self.errors, (-1, 2))**2
+                  + (points - point[:, None])**2), axis=1)
+    return ops.concatenate(
+        [EDGE * ops.tanh(point / EDGE), ops.sqrt(variance + 1e-8)], axis=1)
 
   def head(self) -> Head:
     """What it was made from."""
     return Head(**{
         field.name: keras.ops.convert_to_numpy(getattr(self, field.name))
         for field in dataclasses.fields(Head)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+  """Where a picture lies, and how sure that is.
+
+  Attributes:
+    va: the point.
+    spread: standard deviations of valence and arousal that people's mean
+      rating is expected to have about it, in the plane's unit.
+  """
+
+  va: VA
+  spread: tuple[float, float]
 
 
 class _MeanAndDeviation(keras.layers.Layer):
@@ -126,7 +172,8 @@ def build_features(
     pretrained: without `weights`: see `backbones.build`.
 
   Returns:
-    A model with the output [n, num_features].
+    A model with the output [n, num_features], early depths first (see
+    `depths`).
 
   Raises:
     ImportError, OSError, ValueError: if the config names something that does
@@ -137,13 +184,29 @@ def build_features(
         f'{len(config.backbones)} backbones take as many files of weights, '
         f'got {len(weights)}')
   pictures = keras.Input((config.image_height, config.image_width, 3))
-  features = []
+  early, late = [], []
   for i, name in enumerate(config.backbones):
-    for x in backbones_lib.build(
-        name, pictures, weights[i] if weights else None, pretrained):
-      features.append(_MeanAndDeviation()(x) if len(x.shape) > 2 else x)
+    depths = [
+        _MeanAndDeviation()(x) if len(x.shape) > 2 else x
+        for x in backbones_lib.build(
+            name, pictures, weights[i] if weights else None, pretrained)]
+    num_early = backbones_lib.NUM_EARLY.get(name, 0)
+    early += depths[:num_early]
+    late += depths[num_early:]
   return keras.Model(
-      pictures, keras.layers.Concatenate()(features))
+      pictures, keras.layers.Concatenate(name='features')(early + late))
+
+
+def depths(config: Config, network: keras.Model) -> tuple[list[int], int]:
+  """The depths whose features `build_features` joined, early ones first.
+
+  Returns:
+    How many features each has, and how many depths are early.
+  """
+  joined = network.get_layer('features').input
+  sizes = [x.shape[-1] for x in keras.tree.flatten(joined)]
+  return sizes, sum(
+      backbones_lib.NUM_EARLY.get(name, 0) for name in config.backbones)
 
 
 class ImageToVa:
@@ -151,24 +214,30 @@ class ImageToVa:
 
   Attributes:
     config: what the network was built from.
-    network: RGB in 0..255 [n, height, width, 3] to (valence, arousal) [n, 2],
-      nominally in [-1, 1] but not clipped.
+    network: RGB in 0..255 [n, height, width, 3] to [n, 4]: valence and
+      arousal, within `EDGE`, and their spreads.
   """
 
   def __init__(self, config: Config, features: keras.Model, head: Head):
     self.config = config
     self._features = features
-    self._head = Similarity(head, name='va')
+    self._head = Mixture(head, name='va')
     self.network = keras.Model(features.input, self._head(features.output))
 
   def predict(self, images: Sequence[np.ndarray]) -> list[VA]:
-    """The points of pictures, uint8 RGB [height, width, 3] of any sizes.
+    """The points of pictures; see `estimate`."""
+    return [estimate.va for estimate in self.estimate(images)]
+
+  def estimate(self, images: Sequence[np.ndarray]) -> list[Estimate]:
+    """Points and spreads of pictures, uint8 RGB [height, width, 3] of any size.
 
     Raises:
       ValueError: if an array is not a picture.
     """
-    estimates = run_network(self.network, self.config, images)
-    return [VA.clip(float(v), float(a)) for v, a in estimates]
+    return [
+        Estimate(VA.clip(valence, arousal), tuple(spread))
+        for valence, arousal, *spread in run_network(
+            self.network, self.config, images).tolist()]
 
   def save(self, folder: str | os.PathLike):
     """Writes config and weights (as float16: half the size) into `folder`."""

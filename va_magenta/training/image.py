@@ -1,10 +1,11 @@
 """Fits and measures the model that places a picture on the VA plane.
 
 The backbones stay as they were pretrained: what they see of every picture is
-computed once and kept in the run's folder. On that the head is a Gaussian
+computed once and kept in the run's folder. On that the head mixes what the
+raters of each dataset would say. For the first dataset that is a Gaussian
 process (kernel ridge regression): a picture feels like the rated pictures that
-it resembles. Raters of further datasets help by way of a first regression that
-learns what they would say; their scale need not be the first dataset's.
+it resembles. For further ones it is a ridge regression, whose opinions also
+help the first; no dataset's scale need be another's.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
+from scipy import linalg
 from sklearn import linear_model, model_selection
 
 from va_magenta import files
@@ -28,11 +30,18 @@ from va_magenta.va import Scale
 # Candidates for the penalty: variance of what no picture tells (raters'
 # differences, tastes) over that of what similar pictures share.
 PENALTIES = np.logspace(-1.5, 0.5, 9)
-# Of the regression on further datasets; pictures lie about 1 from the mean.
-_OPINIONS_PENALTIES = np.logspace(-0.5, 1.5, 5)
-# How much what others' raters would say counts beside resemblance, as shares of
-# the Gaussian process's variance.
-_OPINIONS_WEIGHT = 0.03
+# Of the regressions on further datasets; pictures lie about 1 from the mean.
+OPINIONS_PENALTIES = (1.0, 2.0, 4.0, 8.0)
+# How much opinions count beside resemblance, as shares of the Gaussian
+# process's variance.
+_OPINIONS_WEIGHT = 0.1
+# The first dataset, rated by the most people, counts more than its kind alone.
+_FIRST_COUNTS = 2.0
+_KINDS_PENALTY = 0.3
+# Of each dataset, to learn its kind from.
+_KINDS_PICTURES = 300
+# Share of all pictures that are not held to be unlike what was seen.
+_REACH_SHARE = 0.95
 _INNER_FOLDS = 5
 _TIMED = 10  # Estimates.
 # Pictures whose features are kept in one file.
@@ -51,6 +60,8 @@ class Ratings:
     groups: [num_pictures], labels of pictures to keep together.
     num_raters: median over pictures; 0 if the source does not say.
     about: what the dataset is, for people.
+    emotions: [num_pictures, num_emotions], shares of the raters' votes, of a
+      dataset that has them.
   """
 
   name: str
@@ -58,9 +69,16 @@ class Ratings:
   groups: np.ndarray
   num_raters: int
   about: str
+  emotions: np.ndarray | None = None
 
   def __len__(self):
     return len(self.points)
+
+  def said(self) -> np.ndarray:
+    """All that raters said, [num_pictures, 2 + num_emotions]."""
+    if self.emotions is None:
+      return self.points
+    return np.concatenate([self.points, self.emotions], axis=1)
 
 
 class Dataset:
@@ -110,14 +128,15 @@ class Dataset:
   def ratings(self) -> Ratings:
     """What people said, in the order of `pictures`."""
     rows = [
-        (e['valence'], e['arousal'], e['group'].decode(), e['num_raters'])
-        for e in self._examples(decode=False)]
+        (e['valence'], e['arousal'], e['group'].decode(), e['num_raters'],
+         e.get('emotions')) for e in self._examples(decode=False)]
     return Ratings(
         self.name,
         np.array([row[:2] for row in rows], float),
         np.array([row[2] for row in rows]),
         int(np.median([row[3] for row in rows])),
-        self._builder.info.description.strip().split('\n\n')[0])
+        self._builder.info.description.strip().split('\n\n')[0],
+        None if rows[0][4] is None else np.array([row[4] for row in rows]))
 
   def pictures(self, start: int) -> Iterator[np.ndarray]:
     """Pictures from one on, uint8 RGB [height, width, 3].
@@ -168,135 +187,285 @@ def extract_features(network, config, dataset: Dataset, folder) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fit:
-  """A fitted head and what was chosen for it; arrays hold valence, arousal.
+class Data:
+  """A dataset as it is fitted to.
 
   Attributes:
-    head: with the estimates of least squares.
-    center: [2], mean rating, the point that calibration scales about.
-    spread: [2], by how much.
-    penalty: [2], what was chosen of `PENALTIES`.
+    ratings: what people said.
+    features: float64 [num_pictures, num_features].
+    depths: see `model.depths`.
   """
 
-  head: model_lib.Head
+  ratings: Ratings
+  features: np.ndarray
+  depths: tuple[Sequence[int], int]
+
+  def __getitem__(self, index) -> 'Data':
+    """A part of it."""
+    r = self.ratings
+    return dataclasses.replace(
+        self, features=self.features[index], ratings=dataclasses.replace(
+            r, points=r.points[index], groups=r.groups[index],
+            emotions=None if r.emotions is None else r.emotions[index]))
+
+  def compared(self) -> np.ndarray:
+    """1 for features by which pictures are compared, 0 for early depths'."""
+    sizes, num_early = self.depths
+    return np.repeat(np.arange(len(sizes)) >= num_early, sizes).astype(float)
+
+  def standardization(self) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of features; what is compared lies about 1 from 0."""
+    mean, deviation = self.features.mean(axis=0), self.features.std(axis=0)
+    scale = 1 / np.maximum(deviation, _SMALLEST_DEVIATION)
+    scale[deviation < _SMALLEST_DEVIATION] = 0
+    return mean, scale / np.sqrt(self.compared().sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+  """How much estimates vary; arrays hold valence, arousal.
+
+  A cautious estimate stays near the middle, and one that varies as people's
+  ratings do says of what it hardly knows what is extreme. Half way, held-out
+  estimates get the root of their correlation with ratings times the ratings'
+  deviation: the less is known, the less extreme.
+
+  Attributes:
+    center: [2], mean rating, about which estimates are scaled.
+    spread: [2], by how much.
+    errors: [2], root of the mean square that held-out estimates are then off.
+    penalty: [2], what was chosen.
+    held_out: [num_pictures, 2], calibrated.
+  """
+
   center: np.ndarray
   spread: np.ndarray
+  errors: np.ndarray
   penalty: np.ndarray
+  held_out: np.ndarray
 
-  def calibrated_head(self) -> model_lib.Head:
-    """What ships: its held-out estimates spread as people's ratings do."""
-    return dataclasses.replace(
-        self.head,
-        center_weights=self.head.center_weights * self.spread,
-        others_weights=self.head.others_weights * self.spread,
-        bias=self.center + (self.head.bias - self.center) * self.spread)
+
+def _calibrate(held_out, points, penalty) -> Calibration:
+  center = points.mean(axis=0)
+  spread = np.array([
+      np.sqrt(max(0.0, metrics.pearson_r(points[:, axis], held_out[:, axis])))
+      * points[:, axis].std() / max(held_out[:, axis].std(), 1e-6)
+      for axis in (0, 1)])
+  held_out = center + (held_out - center) * spread
+  errors = np.sqrt(((held_out - points)**2).mean(axis=0))
+  return Calibration(center, spread, errors, penalty, held_out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opinions:
+  """What a dataset's raters would say of a picture, by ridge regression.
+
+  Attributes:
+    kernel: [num_features, 2 + num_emotions], for features as they are.
+    mean: [2 + num_emotions], what it gives of the dataset's pictures on
+      average.
+    calibration: of the first two.
+  """
+
+  kernel: np.ndarray
+  mean: np.ndarray
+  calibration: Calibration
+
+
+def learn_opinions(data: Data, seed: int = 0) -> Opinions:
+  """Fits a ridge regression, with its penalties from folds by group.
+
+  A depth counts as the root of the number of its features, so that early
+  depths, which have few, are heard: color and texture move where there are no
+  things.
+  """
+  sizes, _ = data.depths
+  mean, deviation = data.features.mean(axis=0), data.features.std(axis=0)
+  scale = np.repeat(np.power(sizes, -0.25), sizes) / np.maximum(
+      deviation, _SMALLEST_DEVIATION)
+  scale[deviation < _SMALLEST_DEVIATION] = 0
+  z = np.float32((data.features - mean) * scale)
+  unit = np.sqrt((z**2).sum(axis=1).mean())
+  z, scale = z / unit, scale / unit
+  said = data.ratings.said()
+  kernel = np.float64(z @ z.T)
+  best, held_out = _choose(
+      kernel, said, data.ratings.groups, OPINIONS_PENALTIES, seed)
+  dual = _solve(kernel, said - said.mean(axis=0), best)
+  coefficients = (z.T @ dual) * scale[:, None]
+  return Opinions(
+      coefficients, mean @ coefficients,
+      _calibrate(held_out[:, :2], data.ratings.points, best[:2]))
+
+
+def _solve(kernel, targets, penalties) -> np.ndarray:
+  """Kernel ridge regression with a penalty for each target, [n, targets]."""
+  dual = np.zeros(targets.shape)
+  for penalty in np.unique(penalties):
+    columns = penalties == penalty
+    dual[:, columns] = linalg.solve(
+        kernel + penalty * np.eye(len(kernel)), targets[:, columns],
+        assume_a='pos')
+  return dual
+
+
+def _choose(kernel, targets, groups, candidates, seed):
+  """The best penalty for each target, and its held-out estimates."""
+  held_out = np.zeros((len(candidates), *targets.shape))
+  for train, test in model_selection.GroupKFold(
+      _INNER_FOLDS, shuffle=True, random_state=seed).split(
+          kernel, groups=groups):
+    mean = targets[train].mean(axis=0)
+    for i, penalty in enumerate(candidates):
+      dual = _solve(
+          kernel[np.ix_(train, train)], targets[train] - mean,
+          np.full(targets.shape[1], penalty))
+      held_out[i, test] = kernel[np.ix_(test, train)] @ dual + mean
+  best = ((held_out - targets)**2).mean(axis=1).argmin(axis=0)
+  return (np.array(candidates)[best],
+          held_out[best, :, np.arange(targets.shape[1])].T)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+  """A fitted head and the calibrations of its datasets, in order."""
+
+  head: model_lib.Head
+  calibrations: Sequence[Calibration]
 
 
 def fit_head(
-    features: np.ndarray, ratings: np.ndarray, groups: np.ndarray,
-    opinions: np.ndarray | None = None, seed: int = 0) -> Fit:
-  """Fits with penalty and calibration from inner folds by group.
+    first: Data, others: Sequence[Opinions] = (),
+    kinds: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0) -> Fit:
+  """Fits to the first dataset, with penalty and calibration from inner folds.
 
   Args:
-    features: [num_pictures, num_features].
-    ratings: [num_pictures, 2] in [-1, 1].
-    groups: [num_pictures], labels of pictures to keep together.
-    opinions: of raters of other datasets, see `learn_opinions`.
+    first: whose pictures a picture is compared with.
+    others: of the raters of further datasets.
+    kinds: of `learn_kinds`; if None, all pictures are of the first kind.
     seed: of the inner folds.
   """
-  mean, scale = _standardization(features)
-  z = (features - mean) * scale
-  if opinions is None:
-    opinions = np.zeros((len(mean), 0))
-  # Of raw features, now of z, and scaled to count as much as it should.
-  opinions = opinions / np.where(scale > 0, scale, np.inf)[:, None]
-  opinions /= np.maximum((z @ opinions).std(axis=0), 1e-6)
-  opinions *= np.sqrt(_OPINIONS_WEIGHT / max(1, opinions.shape[1]))
-  said = z @ opinions
-  said_mean = said.mean(axis=0)
-  said = said - said_mean
-  kernel = _similarities(z, z) + said @ said.T
+  mean, scale = first.standardization()
+  compared = first.compared()
+  z = (first.features - mean) * scale
+  if kinds is None:
+    kinds = (np.zeros((len(mean), 1 + len(others))),
+             np.arange(1 + len(others)) == 0, np.inf)
+  kinds_kernel, kinds_bias, reach = kinds
+  num_kinds = len(kinds_bias)
+  kernel = np.concatenate([*(o.kernel for o in others), kinds_kernel], axis=1)
+  # Of raw features, now of z.
+  kernel = kernel / np.where(scale > 0, scale, np.inf)[:, None]
+  opinions_mean = mean @ np.concatenate(
+      [np.zeros((len(mean), 0)), *(o.kernel for o in others)], axis=1)
+  head = model_lib.Head(
+      mean=mean, scale=scale, compared=compared, reach=np.array([reach]),
+      opinions_kernel=kernel, centers=z * compared,
+      center_weights=np.zeros((len(z), 2)),
+      opinions_weights=np.zeros((kernel.shape[1], 2 * num_kinds)),
+      bias=np.zeros(2 * num_kinds), errors=np.zeros(2 * num_kinds),
+      kinds_weights=np.eye(num_kinds, kernel.shape[1], kernel.shape[1]
+                           - num_kinds).T * _counts(num_kinds),
+      kinds_bias=(kinds_bias + mean @ kinds_kernel) * _counts(num_kinds))
+  similarities, opinions = _compare(head, first.features)
+  said = opinions[:, :len(opinions_mean)]
+  middle = said.mean(axis=0)
+  weight = np.sqrt(_OPINIONS_WEIGHT / max(1, len(middle))) / np.maximum(
+      said.std(axis=0), 1e-6)
+  said = (said - middle) * weight
+  gram = similarities + said @ said.T
+  points = first.ratings.points
+  best, held_out = _choose(gram, points, first.ratings.groups, PENALTIES, seed)
+  calibration = _calibrate(held_out, points, best)
+  dual = _solve(gram, points - points.mean(axis=0), best) * calibration.spread
+  head.center_weights[:] = dual
+  head.opinions_weights[:len(middle), :2] = weight[:, None] * (said.T @ dual)
+  head.bias[:2] = calibration.center - middle @ head.opinions_weights[
+      :len(middle), :2]
+  column = 0
+  for i, other in enumerate(others):
+    axes, columns = slice(2 * i + 2, 2 * i + 4), slice(column, column + 2)
+    its = other.calibration
+    head.opinions_weights[columns, axes] = np.diag(its.spread)
+    head.bias[axes] = its.center + its.spread * (
+        opinions_mean[columns] - other.mean[:2])
+    column += len(other.mean)
+  calibrations = [calibration, *(o.calibration for o in others)]
+  head.errors[:] = np.concatenate([c.errors for c in calibrations])
+  return Fit(head, calibrations)
 
-  folds = list(model_selection.GroupKFold(
-      _INNER_FOLDS, shuffle=True, random_state=seed).split(z, groups=groups))
-  held_out = np.zeros((len(PENALTIES), *ratings.shape))
-  for train, test in folds:
-    held_out[:, test] = _krr(
-        kernel[np.ix_(train, train)], ratings[train],
-        kernel[np.ix_(test, train)])
-  best = ((held_out - ratings)**2).mean(axis=1).argmin(axis=0)
-  estimates = held_out[best, :, [0, 1]].T
-  spread = ratings.std(axis=0) / np.maximum(estimates.std(axis=0), 1e-6)
 
-  center = ratings.mean(axis=0)
-  center_weights = np.stack([
-      np.linalg.solve(
-          kernel + PENALTIES[best[axis]] * np.eye(len(z)),
-          ratings[:, axis] - center[axis]) for axis in (0, 1)], axis=1)
-  others_weights = said.T @ center_weights
-  return Fit(
-      head=model_lib.Head(
-          mean=mean, scale=scale, others_kernel=opinions, centers=z,
-          center_weights=center_weights, others_weights=others_weights,
-          bias=center - said_mean @ others_weights),
-      center=center, spread=spread, penalty=PENALTIES[best])
+def _counts(num_kinds) -> np.ndarray:
+  return np.where(np.arange(num_kinds) == 0, _FIRST_COUNTS, 1.0)
 
 
-def _standardization(features) -> tuple[np.ndarray, np.ndarray]:
-  """Mean and scale of each feature; pictures then lie about 1 from 0."""
-  mean, deviation = features.mean(axis=0), features.std(axis=0)
-  scale = 1 / np.maximum(deviation, _SMALLEST_DEVIATION)
-  scale[deviation < _SMALLEST_DEVIATION] = 0
-  return mean, scale / np.sqrt(len(mean))
-
-
-def learn_opinions(
-    others: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-  """What raters of other datasets would say, by ridge regression.
+def learn_kinds(data: Sequence[Data], seed: int = 0):
+  """Which dataset a picture is like, by ridge regression.
 
   Args:
-    others: of each dataset features [num_pictures, num_features] and ratings
-      [num_pictures, 2].
+    data: the datasets; their ratings are not looked at.
+    seed: of the choice of pictures.
 
   Returns:
-    [num_features, 2 * len(others)], by which features give what they would say
-    up to a constant.
+    kernel [num_features, num_datasets] and bias [num_datasets], which give 1
+    of a dataset's own pictures and 0 of the others'; and how far from the
+    first dataset's mean most pictures lie.
   """
-  kernels = []
-  for features, ratings in others:
-    mean, scale = _standardization(features)
-    regression = linear_model.RidgeCV(
-        _OPINIONS_PENALTIES, alpha_per_target=True).fit(
-            (features - mean) * scale, ratings)
-    kernels.append(regression.coef_.T * scale[:, None])
-  return np.concatenate(kernels, axis=1)
+  rng = np.random.default_rng(seed)
+  parts = [
+      d.features[rng.permutation(len(d.features))[:_KINDS_PICTURES]]
+      for d in data]
+  kind = np.repeat(np.eye(len(data)), [len(part) for part in parts], axis=0)
+  weights = np.repeat(
+      [1 / len(part) for part in parts], [len(part) for part in parts])
+  mean, scale = data[0].standardization()
+  compared = data[0].compared()
+  scale = scale * compared
+  z = (np.concatenate(parts) - mean) * scale
+  regression = linear_model.Ridge(_KINDS_PENALTY).fit(
+      z, kind, sample_weight=weights * len(z) / weights.sum())
+  kernel = regression.coef_.T * scale[:, None]
+  reach = np.quantile(np.sqrt((z**2).sum(axis=1)), _REACH_SHARE)
+  return kernel, regression.intercept_ - mean @ kernel, reach
 
 
-def _similarities(z, centers) -> np.ndarray:
-  """As `model.Similarity` has them, [len(z), len(centers)]."""
-  distances = (
-      (z**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1)
-      - 2 * z @ centers.T)
-  return np.exp(-distances / 2)
-
-
-def _krr(kernel, ratings, test_kernel) -> np.ndarray:
-  """Kernel ridge regression, [num_penalties, num_test, 2]."""
-  eigenvalues, vectors = np.linalg.eigh(kernel)
-  mean = ratings.mean(axis=0)
-  projected = vectors.T @ (ratings - mean)
-  test_vectors = test_kernel @ vectors
-  return np.stack([
-      test_vectors @ (projected / (eigenvalues + penalty)[:, None]) + mean
-      for penalty in PENALTIES])
-
-
-def apply_head(head: model_lib.Head, features: np.ndarray) -> np.ndarray:
-  """Estimates [num_pictures, 2], as `model.Similarity` makes them."""
+def _compare(head: model_lib.Head, features) -> tuple[np.ndarray, np.ndarray]:
+  """Similarities and opinions, as `model.Mixture` has them."""
   z = (features - head.mean) * head.scale
-  return (
-      _similarities(z, head.centers) @ head.center_weights
-      + z @ head.others_kernel @ head.others_weights + head.bias)
+  opinions = z @ head.opinions_kernel
+  z = z * head.compared
+  squares = (z**2).sum(axis=1)[:, None]
+  distances = (
+      squares + (head.centers**2).sum(axis=1) - 2 * z @ head.centers.T)
+  return np.exp(-distances / 2), opinions * np.minimum(
+      1, head.reach / np.sqrt(squares + 1e-6))
+
+
+def apply_head(
+    head: model_lib.Head, features: np.ndarray,
+    shares: np.ndarray | None = None) -> np.ndarray:
+  """Points and spreads [num_pictures, 4], as `model.Mixture` makes them.
+
+  Args:
+    head: to apply.
+    features: [num_pictures, num_features].
+    shares: [num_pictures, num_datasets], what kind the pictures are, if not
+      what the head holds.
+  """
+  similarities, opinions = _compare(head, features)
+  points = opinions @ head.opinions_weights + head.bias
+  points[:, :2] += similarities @ head.center_weights
+  points = points.reshape(len(points), -1, 2)
+  if shares is None:
+    shares = 1e-6 + np.maximum(
+        0, opinions @ head.kinds_weights + head.kinds_bias)
+  shares = (shares / shares.sum(axis=1, keepdims=True))[:, :, None]
+  point = (shares * points).sum(axis=1)
+  variance = (shares * (
+      head.errors.reshape(-1, 2)**2 + (points - point[:, None])**2)).sum(axis=1)
+  return np.concatenate([
+      model_lib.EDGE * np.tanh(point / model_lib.EDGE),
+      np.sqrt(variance + 1e-8)], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -305,9 +474,9 @@ class CrossValidation:
 
   Attributes:
     figures: estimator -> metric -> its value in each fold, [repeats * folds].
-      Estimators: 'calibrated' (what ships, clipped to the plane), 'least
-      squares' (before calibration) and 'mean rating' (the baseline).
-    estimates: calibrated, of the first repeat, [num_pictures, 2].
+      Estimators: 'mixture' (what ships, clipped to the plane), 'first alone'
+      (its share of the mixture) and 'mean rating' (the baseline).
+    estimates: of the mixture, in the first repeat, [num_pictures, 4].
   """
 
   figures: dict[str, dict[str, np.ndarray]]
@@ -315,18 +484,17 @@ class CrossValidation:
 
 
 def cross_validate(
-    features: np.ndarray, ratings: np.ndarray, groups: np.ndarray, *,
-    by_group: bool, opinions: np.ndarray | None = None, num_folds: int = 5,
+    first: Data, others: Sequence[Data] = (),
+    opinions: Sequence[Opinions] = (), *, by_group: bool, num_folds: int = 5,
     num_repeats: int = 1, seed: int = 0,
     name: str = 'folds') -> CrossValidation:
   """Measures `fit_head` on pictures that it was not fitted on.
 
   Args:
-    features: [num_pictures, num_features].
-    ratings: [num_pictures, 2] in [-1, 1].
-    groups: [num_pictures], labels of pictures that belong together.
-    by_group: whether the test folds, too, keep groups together.
-    opinions: see `fit_head`.
+    first: is dealt to folds.
+    others: further datasets, which are not.
+    opinions: of these.
+    by_group: whether the test folds keep groups together, as inner folds do.
     num_folds: at least 2.
     num_repeats: how often pictures are dealt to folds anew.
     seed: of the first repeat; later ones count on from it.
@@ -338,36 +506,55 @@ def cross_validate(
   splitter = (
       model_selection.GroupKFold if by_group else model_selection.KFold)
   folds = []
-  estimates = np.zeros_like(ratings)
+  points = first.ratings.points
+  estimates = np.zeros((len(points), 4))
   with tqdm.tqdm(
       total=num_folds * num_repeats, desc=name, unit='fold') as bar:
     for repeat in range(num_repeats):
       splits = splitter(
           num_folds, shuffle=True, random_state=seed + repeat).split(
-              features, groups=groups if by_group else None)
+              first.features, groups=first.ratings.groups if by_group else None)
       for train, test in splits:
-        fit = fit_head(
-            features[train], ratings[train], groups[train], opinions, seed)
-        folds.append(_figures(fit, features[test], ratings[test]))
+        part = first[train]
+        kinds = learn_kinds([part, *others], seed) if others else None
+        fit = fit_head(part, opinions, kinds, seed)
+        found = apply_head(fit.head, first.features[test])
+        alone = apply_head(
+            fit.head, first.features[test],
+            np.tile(np.eye(1 + len(others))[0], (len(test), 1)))
+        folds.append({
+            key: metrics.evaluate(points[test], value.clip(-1, 1), Scale.OASIS)
+            for key, value in {
+                'mixture': found[:, :2], 'first alone': alone[:, :2],
+                'mean rating': np.tile(
+                    fit.calibrations[0].center, (len(test), 1)),
+            }.items()})
         if repeat == 0:
-          estimates[test] = _calibrated(fit, features[test])
+          estimates[test] = found
         bar.update()
   return CrossValidation(_stacked(folds), estimates)
 
 
-def _calibrated(fit: Fit, features) -> np.ndarray:
-  return np.clip(apply_head(fit.calibrated_head(), features), -1, 1)
+def leave_out(
+    data: Sequence[Data], opinions: Sequence[Opinions], left_out: int,
+    seed: int = 0) -> np.ndarray:
+  """Estimates [num_pictures, 4] of a dataset, fitted on all the others."""
+  kept = [i for i in range(len(data)) if i != left_out]
+  parts, said = [data[i] for i in kept], [opinions[i] for i in kept[1:]]
+  kinds = learn_kinds(parts, seed) if len(parts) > 1 else None
+  fit = fit_head(parts[0], said, kinds, seed)
+  return apply_head(fit.head, data[left_out].features)
 
 
-def _figures(fit: Fit, features, ratings) -> dict[str, dict[str, float]]:
-  """Estimator -> metric -> value, on pictures that were not fitted on."""
-  return {
-      name: metrics.evaluate(ratings, points, Scale.OASIS)
-      for name, points in {
-          'calibrated': _calibrated(fit, features),
-          'least squares': apply_head(fit.head, features),
-          'mean rating': np.tile(fit.center, (len(ratings), 1)),
-      }.items()}
+def covered(points: np.ndarray, estimates: np.ndarray) -> float:
+  """Share of ratings within the ellipse that one spread makes, nominally .39.
+
+  Args:
+    points: [n, 2].
+    estimates: [n, 4].
+  """
+  off = (points - estimates[:, :2]) / estimates[:, 2:]
+  return float(((off**2).sum(axis=1) < 1).mean())
 
 
 def _stacked(folds) -> dict[str, dict[str, np.ndarray]]:
@@ -419,7 +606,7 @@ def train(
     raise ValueError(
         f'different datasets are needed, got {",".join(datasets) or "none"}')
   run_dir = pathlib.Path(run_dir)
-  data = [Dataset(name, data_dir, manual_dir) for name in datasets]
+  datasets_ = [Dataset(name, data_dir, manual_dir) for name in datasets]
   network = model_lib.build_features(config, weights, pretrained=True)
   job = {
       **dataclasses.asdict(config),
@@ -429,57 +616,70 @@ def train(
           for path in weights},
   }
   folder = _features_folder(run_dir, job)
-  ratings = [dataset.ratings() for dataset in data]
+  ratings = [dataset.ratings() for dataset in datasets_]
   features = [
       extract_features(network, config, dataset, folder).astype(np.float64)
-      for dataset in data]
+      for dataset in datasets_]
 
-  first, *rest = ratings
-  opinions = learn_opinions([
-      (f, r.points) for f, r in zip(features[1:], rest, strict=True)
-  ]) if rest else None
-  kwargs = {
-      'num_folds': num_folds, 'num_repeats': num_repeats, 'seed': seed}
+  depths = model_lib.depths(config, network)
+  data_of = [
+      Data(r, f, depths) for r, f in zip(ratings, features, strict=True)]
+  first, *rest = data_of
+  opinions = [learn_opinions(d, seed) for d in tqdm.tqdm(
+      data_of, desc='regressions', unit='dataset')] if rest else []
   validations = {}
   for name, by_group in (('random folds', False), ('folds by group', True)):
     validations[name] = cross_validate(
-        features[0], first.points, first.groups, by_group=by_group,
-        opinions=opinions, name=name, **kwargs)
+        first, rest, opinions[1:], by_group=by_group, name=name,
+        num_folds=num_folds, num_repeats=num_repeats, seed=seed)
   results = {
       name: validation.figures for name, validation in validations.items()}
-  if rest:
-    for name, by_group in (('random folds', False), ('folds by group', True)):
-      results[f'{name}, {first.name} alone'] = cross_validate(
-          features[0], first.points, first.groups, by_group=by_group,
-          name=f'{name}, {first.name} alone', **kwargs).figures
-  for source, source_features in zip(ratings, features, strict=True):
-    if rest:
-      fit = fit_head(
-          source_features, source.points, source.groups, seed=seed)
-    for target, target_features in zip(ratings, features, strict=True):
-      if target is not source:
-        results[f'{source.name} to {target.name}'] = _stacked(
-            [_figures(fit, target_features, target.points)])
+  fit = fit_head(
+      first, opinions[1:], learn_kinds(data_of, seed) if rest else None, seed)
+  kinds = {}
+  for i, d in enumerate(data_of if rest else []):
+    points, found = d.ratings.points, leave_out(data_of, opinions, i, seed)
+    kinds[d.ratings.name] = {
+        'own raters, held out': _kind_figures(
+            points, fit.calibrations[i].held_out),
+        'left out': _kind_figures(points, found[:, :2]) | {
+            'covered': covered(points, found)},
+        'mean rating': _kind_figures(
+            points, np.tile(points.mean(axis=0), (len(points), 1)))}
 
-  fit = fit_head(features[0], first.points, first.groups, opinions, seed)
-  model = model_lib.ImageToVa(config, network, fit.calibrated_head())
+  model = model_lib.ImageToVa(config, network, fit.head)
   model.save(run_dir)
-  shipped = model_lib.load(run_dir)
-  picture = next(data[0].pictures(0))
+  # Absolute: `image_va` alone is the name of what ships.
+  shipped = model_lib.load(run_dir.absolute())
+  picture = next(datasets_[0].pictures(0))
   shipped.predict([picture])  # Compiles the network.
   start = time.process_time()
   for _ in range(_TIMED):
     shipped.predict([picture])
   milliseconds = 1000 * (time.process_time() - start) / _TIMED
   with files.writing(run_dir / 'predicted_vs_rated.png') as path:
-    plot(first.points, validations['folds by group'].estimates, path)
+    plot(
+        first.ratings.points, validations['folds by group'].estimates[:, :2],
+        path)
   megabytes = (run_dir / 'weights.npz').stat().st_size / 1e6
   with files.writing(run_dir / 'README.md') as path:
     path.write_text(card(
-        job, ratings, fit, results, num_folds=num_folds,
+        job, ratings, fit, results, kinds, num_folds=num_folds,
         num_repeats=num_repeats, seed=seed, command=command,
         milliseconds=milliseconds, megabytes=megabytes))
   return results
+
+
+def _kind_figures(points, estimates) -> dict[str, float]:
+  """Pearson r of each axis, share of right quadrants, mean distance."""
+  distances = np.sqrt(((points - estimates)**2).sum(axis=1))
+  varies = estimates.std(axis=0).min() > 1e-9
+  return {
+      f'{axis} r': metrics.pearson_r(points[:, i], estimates[:, i])
+      if varies else np.nan for i, axis in enumerate(metrics.AXES)} | {
+          'right quadrant': (
+              (points >= 0) == (estimates >= 0)).all(axis=1).mean(),
+          'mean distance': distances.mean()}
 
 
 def _features_folder(run_dir: pathlib.Path, job) -> pathlib.Path:
@@ -517,7 +717,8 @@ def plot(rated: np.ndarray, predicted: np.ndarray, path: str | os.PathLike):
 
 
 def card(
-    job: dict, ratings: Sequence[Ratings], fit: Fit, results: dict, *,
+    job: dict, ratings: Sequence[Ratings], fit: Fit, results: dict,
+    kinds: dict, *,
     num_folds: int, num_repeats: int, seed: int, command: str,
     milliseconds: float, megabytes: float) -> str:
   """The README.md of a checkpoint."""
@@ -529,13 +730,20 @@ def card(
       [f'{fold}, {name}' for fold in validations for name in estimators],
       {key: [_cell(validation[name][key])
              for validation in validations.values() for name in estimators]
-       for key in results['random folds']['calibrated']})
-  keys = [f'{axis}/{metric}' for metric in ('pearson_r', 'r2', 'ccc', 'rmse')
-          for axis in metrics.AXES] + ['quadrant_accuracy']
-  elsewhere = _table(
-      [key.replace('/', ' ') for key in keys],
-      {name: [_cell(found['calibrated'][key]) for key in keys]
-       for name, found in results.items() if name not in validations})
+       for key in results['random folds']['mixture']})
+  keys = list(next(iter(kinds.values()))['left out']) if kinds else []
+  elsewhere = '' if not kinds else f'''### Other kinds of pictures, other people
+
+On the plane, all of a dataset. *Own raters, held out*: what was learned of the
+dataset itself, in {_INNER_FOLDS} folds by group. *Left out*: fitted on all the
+other datasets, tested on one whose raters, scale and kind of picture were never
+seen; the figure that tells what to expect of other pictures. *Covered*: share
+of ratings within the ellipse of one spread, .39 if all were as expected.
+
+''' + _table(keys, {
+      f'{name}, {how}': [_cell(np.array([found.get(key, np.nan)]))
+                         for key in keys]
+      for name, hows in kinds.items() for how, found in hows.items()}) + '\n'
   backbones = '\n'.join(
       f'- {backbones_lib.BUILT_IN.get(name, f"`{name}`, a preset of KerasHub")}'
       for name in job['backbones'])
@@ -547,10 +755,25 @@ def card(
       'groups' + (f', {r.num_raters} raters each (median).' if r.num_raters
                   else '.') for r in ratings)
   helped = '' if not rest else f'''
-A ridge regression first learns what the raters of {_names(rest)} would say of a
-picture. That enters beside resemblance, so their scale, their raters and their
-kind of picture need not be those of `{first.name}`.
+Ridge regressions learn what the raters of {_names(rest)} would say of a
+picture, of its colors and textures too (the early depths), and the emotions
+they would name. That enters beside resemblance. What comes out is a mixture of
+what each dataset's raters would say, weighted by how much the picture is of the
+dataset's kind, which a further regression tells; `{first.name}` counts
+{_FIRST_COUNTS:g} times. Of a picture that is further from the mean than
+{_REACH_SHARE:.0%} of all, opinions are drawn back to that distance; and
+estimates bend towards {model_lib.EDGE:g}, as hardly any mean rating lies
+farther out.
+
+The *spread* of an estimate is the standard deviation of the mixture: how far
+each dataset's raters were off for pictures that were held out, and how much
+they disagree. It is a standard deviation of people's mean rating about the
+estimate, for each axis.
 '''
+  chosen = _table(
+      ['penalty', 'scaled by', 'error of held-out estimates'],
+      {f'`{r.name}`': [_pair(c.penalty), _pair(c.spread), _pair(c.errors)]
+       for r, c in zip(ratings, fit.calibrations, strict=True)})
   return f'''# Picture to valence and arousal
 
 A picture, resized to {job['image_width']} x {job['image_height']} pixels, is
@@ -560,9 +783,10 @@ were:
 {backbones}
 
 Mean and standard deviation over positions of their activations at a few depths
-are its features. By them it is compared with each of the {len(first)} pictures
-of `{first.name}`: a Gaussian process (kernel ridge regression) holds that
-pictures which look alike feel alike, and gives valence and arousal in [-1, 1].
+are its features. By those of later depths it is compared with each of the
+{len(first)} pictures of `{first.name}`: a Gaussian process (kernel ridge
+regression) holds that pictures which look alike feel alike, and gives valence
+and arousal in [-1, 1].
 {helped}
 ## Data
 
@@ -579,15 +803,15 @@ picture ships, only numbers computed from them.
 
 Two numbers are for valence and for arousal.
 
-- Penalty {_pair(fit.penalty)}: how much of the ratings is held to be what no
-  picture tells (raters' tastes, chance), as against what similar pictures
-  share. More makes estimates more cautious. Chosen of {len(PENALTIES)} values
-  in {_INNER_FOLDS} folds by group of the training pictures.
-- Spread {_pair(fit.spread)}: a cautious estimate stays near the middle, so a
-  picture that people find extreme would come out grey. Estimates are scaled
-  about the mean rating by this much, so that for pictures that were held out
-  they spread as people's ratings do. This costs squared error: compare
-  *calibrated*, which ships, with *least squares*, the same without scaling.
+{chosen}
+
+The penalty is how much of the ratings is held to be what no picture tells
+(raters' tastes, chance), as against what similar pictures share; it is chosen
+in {_INNER_FOLDS} folds by group of the training pictures. Estimates are then
+scaled about the mean rating, so that for held-out pictures they vary by the
+root of their correlation with ratings times as much as ratings do: half way
+between least squares, by which all that people find extreme comes out grey, and
+people's own variation, by which what is hardly known does not.
 
 ## How it was made
 
@@ -605,8 +829,9 @@ Weights are stored as float16, {megabytes:.1f} MB.
 `{first.name}`, {num_folds} folds, dealt {num_repeats} times: mean ± standard
 deviation over folds. Folds share most of their training pictures, and all deals
 the same pictures: they are not independent, and the mean is less certain than
-the deviation over the root of their number. Penalty and spread are chosen
-inside the training folds. *Random folds*: a picture of which the like was
+the deviation over the root of their number. Penalty and scaling are chosen
+inside the training folds. *Mixture* is what ships, *first alone* the share in
+it that `{first.name}` has. *Random folds*: a picture of which the like was
 trained on. *Folds by group* keep 'Acorns 1', 'Acorns 2', ... together, as for a
 picture unlike any that was trained on. *Mean rating* knows nothing of the
 picture. Errors are in units of the scale 1..7; sign and quadrant are about its
@@ -616,20 +841,15 @@ middle.
 
 ![predicted against rated](predicted_vs_rated.png)
 
-Held-out estimates, folds by group (first deal), calibrated.
-
-### Trained on less, or on other people
-
-Calibrated. *Alone*: without the help of further datasets. *A to B*: fitted on
-all of A alone, tested on all of B, whose raters and scale it never saw.
+Held-out estimates of `{first.name}`, folds by group (first deal).
 
 {elsewhere}
-
 ## Limits
 
-Mostly photographs, rated by adults in North America; drawings, text and
-screenshots were hardly seen. The features are those of object recognition: who
-or what is shown is seen better than what happens, and facial expression least.
+Mostly photographs, rated by adults in North America, and abstract paintings;
+drawings, text and screenshots were hardly seen. The features are those of
+object recognition: who or what is shown is seen better than what happens, and
+facial expression least.
 '''
 
 
