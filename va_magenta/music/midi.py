@@ -181,11 +181,13 @@ def read(path: str | os.PathLike) -> Score:
         'a Standard MIDI File (.mid) is needed') from error
 
 
-def read_notes(path: str | os.PathLike) -> np.ndarray:
-  """Notes of a MIDI file, as long as they sound.
+def read_notes(path: str | os.PathLike, pedal: bool = False) -> np.ndarray:
+  """Notes of a MIDI file, as long as keys are held.
 
   Args:
     path: see `read`.
+    pedal: whether they last as long as the sustain pedal lets them sound. Not
+      for estimates of VA, which know less then: see symbolic_va's card.
 
   Returns:
     Array [notes >= 1] of NOTE_DTYPE, by start and then pitch.
@@ -195,7 +197,8 @@ def read_notes(path: str | os.PathLike) -> np.ndarray:
     ValueError: if the file is not MIDI, is damaged, or has no notes that have a
       pitch.
   """
-  return check_pitched(read(path).sustained(), path)
+  score = read(path)
+  return check_pitched(score.sustained() if pedal else score.notes, path)
 
 
 def check_pitched(notes: np.ndarray, path: str | os.PathLike) -> np.ndarray:

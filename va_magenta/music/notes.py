@@ -39,8 +39,8 @@ def from_note_sequence(sequence) -> np.ndarray:
     sequence: a `note_seq.NoteSequence`; without a tempo it counts as 120 qpm.
 
   Returns:
-    Array [notes] of NOTE_DTYPE, by start and then pitch, as long as they sound;
-    notes without a length are left out. It may be empty.
+    Array [notes] of NOTE_DTYPE, by start and then pitch, as long as keys are
+    held; notes without a length are left out. It may be empty.
   """
   notes = np.array([
       (n.start_time, n.end_time, 0, 0, n.pitch, n.velocity, n.program,
@@ -58,9 +58,7 @@ def from_note_sequence(sequence) -> np.ndarray:
 
   for edge in ('start', 'end'):
     notes[f'{edge}_beats'] = to_beats(notes[f'{edge}_seconds'])
-  return sustain(in_order(notes), sorted(
-      (c.time, float(to_beats(c.time)), c.instrument, c.control_value >= 64)
-      for c in sequence.control_changes if c.control_number == SUSTAIN))
+  return in_order(notes)
 
 
 def sustain(

@@ -112,7 +112,7 @@ def estimate(
     ValueError: if it is not MIDI or has no pitched note.
   """
   score = midi.read(path)
-  notes = midi.check_pitched(score.sustained(), path)
+  notes = midi.check_pitched(score.notes, path)
   first = notes['start_seconds'].min()
   notes = notes[notes['start_seconds'] < max(settings.max_seconds, first + 1)]
   midi.check_pitched(notes, path)
