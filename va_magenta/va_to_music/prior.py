@@ -18,15 +18,14 @@ out alike.
 """
 
 import dataclasses
-import json
 import os
-import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from va_magenta import files
+from va_magenta import checkpoints
 from va_magenta.va_to_music.transformer import Transformer
 
 # Of the flow's time in training: the logistic of a normal of this deviation,
@@ -130,7 +129,8 @@ class LatentPrior(keras.Model):
     t = time[:, None, None]
     velocity = self.net(
         (1 - t) * z + t * noise,
-        condition(inputs['va'], given, inputs['context']), time, training)
+        condition(inputs['va'], given, inputs['context']), time,
+        training=training)
     error = ops.mean(ops.square(velocity - (noise - z)), axis=-1)
     return ops.sum(error * weight, axis=1) / ops.sum(weight, axis=1)
 
@@ -146,7 +146,7 @@ class LatentPrior(keras.Model):
 
   def sample(self, va, *, noise: np.ndarray, context=None,
              guidance: float = 1.0, num_steps: int = 25,
-             form: str | None = None) -> np.ndarray:
+             form: str | Sequence[str] | None = None) -> np.ndarray:
     """Draws latents: follows the flow from noise.
 
     Args:
@@ -156,8 +156,9 @@ class LatentPrior(keras.Model):
       guidance: how clearly VA is followed: 1 as was learned, 0 not at all;
         above 1, more.
       num_steps: of the flow.
-      form: a letter for each segment; those of the same letter, where VA and
-        context are the same too, come out the same.
+      form: a letter for each segment, or such letters for each piece. Segments
+        of the same letter begin as the same noise; where VA and context are the
+        same too, they come out the same.
 
     Returns:
       float32 `[n, segments, z_size]`.
@@ -180,9 +181,9 @@ class LatentPrior(keras.Model):
     if self._velocity is None:
       from va_magenta.va_to_music.music_vae import compiled
       self._velocity = compiled(self._guided_velocity, xla=True)
-    same = _same(va, context, form)
-    x = noise if form is None else np.take_along_axis(
-        noise, np.array([form.index(c) for c in form])[None, :, None], 1)
+    first = _first(form, n, length)
+    same = _same(np.concatenate([va, context], axis=-1), first)
+    x = np.take_along_axis(noise, first[..., None], 1)
     windows = _windows(length, self.config.length)
     times = np.linspace(1, 0, num_steps + 1).astype(np.float32)
     for time, step in zip(times[:-1], np.diff(times), strict=True):
@@ -221,61 +222,74 @@ def _windows(length: int, longest: int) -> list[np.ndarray]:
   return [np.arange(s, min(s + longest, length)) for s in starts]
 
 
-def _same(va, context, form) -> np.ndarray:
-  """Averages over a piece's segments that shall be the same, `[n, s, s]`."""
-  n, length = va.shape[:2]
+def _first(form, n: int, length: int) -> np.ndarray:
+  """Where each segment's letter stands first, int `[n, segments]`."""
   if form is None:
-    return np.broadcast_to(
-        np.eye(length, dtype=np.float32), (n, length, length))
-  if len(form) != length:
-    raise ValueError(f'the form {form} has {len(form)} letters for {length} '
-                     'segments')
-  letters = np.array(list(form))
-  known = np.concatenate([va, context], axis=-1)
-  same = (letters[:, None] == letters) & (
+    return np.tile(np.arange(length), (n, 1))
+  forms = [form] * n if isinstance(form, str) else list(form)
+  for letters in forms:
+    if len(letters) != length:
+      raise ValueError(
+          f'the form {letters} has {len(letters)} letters for {length} segments')
+  if len(forms) != n:
+    raise ValueError(f'{len(forms)} forms for {n} pieces')
+  return np.array([[letters.index(c) for c in letters] for letters in forms])
+
+
+def _same(known, first) -> np.ndarray:
+  """Averages over segments that come out the same, `[n, segments, segments]`.
+
+  Args:
+    known: of each segment, `[n, segments, depth]`.
+    first: see `_first`.
+  """
+  same = (first[:, :, None] == first[:, None]) & (
       known[:, :, None] == known[:, None]).all(-1)
   return (same / same.sum(-1, keepdims=True)).astype(np.float32)
 
 
-def save(model: LatentPrior, folder: pathlib.Path):
-  """Writes `prior.json` and `prior.npz`, in half precision."""
-  with files.writing(folder / 'prior.json') as temporary:
-    temporary.write_text(
-        json.dumps(dataclasses.asdict(model.config), indent=2) + '\n')
-  with files.writing(folder / 'prior.npz') as temporary:
-    np.savez(temporary, **{
-        name: ops.convert_to_numpy(v).astype(np.float16)
-        for name, v in _variables(model).items()})
+def save(model: LatentPrior, folder: str | os.PathLike):
+  """Writes a prior to a checkpoint's folder, in half precision."""
+  checkpoints.write(
+      folder, checkpoints.PRIOR, dataclasses.asdict(model.config), {
+          name: ops.convert_to_numpy(v).astype(np.float16)
+          for name, v in _variables(model).items()})
 
 
 def load(folder: str | os.PathLike) -> LatentPrior:
   """The prior of a checkpoint.
 
   Args:
-    folder: with `prior.json` and `prior.npz`.
+    folder: what `save` filled.
 
   Raises:
-    FileNotFoundError: if a file is missing.
-    ValueError: if one is damaged, or they do not fit.
+    FileNotFoundError: if there is none.
+    ValueError: if it is damaged.
   """
-  folder = pathlib.Path(folder)
-  for name in ('prior.json', 'prior.npz'):
-    if not (folder / name).is_file():
-      raise FileNotFoundError(f'{folder} has no learned prior: no {name}')
-  try:
-    config = PriorConfig(**json.loads((folder / 'prior.json').read_text()))
-  except (TypeError, ValueError) as error:
-    raise ValueError(
-        f'{folder / "prior.json"} is not the config of a prior: {error}'
-    ) from error
-  model = LatentPrior(config)
-  arrays = files.read_npz(folder / 'prior.npz')
-  for name, variable in _variables(model).items():
-    if name not in arrays or arrays[name].shape != tuple(variable.shape):
-      raise ValueError(
-          f'{folder / "prior.npz"} does not fit prior.json: {name}')
-    variable.assign(arrays[name].astype(np.float32))
+  return checkpoints.load(folder, checkpoints.PRIOR, _build)
+
+
+def restore(model: LatentPrior, folder: str | os.PathLike):
+  """Gives a prior the weights of another of its size, as far as they go.
+
+  What that one does not know of the context begins with no influence.
+  """
+  _, arrays = checkpoints.open(folder, checkpoints.PRIOR)
+  _fill(model, arrays)
+
+
+def _build(config, arrays) -> LatentPrior:
+  model = LatentPrior(PriorConfig(**config))
+  _fill(model, arrays)
   return model
+
+
+def _fill(model, arrays):
+  for name, variable in _variables(model).items():
+    array = arrays[name].astype(np.float32)
+    if name == 'cond/kernel' and len(array) < variable.shape[0]:
+      array = np.pad(array, ((0, variable.shape[0] - len(array)), (0, 0)))
+    variable.assign(array)
 
 
 def _variables(model) -> dict:

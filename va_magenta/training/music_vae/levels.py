@@ -347,7 +347,8 @@ def train(
   training.write_origin(run_dir, identity, config)
   if first_step < num_steps:
     progress = training.Progress(
-        run_dir, first_step, num_steps, vae,
+        run_dir, first_step, num_steps,
+        lambda: magenta_weights.save(vae, run_dir / 'weights.npz'),
         lambda: evaluate(model, latents, rows['validation'][0][
             :num_validation]), log_every, save_every_seconds)
     model.fit(

@@ -254,6 +254,11 @@ def write_origin(run_dir: pathlib.Path, identity: dict, config: Config):
   """Writes what a run is made of, and what its checkpoint is."""
   with files.writing(run_dir / 'config.json') as temporary:
     config.save(temporary)
+  write_identity(run_dir, identity)
+
+
+def write_identity(run_dir: pathlib.Path, identity: dict):
+  """Writes what a run is made of."""
   with files.writing(run_dir / 'train' / 'run.json') as temporary:
     temporary.write_text(json.dumps(identity, indent=2) + '\n')
 
@@ -293,17 +298,18 @@ class Progress(keras.callbacks.Callback):
     run_dir: of the run.
     first_step: that is to be done.
     num_steps: in all.
-    vae: the `MusicVae` whose weights are the run's checkpoint.
+    save_weights: writes the run's checkpoint.
     watch: called at each save, gives figures of the validation split.
     log_every: steps between scalars.
     save_every_seconds: time between saves.
   """
 
-  def __init__(self, run_dir, first_step, num_steps, vae, watch, log_every,
-               save_every_seconds):
+  def __init__(self, run_dir, first_step, num_steps, save_weights, watch,
+               log_every, save_every_seconds):
     super().__init__()
     self.run_dir, self.step = run_dir, first_step
-    self.num_steps, self.vae, self.watch = num_steps, vae, watch
+    self.num_steps, self.watch = num_steps, watch
+    self.save_weights = save_weights
     self.log_every, self.save_every_seconds = log_every, save_every_seconds
     self.saved_at = time.monotonic()
 
@@ -338,8 +344,10 @@ class Progress(keras.callbacks.Callback):
 
   def save(self):
     """Saves weights and state, and says how the run is doing."""
+    if keras.backend.backend() == 'jax':
+      self.model.jax_state_sync()  # Keras keeps it apart during an epoch.
     # The state last: a run that is killed in between does these steps again.
-    magenta_weights.save(self.vae, self.run_dir / 'weights.npz')
+    self.save_weights()
     _save_state(self.model, self.step, self.run_dir / 'train' / 'state.npz')
     figures = self.watch()
     if figures:
@@ -737,7 +745,8 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     order = np.random.default_rng(seed).permutation(len(rows['validation']))
     watched = rows['validation'][order[:num_validation]]
     callbacks = [Progress(
-        run_dir, first_step, num_steps, model,
+        run_dir, first_step, num_steps,
+        lambda: magenta_weights.save(model, run_dir / 'weights.npz'),
         lambda: _watch(
             model, corpus.tokens[watched],
             None if controls is None else corpus.controls[watched]),
