@@ -54,6 +54,9 @@ MUSIC_VAE = Kind('a MusicVAE', 'va_magenta_train', 'va-cat-mel_2bar')
 PRIOR = Kind(
     'a prior of latents', 'va_magenta_train --prior', 'va-cat-band_2bar',
     config_file='prior.json', weights_file='prior.npz')
+FORMS = Kind(
+    'forms of pieces', 'va_magenta_train --prior', 'va-cat-band_2bar',
+    config_file='forms.json', weights_file=None)
 IMAGE = Kind('an image model', 'va_magenta_train_image', 'image_va')
 SYMBOLIC = Kind(
     'an estimator of notes', 'va_magenta_train_midi --model=student',
