@@ -57,6 +57,10 @@ PRIOR = Kind(
 FORMS = Kind(
     'forms of pieces', 'va_magenta_train --prior', 'va-cat-band_2bar',
     config_file='forms.json', weights_file=None)
+HARMONY = Kind(
+    'a model of harmony', 'va_magenta_train_midi --model=harmony',
+    'va-cat-band_2bar', config_file='harmony.json',
+    weights_file='harmony.npz')
 IMAGE = Kind('an image model', 'va_magenta_train_image', 'image_va')
 SYMBOLIC = Kind(
     'an estimator of notes', 'va_magenta_train_midi --model=student',
@@ -96,6 +100,7 @@ class Checkpoint:
 # Cards and README say what they do, and how well.
 TABLE = {
     checkpoint.name: checkpoint for checkpoint in (
+        Checkpoint('va-cat-band_2bar'),
         Checkpoint('va-cat-mel_2bar'),
         Checkpoint('cat-mel_2bar_small'),
         Checkpoint('cat-mel_2bar_big', url=f'{_MAGENTA}cat-mel_2bar_big.tar'),
@@ -119,6 +124,7 @@ TABLE = {
 }
 # What Magenta calls its models of 16 bars means ours.
 ALIASES = {
+    'band': 'va-cat-band_2bar',
     'cat-mel_2bar': 'va-cat-mel_2bar',
     'hierdec-mel_16bar': 'va-hierdec-mel_16bar_small',
     'hierdec-trio_16bar': 'va-hierdec-trio_16bar_small',

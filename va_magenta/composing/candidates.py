@@ -31,6 +31,8 @@ class Candidate:
     num_notes: of its melody.
     num_bars: its length.
     to_sequence: gives the `note_seq.NoteSequence`.
+    score: of a band tokens `[steps, 4]` and chords `[half bars]`, see
+      `music.band`; None of others.
   """
 
   notes: np.ndarray
@@ -40,10 +42,17 @@ class Candidate:
   num_notes: int
   num_bars: float
   to_sequence: Callable
+  score: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Structure(Protocol):
-  """Draws candidates with the models that it holds."""
+  """Draws candidates with the models that it holds.
+
+  Attributes:
+    num_candidates: how many are drawn unless asked for otherwise.
+  """
+
+  num_candidates: int
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.composing import models, phrases
+from va_magenta.composing import band, models, phrases
 from va_magenta.composing.candidates import Structure
 from va_magenta.composing.request import Settings
 from va_magenta.va import VA
 
 # What draws with a checkpoint, by the key `structure` of its config.json.
-STRUCTURES = {'phrases': phrases.Phrases}
+STRUCTURES = {'phrases': phrases.Phrases, 'band': band.Band}
 # A piece has `va_losses.MIN_NOTES` notes or more in so many bars, on average:
 # the estimate is content with pieces that hardly play; listeners are not.
 _BARS_OF_NOTES = 4
@@ -96,9 +96,10 @@ class Composer:
         different candidates have notes.
     """
     path = [target] if isinstance(target, VA) else list(target)
+    num_candidates = settings.candidates or max(
+        self._structure.num_candidates, settings.num_outputs)
     candidates = self._structure.draw(
-        np.random.default_rng(settings.seed), path, settings.candidates,
-        settings)
+        np.random.default_rng(settings.seed), path, num_candidates, settings)
     vas = self._estimator.estimate_va_of_notes(c.notes for c in candidates)
     if len(path) == 1:
       distances = [path[0].distance(va) for va in vas]
@@ -121,7 +122,7 @@ class Composer:
         return kept
     raise ValueError(
         f'only {len(kept)} different pieces with notes among '
-        f'{settings.candidates} candidates, {settings.num_outputs} wanted: ask '
+        f'{num_candidates} candidates, {settings.num_outputs} wanted: ask '
         'for more candidates or a higher temperature')
 
   def _mean_distance(

@@ -92,3 +92,12 @@ def music_vae(path):
   model = MusicVae(config)
   magenta_weights.load(model, path)
   return model
+
+
+@_remembered(checkpoints.MUSIC_VAE)
+def band_model(path):
+  """The `va_to_music.band_model.BandModel` of a name or path, likewise."""
+  quiet.start_keras()
+  from va_magenta.va_to_music import band_model
+
+  return band_model.load(path)

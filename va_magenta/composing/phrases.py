@@ -31,6 +31,8 @@ class Phrases:
       `input` to a model that follows VA.
   """
 
+  num_candidates = 64
+
   def __init__(self, vae, performer=None, critic=None):
     self._vae = vae
     self._performer = performer

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta import files
+from va_magenta.music import chords
 from va_magenta.va import VA
 
 PERFORMANCES = LEARNED, PLAIN = 'learned', 'plain'
 MODES = SAMPLE, SEARCH = 'sample', 'search'
+PRIORS = LEARNED_PRIOR, NORMAL = 'learned', 'normal'
+VOICES = ('melody', 'bass', 'drums', 'comping')
 # What `tempo_qpm` may be: a MIDI file cannot say much more.
 TEMPO_LIMITS_QPM = (10.0, 400.0)
 MAX_CANDIDATES = 10_000
@@ -26,7 +29,7 @@ class Settings:
   Attributes:
     checkpoint: name or path of the model that writes notes (see `checkpoints`).
     num_outputs: pieces to keep, 1..candidates.
-    candidates: pieces to make.
+    candidates: pieces to make; if None, 16 of a band, 64 of others.
     temperature: of all draws; 0 takes the likeliest every time.
     guidance: how clearly notes and performance say the target: 1 as in the
       music that was learned from, more exaggerates, 0 knows nothing of it.
@@ -36,12 +39,22 @@ class Settings:
       played on the piano, at 120 quarters a minute, equally loud.
     seed: the same seed gives the same notes; drawn if None.
     bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
-      if None, one phrase; of a path two phrases a point, or, of a hierarchical
-      model, as many as have a segment a point.
+      if None, one phrase, of a band 16 bars; of a path two phrases a point, or,
+      of a hierarchical model, as many as have a segment a point.
     tempo_qpm: quarter notes a minute; as is usual for the target if None.
     program: General MIDI program of the melody, 0..127; likewise.
-    input: a MIDI file with a melody, to be played again as the target asks, by
-      a model of melodies.
+    input: a MIDI file with a melody: a band keeps it note for note and
+      accompanies it, a model of melodies plays it again as the target asks.
+    chords: of a band, to be kept: one a bar, 'C G Am F', or with bar lines up
+      to two in each; repeated as often as needed. Drawn if None.
+    key: of a band, for instance 'A minor'; if None, what suits the register.
+    form: of a band, a letter for each two bars, repeated likewise: those of the
+      same letter return. Drawn if None.
+    voices: of a band, which play.
+    prior: of a band, where latent vectors come from: 'learned', or 'normal',
+      N(0, 1).
+    loop: of a band, whether the end leads back to the beginning, in place of
+      ending.
     image_model: name or path of the model that places pictures; of this and of
       the following the one that ships if None.
     estimator: of the one that places candidates, so that the nearest are kept
@@ -53,9 +66,9 @@ class Settings:
     ValueError: if a number is out of range, or a name is not known.
   """
 
-  checkpoint: str | os.PathLike = 'cat-mel_2bar'
+  checkpoint: str | os.PathLike = 'band'
   num_outputs: int = 1
-  candidates: int = 64
+  candidates: int | None = None
   temperature: float = 0.5
   guidance: float = 1.0
   mode: str = SAMPLE
@@ -65,6 +78,12 @@ class Settings:
   tempo_qpm: float | None = None
   program: int | None = None
   input: str | os.PathLike | None = None
+  chords: str | None = None
+  key: str | None = None
+  form: str | None = None
+  voices: Sequence[str] = VOICES
+  prior: str = LEARNED_PRIOR
+  loop: bool = False
   image_model: str | os.PathLike | None = None
   estimator: str | os.PathLike | None = None
   performance_model: str | os.PathLike | None = None
@@ -73,7 +92,7 @@ class Settings:
   def __post_init__(self):
     for name, low, high in (
         ('candidates', 1, MAX_CANDIDATES),
-        ('num_outputs', 1, self.candidates),
+        ('num_outputs', 1, self.candidates or MAX_CANDIDATES),
         ('temperature', 0, 100),
         ('guidance', 0, 100),
         ('seed', 0, 2**63 - 1),
@@ -84,10 +103,29 @@ class Settings:
       # NaN fails this too.
       if value is not None and not low <= value <= high:
         raise ValueError(f'{name} must lie in {low:,}..{high:,}, got {value}')
-    for name, known in (('mode', MODES), ('performance', PERFORMANCES)):
+    for name, known in (
+        ('mode', MODES), ('performance', PERFORMANCES), ('prior', PRIORS)):
       if getattr(self, name) not in known:
         raise ValueError(
             f'{name} must be {" or ".join(known)}, got {getattr(self, name)!r}')
+    voices = tuple(
+        self.voices.split(',') if isinstance(self.voices, str) else self.voices)
+    unknown = [name for name in voices if name not in VOICES]
+    if unknown or not voices:
+      raise ValueError(
+          f'voices must be some of {", ".join(VOICES)}, got '
+          f'{", ".join(voices) or "none"}')
+    object.__setattr__(
+        self, 'voices', tuple(name for name in VOICES if name in voices))
+    if self.form is not None and not (
+        self.form.isalpha() and self.form.isascii()):
+      raise ValueError(
+          'form must be a letter for each two bars, as in AABA, got '
+          f'{self.form!r}')
+    if self.key is not None:
+      chords.parse_key(self.key)
+    if self.chords is not None:
+      chords.parse_progression(self.chords)
     if self.input is not None and self.bars is not None:
       raise ValueError(
           'the input is as long as it is: give either input or bars')

@@ -323,18 +323,38 @@ def to_sequence(
 
   Args:
     notes: array of GRID_DTYPE.
-    chords: int `[half bars]`, written as symbols where they change; None for
-      none.
-    key: is written, and chords are spelt in it.
+    chords: see `as_sequence`.
+    key: likewise.
     tempo_qpm: see `play`.
     programs: likewise.
     velocities: likewise.
   """
+  return as_sequence(
+      play(notes, tempo_qpm=tempo_qpm, programs=programs,
+           velocities=velocities),
+      chords=chords, key=key, tempo_qpm=tempo_qpm)
+
+
+def as_sequence(
+    heard: np.ndarray,
+    *,
+    chords=None,
+    key: chord_names.Key | None = None,
+    tempo_qpm: float | Sequence[float] = 120.0,
+):
+  """What is heard as a `note_seq.NoteSequence`, an instrument for each voice.
+
+  Args:
+    heard: array of NOTE_DTYPE, see `play`.
+    chords: int `[half bars]`, written as symbols where they change; None for
+      none.
+    key: is written, and chords are spelt in it.
+    tempo_qpm: what it is played at, see `play`.
+  """
   import note_seq
 
   sequence = note_seq.NoteSequence(ticks_per_quarter=220)
-  for note in play(notes, tempo_qpm=tempo_qpm, programs=programs,
-                   velocities=velocities):
+  for note in heard:
     sequence.notes.add(
         instrument=INSTRUMENTS[note['part']], pitch=note['pitch'],
         start_time=note['start_seconds'], end_time=note['end_seconds'],

@@ -104,11 +104,13 @@ class Parts:
     melodies: notes of each.
     basses: likewise.
     drums: their notes, or none.
+    compings: notes of each part that plays chords.
   """
 
   melodies: list[np.ndarray]
   basses: list[np.ndarray]
   drums: np.ndarray
+  compings: list[np.ndarray]
 
   def balance(self) -> list[float] | None:
     """`performance.BALANCE`: mean velocities less that of the melodies.
@@ -126,6 +128,17 @@ class Parts:
     of_melodies, *others = (v.mean() for v in velocities)
     return [other - of_melodies for other in others]
 
+  def comping_balance(self) -> list[float] | None:
+    """The mean velocity of what plays chords less that of the melodies."""
+    if not (self.melodies and self.compings):
+      return None
+    melodies, compings = (
+        np.concatenate([part['velocity'] for part in parts])
+        for parts in (self.melodies, self.compings))
+    if np.ptp(np.concatenate([melodies, compings])) == 0:
+      return None
+    return [compings.mean() - melodies.mean()]
+
 
 def parts_of(notes: np.ndarray) -> Parts:
   """The melodies, basses and drums of a piece.
@@ -134,7 +147,7 @@ def parts_of(notes: np.ndarray) -> Parts:
   score says so of all its parts because nobody chose.
   """
   drums, notes = notes[notes['is_drum']], notes[~notes['is_drum']]
-  parts = Parts([], [], drums)
+  parts = Parts([], [], drums, [])
   if len(np.unique(notes['program'])) < 2:
     return parts
   for part in np.unique(notes['part']):
@@ -145,6 +158,8 @@ def parts_of(notes: np.ndarray) -> Parts:
     overlaps = own['start_seconds'][1:] < (
         own['end_seconds'][:-1] - _OVERLAP_SECONDS)
     if overlaps.mean() > _MAX_OVERLAPS:
+      if program not in _BASSES and own['pitch'].mean() >= _MIN_PITCH:
+        parts.compings.append(own)
       continue
     if program in _BASSES:
       parts.basses.append(own)
@@ -156,7 +171,7 @@ def parts_of(notes: np.ndarray) -> Parts:
 def read_lakh(
     folder: pathlib.Path, labels: Mapping[str, tuple[float, float]],
     report: Callable[[str], None]
-) -> tuple[Rated, Rated, Rated, Rated]:
+) -> tuple[Rated, ...]:
   """Who plays, and how loud, in MIDI files with labels.
 
   Args:
@@ -166,22 +181,29 @@ def read_lakh(
 
   Returns:
     Programs of melodies; programs of basses; `Parts.balance` of bands; of
-    pieces with a melody, whether drums play, 0 or 1.
+    pieces with a melody, whether drums play, 0 or 1; programs of what plays
+    chords; `Parts.comping_balance`.
 
   Raises:
     ValueError: if there are none.
   """
-  found = {'melody': [], 'bass': [], 'band': [], 'piece': []}
+  found = {'melody': [], 'bass': [], 'band': [], 'piece': [], 'comping': [],
+           'comping_balance': []}
   for i, (md5, label) in enumerate(sorted(labels.items())):
     try:
       parts = parts_of(read_notes(folder / md5[0] / f'{md5}.mid'))
     except (ValueError, FileNotFoundError):
       continue  # Some files of the web are broken, and some may not be there.
-    for name, of_kind in (('melody', parts.melodies), ('bass', parts.basses)):
+    for name, of_kind in (
+        ('melody', parts.melodies), ('bass', parts.basses),
+        ('comping', parts.compings)):
       found[name] += [
           (int(own['program'][0]), label, i) for own in of_kind]
-    if balance := parts.balance():
-      found['band'].append((balance, label, i))
+    for name, balance in (
+        ('band', parts.balance()),
+        ('comping_balance', parts.comping_balance())):
+      if balance:
+        found[name].append((balance, label, i))
     if parts.melodies:
       found['piece'].append(
           (int(len(parts.drums) >= _MIN_PART_NOTES), label, i))
@@ -198,7 +220,8 @@ def read_lakh(
 
 
 _PLURALS = {'melody': 'melodies', 'bass': 'basses', 'band': 'bands',
-            'piece': 'with a melody'}
+            'piece': 'with a melody', 'comping': 'playing chords',
+            'comping_balance': 'with melody and chords'}
 
 
 def fit_normal(
@@ -408,7 +431,7 @@ def _write_card(
     run_dir: pathlib.Path, normal: dict, rated: Rated, held_out: dict,
     instruments: FittedCategorical, basses: FittedCategorical, balance: dict,
     bands: Rated, balance_held_out: dict, drums: FittedCategorical,
-    command: str):
+    compings: FittedCategorical, command: str):
   units = {
       'log_density': ('notes a quarter', np.exp, '.2f'),
       'log_tempo': ('tempo, quarters a minute', np.exp, '.0f'),
@@ -449,6 +472,13 @@ def _write_card(
       drum_regularization=drums.regularization,
       drum_likelihoods=_likelihoods(drums.held_out, 3),
       drum_gain=_gain(drums.held_out, 3),
+      num_compings=len(compings.data.values),
+      num_comping_files=len(np.unique(compings.data.groups)),
+      num_comping_programs=len(compings.parameters['values']),
+      comping_regularization=compings.regularization,
+      comping_likelihoods=_likelihoods(compings.held_out, 3),
+      comping_gain=_gain(compings.held_out, 3),
+      compings=_likelier(compings),
       drum_share=drums.parameters['marginal'][-1], drum_shares=_shares(drums))
 
 
@@ -509,16 +539,19 @@ def run(
   labels = {
       md5: tuple(rated.va.mean(0) + (point - points.mean(0)) * spread)
       for md5, point in zip(labels, points, strict=True)}
-  melodies, basses, bands, pieces = read_lakh(
+  melodies, basses, bands, pieces, compings, comping_bands = read_lakh(
       lakh_dir, labels, report)
   held_out = normal_held_out(rated, seed)
   balance_held_out = normal_held_out(bands, seed)
-  instruments, basses, drums = (
-      choose_categorical(data, seed) for data in (melodies, basses, pieces))
+  comping_held_out = normal_held_out(comping_bands, seed)
+  instruments, basses, drums, compings = (
+      choose_categorical(data, seed)
+      for data in (melodies, basses, pieces, compings))
   for name, figures in (
       ('performance', held_out), ('instrument', instruments.held_out),
       ('bass', basses.held_out), ('balance', balance_held_out),
-      ('drums', drums.held_out)):
+      ('drums', drums.held_out), ('comping', compings.held_out),
+      ('balance of the comping', comping_held_out)):
     for given, values in figures.items():
       report(f'log-likelihood of the {name} given {given}: '
              f'{plus_minus(values, 3)}')
@@ -528,14 +561,16 @@ def run(
   performance.save(run_dir, {
       'normal': normal, 'instruments': instruments.parameters,
       'balance': balance, 'basses': basses.parameters,
-      'drums': drums.parameters}, {
+      'drums': drums.parameters, 'compings': compings.parameters,
+      'comping_balance': fit_normal(comping_bands, comping_held_out)}, {
           'eimg_groups': sorted(map(int, np.unique(rated.groups))),
           'clips': len(rated.values),
           'melodies': len(instruments.data.values),
           'basses': len(basses.data.values), 'bands': len(bands.values),
-          'pieces': len(drums.data.values)})
+          'pieces': len(drums.data.values),
+          'compings': len(compings.data.values)})
   _plot(normal, rated, run_dir / 'means.png')
   _write_card(
       run_dir, normal, rated, held_out, instruments, basses, balance, bands,
-      balance_held_out, drums, command)
+      balance_held_out, drums, compings, command)
   report(f'wrote {run_dir}')

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music import band, chords as chord_names
+from va_magenta.music import band
+from va_magenta.music import chords as chord_names
 
 SEGMENT_BARS = 2
 SEGMENT_STEPS = SEGMENT_BARS * band.STEPS_PER_BAR
@@ -37,6 +38,8 @@ ALL_PLAY = (True,) * len(band.VOICES)
 _PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
 _TOKEN_TEMPERATURE, _HARMONY_TEMPERATURE = 0.2, 1.2
 _LEAST_NOISE, _NOISE = 0.55, 0.35
+# Progressions that are tried for a melody that is given.
+_VERSIONS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +49,12 @@ class Written:
   Attributes:
     tokens: int `[n, steps, 4]`, see `music.band`.
     chords: int `[n, half bars]`, see `music.chords`.
-    forms: of each piece, a letter a segment.
+    form: a letter a segment, of all.
   """
 
   tokens: np.ndarray
   chords: np.ndarray
-  forms: list[str]
+  form: str
 
 
 class BandModel:
@@ -71,7 +74,7 @@ class BandModel:
 
   def write(
       self, va: np.ndarray, random: np.random.Generator, *,
-      plays=ALL_PLAY, mode: str | None = None, chords=None,
+      plays=ALL_PLAY, mode: str | None = None, chords=None, melody=None,
       form: str | None = None, temperature: float = 0.5, guidance: float = 1.0,
       prior: str = LEARNED, ends: bool = True) -> Written:
     """Draws pieces.
@@ -85,6 +88,8 @@ class BandModel:
       mode: 'major' or 'minor'; None for what VA suggests.
       chords: int `[half bars]`, in this very key, to be kept; they are repeated
         as often as needed.
+      melody: int `[steps]`, in this key, to be kept; chords are then chosen
+        among several progressions by how well they go with it.
       form: a letter a segment, repeated likewise; None to draw people's.
       temperature: of all draws; 0 takes the likeliest.
       guidance: how clearly VA is followed: 0 not at all.
@@ -98,25 +103,33 @@ class BandModel:
     n, length = va.shape[:2]
     if prior == LEARNED and self.prior is None:
       raise ValueError('this checkpoint has no learned prior: ask for normal')
-    forms = self._forms(random, n, length, form)
+    if melody is not None and form is None:
+      form = _form_of(melody)
+    form = self._form(random, length, form)
     noise = random.standard_normal(
         (n, length, self.vae.config.z_size), np.float32)
     harmony_seed, seed = random.integers(2**31, size=2).tolist()
     plays = np.broadcast_to(np.asarray(plays, bool), (n, len(band.VOICES)))
     if chords is not None:
-      chords = np.resize(chords, length * CHORDS_A_SEGMENT)
-      progression = np.tile(chords, (n, 1))
+      progression = np.tile(
+          np.resize(chords, length * CHORDS_A_SEGMENT), (n, 1))
     else:
+      versions = 1 if melody is None else _VERSIONS
       progression = self.harmony.sample(
-          va, plays, seed=harmony_seed, mode=mode, form=forms, final=ends,
-          temperature=_HARMONY_TEMPERATURE * temperature,
+          np.repeat(va, versions, 0), np.repeat(plays, versions, 0),
+          seed=harmony_seed, mode=mode, form=form, final=ends,
+          temperature=max(_HARMONY_TEMPERATURE * temperature, 1e-3),
           guidance=_HARMONY_GUIDANCE * guidance)
+      if melody is not None:
+        progression = progression.reshape(n, versions, -1)
+        best = _fit(melody, progression).argmax(1)
+        progression = progression[np.arange(n), best]
     by_segment = progression.reshape(n, length, CHORDS_A_SEGMENT)
     if prior == LEARNED:
       noise *= _LEAST_NOISE + _NOISE * temperature
       z = self.prior.sample(
           va, noise=noise, context=context(plays, by_segment, ends),
-          guidance=_PRIOR_GUIDANCE * guidance, form=forms)
+          guidance=_PRIOR_GUIDANCE * guidance, form=form)
     else:
       z = noise
     controls = band.controls(
@@ -127,29 +140,53 @@ class BandModel:
         seed=seed, controls=controls.reshape(
             n * length, CHORDS_A_SEGMENT, controls.shape[-1]))
     tokens = tokens.reshape(n, length * SEGMENT_STEPS, len(band.VOICES))
-    # Who is asked to rest does so.
-    tokens = tokens * plays[:, None]
-    return Written(_repeat(tokens, progression, va, forms), progression, forms)
+    # Whoever is asked to rest does so.
+    tokens = _repeat(tokens * plays[:, None], progression, va, form)
+    if melody is not None:
+      tokens[..., band.MELODY] = melody
+    return Written(tokens, progression, form)
 
-  def _forms(self, random, n, length, form) -> list[str]:
-    """A letter for each segment of each piece.
+  def _form(self, random, length: int, form: str | None) -> str:
+    """A letter for each segment.
 
-    Pieces longer than 16 bars are sections of 16: A A B A, each with a form of
-    its own.
+    Pieces longer than 16 bars are sections of 16: A A B A, A and B each with a
+    form of its own.
     """
     names, weights = list(self.forms), np.array(list(self.forms.values()))
-    drawn = random.choice(
-        len(names), (n, 2), p=weights / weights.sum())
-    if form is not None:
-      letters = (form * length)[:length]
-      return [letters] * n
-    found = []
-    for first, second in drawn:
+    first, second = random.choice(len(names), 2, p=weights / weights.sum())
+    if form is None:
       section = names[first]
       other = ''.join(chr(ord(c) + len(section)) for c in names[second])
-      whole = section + section + other + section
-      found.append((whole * length)[:length])
-    return found
+      form = section + section + other + section
+    return (form * length)[:length]
+
+
+def _form_of(melody) -> str:
+  """A letter for each segment of a melody, those of the same notes alike."""
+  segments = [s.tobytes() for s in np.split(
+      np.asarray(melody), len(melody) // SEGMENT_STEPS)]
+  known = list(dict.fromkeys(segments))
+  return ''.join(chr(ord('A') + known.index(s)) for s in segments)
+
+
+def _fit(melody, chords) -> np.ndarray:
+  """The share of a melody's time that is a note of the chord.
+
+  Args:
+    melody: int `[steps]`.
+    chords: int `[..., half bars]`.
+  """
+  onsets = np.flatnonzero(melody)
+  before = np.searchsorted(onsets, np.arange(len(melody)), side='right') - 1
+  sounding = np.where(before >= 0, melody[onsets[before]], 0)
+  pitch_class = (sounding - band.FIRST_PITCH + band.MIN_PITCH) % 12
+  # A chord's features end with its pitch classes.
+  of_chord = chord_names.FEATURES[np.repeat(
+      chords, band.STEPS_PER_CHORD, axis=-1), :][..., -12:]
+  fits = np.take_along_axis(
+      of_chord, np.broadcast_to(
+          pitch_class[:, None], (*of_chord.shape[:-1], 1)), -1)[..., 0]
+  return (fits * (sounding >= band.FIRST_PITCH)).mean(-1)
 
 
 def context(plays, chords, ends: bool = True) -> np.ndarray:
@@ -173,22 +210,22 @@ def context(plays, chords, ends: bool = True) -> np.ndarray:
   return np.concatenate([who, features, flags], axis=-1).astype(np.float32)
 
 
-def _repeat(tokens, chords, va, forms) -> np.ndarray:
+def _repeat(tokens, chords, va, form) -> np.ndarray:
   """Segments that return are played again, note for note.
 
   They do where chords and VA return too; the last segment, which ends the
   piece, is its own.
   """
   n, length = va.shape[:2]
-  tokens = tokens.reshape(n, length, SEGMENT_STEPS, -1).copy()
+  tokens = tokens.reshape(n, length, SEGMENT_STEPS, -1)
   chords = chords.reshape(n, length, -1)
-  for i, letters in enumerate(forms):
-    for at in range(length - 1):
-      first = letters.index(letters[at])
-      if (chords[i, at] == chords[i, first]).all() and (
-          va[i, at] == va[i, first]).all():
-        tokens[i, at] = tokens[i, first]
-  return tokens.reshape(n, length * SEGMENT_STEPS, -1)
+  repeated = tokens.copy()
+  for at in range(length - 1):
+    first = form.index(form[at])
+    same = (chords[:, at] == chords[:, first]).all(-1) & (
+        va[:, at] == va[:, first]).all(-1)
+    repeated[same, at] = tokens[same, first]
+  return repeated.reshape(n, length * SEGMENT_STEPS, -1)
 
 
 def load(name_or_path: str | os.PathLike) -> BandModel:

@@ -83,6 +83,7 @@ class Config:
       and biased, low is exact and noisy.
     independence_weight: weight in the loss of the correlation of z with VA,
       which makes z forget VA.
+    structure: what draws with it, see `composing.composer.STRUCTURES`.
   """
 
   name: str
@@ -116,6 +117,7 @@ class Config:
   kl_control_weight: float = 0.0
   va_temperature: float = 1.0
   independence_weight: float = 0.0
+  structure: str = 'phrases'
 
   def __post_init__(self):
     for name in ('max_seq_len', 'output_depths', 'z_size', 'enc_rnn_size',

@@ -27,6 +27,9 @@ A trio is played by a small band. Its melody is played as any other; beside it
   the bass has a categorical distribution over General MIDI's basses, given VA;
 - drums play or rest, with a chance given VA: calm music mostly has none;
 - the bass is in the melody's key, in the octave where it lies.
+
+A band of four voices (`music.band`) has comping beside them: an instrument of
+its own, given VA, and a loudness beside the melody's.
 """
 
 import dataclasses
@@ -95,9 +98,25 @@ class BandPerformance(Performance):
     return (self.shift + 6) % 12 - 6
 
 
+@dataclasses.dataclass(frozen=True)
+class FullBandPerformance(BandPerformance):
+  """How a band of four voices is played.
+
+  Attributes:
+    comping_program: General MIDI program, 0..127.
+    comping_velocity: MIDI velocity of all notes of the comping, 1..127.
+  """
+
+  comping_program: int = 0
+  comping_velocity: int = melody.VELOCITY
+
+
+_PERFORMANCES = {1: Performance, 3: BandPerformance, 4: FullBandPerformance}
+
+
 def plain(num_outputs: int) -> Performance:
-  """As notes are written: of a melody, or of a trio's three outputs."""
-  return Performance() if num_outputs == 1 else BandPerformance()
+  """As notes are written: of a melody, a trio or a band of four voices."""
+  return _PERFORMANCES[num_outputs]()
 
 
 def density(tokens: np.ndarray) -> np.ndarray:
@@ -227,14 +246,19 @@ class PerformanceModel:
     balance: of `Normal`, of `BALANCE`.
     basses: of `Categorical`, the programs of basses.
     drums: of `Categorical`, whether drums play, 0 or 1.
+    compings: of `Categorical`, the programs of what accompanies.
+    comping_balance: of `Normal`, its velocity less the melody's.
   """
 
   def __init__(self, normal: dict, instruments: dict, balance: dict,
-               basses: dict, drums: dict):
-    self.normal, self.balance = Normal(**normal), Normal(**balance)
-    self.instruments, self.basses, self.drums = (
+               basses: dict, drums: dict, compings: dict,
+               comping_balance: dict):
+    self.normal, self.balance, self.comping_balance = (
+        Normal(**parameters) for parameters in (
+            normal, balance, comping_balance))
+    self.instruments, self.basses, self.drums, self.compings = (
         Categorical(**parameters) for parameters in (
-            instruments, basses, drums))
+            instruments, basses, drums, compings))
     _check_shapes(
         (self.normal.marginal_mean, (len(VARIABLES),)),
         (self.balance.marginal_mean, (len(BALANCE),)))
@@ -264,7 +288,7 @@ class PerformanceModel:
       self, targets: Sequence[Sequence[VA]], tokens: np.ndarray,
       random: np.random.Generator, *, temperature: float = 1.0,
       guidance: float = 1.0) -> list[list[Performance]]:
-    """Performances of melodies or trios.
+    """Performances of melodies, trios or bands of four voices.
 
     What is random is drawn once a piece, and the same whatever the targets are:
     along a path tempo, loudness and articulation glide, drums come in or go,
@@ -313,13 +337,28 @@ class PerformanceModel:
     uniform = np.broadcast_to(
         random.random(len(tokens))[:, None], points.shape[:2])
     drums_play = self.drums.draw(points, uniform, guidance, temperature)
-    return [
+    played = [
         [BandPerformance(
             **dataclasses.asdict(of_melody), bass_program=int(program[i]),
             bass_velocity=int(bass), drum_velocity=int(drums),
             drums_play=bool(play))
          for of_melody, (bass, drums), play in zip(
              played[i], band[i], drums_play[i], strict=True)]
+        for i in range(len(tokens))
+    ]
+    if tokens.shape[-1] == 3:
+      return played
+    uniform = random.random(len(tokens))
+    noise = random.standard_normal((len(tokens), 1))
+    louder = _deviating(
+        *self.comping_balance.given(points, guidance), noise, temperature)
+    comping = _as_velocity(velocity + louder[..., 0])
+    program = self.compings.draw(points.mean(1), uniform, guidance, temperature)
+    return [
+        [FullBandPerformance(
+            **dataclasses.asdict(p), comping_program=int(program[i]),
+            comping_velocity=int(loudness))
+         for p, loudness in zip(played[i], comping[i], strict=True)]
         for i in range(len(tokens))
     ]
 
@@ -448,7 +487,8 @@ def load(folder: str | os.PathLike | None = None) -> PerformanceModel:
           **{name: config[name] for name in _PARTS}))
 
 
-_PARTS = ('normal', 'instruments', 'balance', 'basses', 'drums')
+_PARTS = ('normal', 'instruments', 'balance', 'basses', 'drums', 'compings',
+          'comping_balance')
 
 
 def save(folder: pathlib.Path, parts: dict[str, dict], data: dict):

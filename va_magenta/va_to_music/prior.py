@@ -19,7 +19,6 @@ out alike.
 
 import dataclasses
 import os
-from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -146,7 +145,7 @@ class LatentPrior(keras.Model):
 
   def sample(self, va, *, noise: np.ndarray, context=None,
              guidance: float = 1.0, num_steps: int = 25,
-             form: str | Sequence[str] | None = None) -> np.ndarray:
+             form: str | None = None) -> np.ndarray:
     """Draws latents: follows the flow from noise.
 
     Args:
@@ -156,9 +155,9 @@ class LatentPrior(keras.Model):
       guidance: how clearly VA is followed: 1 as was learned, 0 not at all;
         above 1, more.
       num_steps: of the flow.
-      form: a letter for each segment, or such letters for each piece. Segments
-        of the same letter begin as the same noise; where VA and context are the
-        same too, they come out the same.
+      form: a letter for each segment. Those of the same letter begin as the
+        same noise; where VA and context are the same too, they come out the
+        same.
 
     Returns:
       float32 `[n, segments, z_size]`.
@@ -181,9 +180,9 @@ class LatentPrior(keras.Model):
     if self._velocity is None:
       from va_magenta.va_to_music.music_vae import compiled
       self._velocity = compiled(self._guided_velocity, xla=True)
-    first = _first(form, n, length)
+    first = _first(form, length)
     same = _same(np.concatenate([va, context], axis=-1), first)
-    x = np.take_along_axis(noise, first[..., None], 1)
+    x = noise[:, first]
     windows = _windows(length, self.config.length)
     times = np.linspace(1, 0, num_steps + 1).astype(np.float32)
     for time, step in zip(times[:-1], np.diff(times), strict=True):
@@ -222,18 +221,14 @@ def _windows(length: int, longest: int) -> list[np.ndarray]:
   return [np.arange(s, min(s + longest, length)) for s in starts]
 
 
-def _first(form, n: int, length: int) -> np.ndarray:
-  """Where each segment's letter stands first, int `[n, segments]`."""
+def _first(form: str | None, length: int) -> np.ndarray:
+  """Where each segment's letter stands first, int `[segments]`."""
   if form is None:
-    return np.tile(np.arange(length), (n, 1))
-  forms = [form] * n if isinstance(form, str) else list(form)
-  for letters in forms:
-    if len(letters) != length:
-      raise ValueError(
-          f'the form {letters} has {len(letters)} letters for {length} segments')
-  if len(forms) != n:
-    raise ValueError(f'{len(forms)} forms for {n} pieces')
-  return np.array([[letters.index(c) for c in letters] for letters in forms])
+    return np.arange(length)
+  if len(form) != length:
+    raise ValueError(
+        f'the form {form} has {len(form)} letters for {length} segments')
+  return np.array([form.index(letter) for letter in form])
 
 
 def _same(known, first) -> np.ndarray:
@@ -243,7 +238,7 @@ def _same(known, first) -> np.ndarray:
     known: of each segment, `[n, segments, depth]`.
     first: see `_first`.
   """
-  same = (first[:, :, None] == first[:, None]) & (
+  same = (first[:, None] == first) & (
       known[:, :, None] == known[:, None]).all(-1)
   return (same / same.sum(-1, keepdims=True)).astype(np.float32)
 
