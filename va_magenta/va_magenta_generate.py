@@ -1,4 +1,4 @@
-"""Makes music that feels like a picture, or like a point of the VA plane.
+r"""Makes music that feels like a picture, or like a point of the VA plane.
 
   va_magenta_generate --image=picture.jpg
   va_magenta_generate --valence=0.6 --arousal=-0.4 --num_outputs=3 --bars=8
@@ -8,16 +8,19 @@ Says the target more clearly; looks for the notes that say it best; lets nothing
 but the notes say it:
 
   va_magenta_generate --valence=-0.5 --arousal=0.7 --guidance=2
-  va_magenta_generate --valence=-0.5 --arousal=0.7 --mode=search
+  va_magenta_generate --valence=-0.5 --arousal=0.7 --mode=search \
+    --checkpoint=cat-mel_2bar
   va_magenta_generate --valence=-0.5 --arousal=0.7 --performance=plain
 
-Writes a whole melody of 16 bars, or one with bass and drums:
+A band plays: melody, bass, drums and comping. Chords, key, form and who plays
+can be given; or a melody alone, of one of Magenta's configs:
 
-  va_magenta_generate --image=picture.jpg --checkpoint=hierdec-mel_16bar
-  va_magenta_generate --image=picture.jpg --checkpoint=hierdec-trio_16bar
+  va_magenta_generate --image=picture.jpg --chords="C G Am F" --key="C major"
+  va_magenta_generate --image=picture.jpg --voices=melody,comping --form=AABA
+  va_magenta_generate --image=picture.jpg --checkpoint=cat-mel_2bar
 
-Leads from mood to mood, by points or pictures; and plays a melody of yours as
-another mood asks:
+Leads from mood to mood, by points or pictures; and accompanies a melody of
+yours as a mood asks:
 
   va_magenta_generate --va_path=-0.5,-0.5:0.2,0.1:0.6,0.7 --bars=16
   va_magenta_generate --image=rain.jpg --image=meadow.jpg
@@ -50,19 +53,41 @@ _VA_PATH = flags.DEFINE_string(
     'va_path', None, 'Instead of one point, several that the music leads to in '
     'turn: valence,arousal:valence,arousal and so on.')
 _INPUT = command.DEFINE_path(
-    'input', None, 'MIDI file with a melody, in 4/4, to be played again with '
-    'notes and performance that suit the target; not for trios.')
+    'input', None, 'MIDI file with a melody, in 4/4. A band keeps it note for '
+    'note, harmonised and accompanied as suits the target; a model of melodies '
+    'plays it again in that mood; not for trios.')
 _CHECKPOINT = command.DEFINE_path(
-    'checkpoint', 'cat-mel_2bar',
-    'MusicVAE of melodies, cat-mel_2bar or hierdec-mel_16bar, or of melody, '
-    'bass and drums, hierdec-trio_16bar; or the path of a folder, a .tar or '
-    'the prefix of a TensorFlow checkpoint.')
+    'checkpoint', 'band',
+    'What writes the notes: band, for melody, bass, drums and comping; '
+    'cat-mel_2bar or hierdec-mel_16bar, for a melody; hierdec-trio_16bar, for '
+    'melody, bass and drums; or the path of a folder, a .tar or the prefix of '
+    'a TensorFlow checkpoint.')
+_CHORDS = flags.DEFINE_string(
+    'chords', None, 'Chords that a band keeps to the letter, one a bar, "C G '
+    'Am F", or with bar lines up to two in each, "C | Am G | F"; repeated to '
+    'the end.')
+_KEY = flags.DEFINE_string(
+    'key', None, 'Key of a band: "A minor", "Eb"; by default as suits the '
+    'target.')
+_FORM = flags.DEFINE_string(
+    'form', None, 'Form of a band: a letter for each two bars, AABA; those of '
+    "the same letter return. By default drawn as people's music has it.")
+_VOICES = flags.DEFINE_list(
+    'voices', ['melody', 'bass', 'drums', 'comping'],
+    'Which voices of a band play.')
+_PRIOR = flags.DEFINE_enum(
+    'prior', 'learned', ['learned', 'normal'], "Where a band's latent vectors "
+    'come from: what was learned of music, or N(0, 1), for comparison.')
+_LOOP = flags.DEFINE_boolean(
+    'loop', False, "Leave out a band's ending, so that the end leads back to "
+    'the beginning.')
 _OUTPUT_DIR = command.DEFINE_path(
     'output_dir', 'va_magenta_output', 'Folder to write to.')
 _NUM_OUTPUTS = flags.DEFINE_integer(
     'num_outputs', 1, 'How many pieces to write.')
 _CANDIDATES = flags.DEFINE_integer(
-    'candidates', 64, 'How many pieces to make; the nearest are written.')
+    'candidates', None, 'How many pieces to make; the nearest are written. By '
+    'default 16 of a band, 64 of others.')
 _TEMPERATURE = flags.DEFINE_float(
     'temperature', 0.5, 'Of the draws; 0 takes the likeliest note every time.')
 _GUIDANCE = flags.DEFINE_float(
@@ -80,8 +105,9 @@ _SEED = flags.DEFINE_integer(
     'every time (the .json tells).')
 _BARS = flags.DEFINE_integer(
     'bars', None, "Length of a piece: a multiple of the model's phrase, which "
-    'is the default (2 bars; 16 of hierdec models). Of several points or '
-    'pictures two phrases each, or, of hierdec models, a segment each.')
+    'is the default (2 bars; 16 of hierdec models); a band plays 16, of any '
+    'even number. Of several points or pictures two phrases each, or, of '
+    'hierdec models, a segment each.')
 _TEMPO_QPM = flags.DEFINE_float(
     'tempo_qpm', None, 'Quarter notes a minute; by default as suits the '
     'target.')
@@ -134,6 +160,12 @@ def main(argv: Sequence[str]):
       tempo_qpm=_TEMPO_QPM.value,
       program=_PROGRAM.value,
       input=_INPUT.value,
+      chords=_CHORDS.value,
+      key=_KEY.value,
+      form=_FORM.value,
+      voices=_VOICES.value,
+      prior=_PRIOR.value,
+      loop=_LOOP.value,
       image_model=_IMAGE_MODEL.value,
       estimator=_ESTIMATOR.value,
       performance_model=_PERFORMANCE_MODEL.value,
