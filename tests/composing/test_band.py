@@ -1,0 +1,216 @@
+"""A band writes pieces near a target, in the key and chords asked for."""
+
+import json
+
+import numpy as np
+import pytest
+
+from va_magenta.composing import band as composing
+from va_magenta.composing import composer, request
+from va_magenta.music import band, chords, midi, notes
+from va_magenta.va import VA
+from va_magenta.va_to_music import (
+  band_model,
+  configs,
+  harmony,
+  magenta_weights,
+  music_vae,
+  performance,
+  prior,
+)
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+  """A tiny band with random weights."""
+  folder = tmp_path_factory.mktemp('band')
+  config = configs.Config(
+      name='va-cat-band_2bar', max_seq_len=32,
+      output_depths=band.OUTPUT_DEPTHS, level_lengths=None, z_size=8,
+      enc_rnn_size=(4,), dec_rnn_size=(16,), control_depth=31,
+      context_depth=29, structure='band')
+  vae = music_vae.MusicVae(config, seed=1)
+  random = np.random.default_rng(0)
+  for core in vae.decoder.cores:
+    for variable in core.trainable_variables:
+      variable.assign(random.normal(0, 0.7, variable.shape))
+  config.save(folder / 'config.json')
+  magenta_weights.save(vae, folder / 'weights.npz')
+  prior.save(prior.LatentPrior(prior.PriorConfig(
+      z_size=8, context_depth=band_model.CONTEXT_DEPTH, width=16, num_blocks=1,
+      num_heads=2)), folder)
+  harmony.save(harmony.Harmony(harmony.HarmonyConfig(units=(8,))), folder)
+  (folder / 'forms.json').write_text(json.dumps({'ABACDEAB': 1.0}))
+  return folder
+
+
+@pytest.fixture(scope='module')
+def structure(checkpoint):
+  return composing.Band.load(request.Settings(
+      checkpoint=checkpoint, performance='plain'))
+
+
+def _draw(structure, n=2, path=(VA(0.5, 0.5),), seed=0, **settings):
+  settings = request.Settings(performance='plain', seed=seed, **settings)
+  return structure.draw(np.random.default_rng(seed), path, n, settings)
+
+
+def _chords(candidate):
+  """Names of the chords of each half bar, as the file has them."""
+  found = {
+      a.quantized_step // 8: a.text
+      for a in candidate.to_sequence().text_annotations}
+  names, last = [], None
+  for i in range(int(candidate.num_bars) * 2):
+    last = found.get(i, last)
+    names.append(last)
+  return names
+
+
+def test_a_checkpoint_says_that_a_band_draws_with_it(checkpoint):
+  assert composer.structure_of(checkpoint) is composing.Band
+  assert composer.phrase_bars(checkpoint) == 2
+
+
+def test_pieces_have_sixteen_bars_and_all_voices(structure):
+  for candidate in _draw(structure):
+    assert candidate.num_bars == 16
+    tokens, progression = candidate.score
+    assert tokens.shape == (256, 4) and progression.shape == (32,)
+    sequence = candidate.to_sequence()
+    assert {i.name for i in sequence.instrument_infos} == set(band.VOICE_NAMES)
+
+
+def test_chords_are_kept_to_the_letter(structure):
+  for candidate in _draw(structure, chords='C G Am F', bars=8):
+    assert _chords(candidate)[:8] == ['C', 'C', 'G', 'G', 'Am', 'Am', 'F', 'F']
+    assert _chords(candidate)[8:] == _chords(candidate)[:8]
+  # In any key: these are not those of the key that models write in.
+  for candidate in _draw(structure, chords='Ebm Bb7 Cb Db', bars=4):
+    progression = chords.parse_progression('Ebm Bb7 Cb Db')
+    played = [chords.parse(name) for name in _chords(candidate)]
+    assert played == progression.tolist()
+
+
+def test_the_key_is_kept(structure):
+  for candidate in _draw(structure, key='E minor'):
+    sequence = candidate.to_sequence()
+    assert chords.parse(_chords(candidate)[-1]) == chords.parse('Em')
+    assert sequence.key_signatures[0].key == 4
+
+
+def test_segments_of_a_letter_return(structure):
+  for candidate in _draw(structure, form='ABAB', bars=16):
+    tokens, progression = candidate.score
+    segments = tokens.reshape(8, -1)
+    np.testing.assert_array_equal(segments[0], segments[2])
+    np.testing.assert_array_equal(segments[1], segments[3])
+    assert (segments[0] != segments[1]).any()
+    np.testing.assert_array_equal(progression[:4], progression[8:12])
+
+
+def test_voices_that_are_not_asked_for_rest(structure):
+  for candidate in _draw(structure, voices='melody,comping'):
+    assert set(np.unique(candidate.notes['part'])) <= {
+        band.MELODY, band.COMPING}
+
+
+def test_a_melody_is_kept_note_for_note(structure, tmp_path):
+  tokens = np.zeros(64, int)
+  tokens[::4] = np.array(
+      [60, 62, 64, 65, 67, 69, 71, 72, 72, 71, 69, 67, 65, 64, 62, 60]) - 19
+  written = np.zeros((64, 4), int)
+  written[:, band.MELODY] = tokens + 2 * (tokens >= 2)  # In D.
+  sequence = band.to_sequence(
+      band.voice(written, np.zeros(8, int)), tempo_qpm=100)
+  path = tmp_path / 'scale.mid'
+  path.write_bytes(midi.to_bytes(sequence))
+  for candidate in _draw(structure, input=path):
+    heard = candidate.notes[candidate.notes['part'] == band.MELODY]
+    assert heard['pitch'].tolist() == (tokens[::4] + 21).tolist()
+    assert heard['start_beats'].tolist() == list(range(16))
+    assert (candidate.notes['part'] != band.MELODY).any()
+
+
+def test_harmony_of_a_melody_fits_it():
+  c_major_arpeggio = np.zeros(32, int)
+  c_major_arpeggio[::4] = np.array([60, 64, 67, 72] * 2) - 19
+  progressions = np.stack([
+      np.resize(chords.parse_progression(text), 4)
+      for text in ('C', 'F#', 'Am', 'Dm')])
+  fits = band_model._fit(c_major_arpeggio, progressions)
+  assert fits[0] == 1 and fits[1] == 0
+  assert fits.argmax() == 0
+
+
+def test_along_a_path_each_segment_has_its_place(structure):
+  path = [VA(-0.5, -0.5), VA(0.5, 0.5), VA(0, 0)]
+  for candidate in _draw(structure, path=path):
+    assert candidate.num_bars == 16
+    assert len(candidate.sections) == 8
+  with pytest.raises(ValueError, match='bars must be 6 or more'):
+    _draw(structure, path=path, bars=4)
+
+
+def test_the_same_seed_gives_the_same_notes(structure):
+  for a, b in zip(_draw(structure, seed=3), _draw(structure, seed=3),
+                  strict=True):
+    np.testing.assert_array_equal(a.notes, b.notes)
+  a, b = _draw(structure, seed=4)[0], _draw(structure, seed=5)[0]
+  assert a.identity != b.identity
+
+
+def test_what_is_not_for_bands_is_refused(structure, checkpoint, tmp_path):
+  with pytest.raises(ValueError, match='bars must be a multiple of 2'):
+    _draw(structure, bars=3)
+  with pytest.raises(ValueError, match='mode=search'):
+    _draw(structure, mode='search')
+  with pytest.raises(ValueError, match='is not a key'):
+    request.Settings(key='H major')
+  with pytest.raises(ValueError, match='voices must be some of'):
+    request.Settings(voices='melody,kazoo')
+  with pytest.raises(ValueError, match='form must be a letter'):
+    request.Settings(form='A-B')
+  for path in checkpoint.glob('*'):
+    if path.name != 'harmony.json':
+      (tmp_path / path.name).write_bytes(path.read_bytes())
+  with pytest.raises(ValueError, match='has no harmony.json'):
+    composer.structure_of(tmp_path)
+
+
+def test_played_as_it_is_performed():
+  tokens = np.zeros((64, 4), int)
+  tokens[::4, band.MELODY] = 60 - 19
+  tokens[::8, band.BASS] = 36 - 19
+  tokens[::4, band.DRUMS] = 1
+  tokens[0, band.COMPING] = band.STRUCK
+  progression = np.full(8, chords.parse('C'))
+  first = performance.FullBandPerformance(
+      tempo_qpm=60, velocity=60, articulation=0.5, shift=14, program=40,
+      bass_program=32, bass_velocity=50, drum_velocity=40, drums_play=False,
+      comping_program=4, comping_velocity=30)
+  second = performance.FullBandPerformance(
+      tempo_qpm=120, velocity=100, articulation=0.5, shift=14, program=40,
+      bass_program=32, bass_velocity=90, drum_velocity=40, drums_play=True,
+      comping_program=4, comping_velocity=30)
+  heard, played, tempos = composing.play(tokens, progression, [first, second])
+  assert set(played) == {chords.parse('D')}
+  melody = heard[heard['part'] == band.MELODY]
+  assert set(melody['pitch']) == {74}
+  assert set(heard[heard['part'] == band.BASS]['pitch']) == {38}
+  assert np.all(np.diff(tempos) >= 0) and tempos[0] == 60 and tempos[-1] == 120
+  assert melody['velocity'][-4:].mean() > melody['velocity'][:4].mean() + 20
+  assert melody['end_seconds'][0] == pytest.approx(0.5)
+  drums = heard[heard['is_drum']]
+  assert drums['start_beats'].min() == 8  # They rest in the first section.
+  comping = heard[heard['part'] == band.COMPING]
+  assert set(comping['program']) == {4} and comping['velocity'].max() < 40
+
+
+def test_what_is_heard_is_what_the_file_says(structure):
+  [candidate] = _draw(structure, n=1)
+  heard = notes.from_note_sequence(candidate.to_sequence())
+  assert len(heard) == len(candidate.notes)
+  np.testing.assert_allclose(
+      np.sort(heard['start_seconds']),
+      np.sort(candidate.notes['start_seconds']), atol=1e-6)
