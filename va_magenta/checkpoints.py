@@ -61,6 +61,10 @@ HARMONY = Kind(
     'a model of harmony', 'va_magenta_train_midi --model=harmony',
     'va-cat-band_2bar', config_file='harmony.json',
     weights_file='harmony.npz')
+PLAUSIBILITY = Kind(
+    'what tells pieces from people\'s', 'va_magenta_train_midi '
+    '--model=plausibility', 'va-cat-band_2bar',
+    config_file='plausibility.json', weights_file='plausibility.npz')
 IMAGE = Kind('an image model', 'va_magenta_train_image', 'image_va')
 SYMBOLIC = Kind(
     'an estimator of notes', 'va_magenta_train_midi --model=student',

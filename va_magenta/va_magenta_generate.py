@@ -73,8 +73,8 @@ _FORM = flags.DEFINE_string(
     'form', None, 'Form of a band: a letter for each two bars, AABA; those of '
     "the same letter return. By default drawn as people's music has it.")
 _VOICES = flags.DEFINE_list(
-    'voices', ['melody', 'bass', 'drums', 'comping'],
-    'Which voices of a band play.')
+    'voices', None, 'Which voices of a band play, of melody, bass, drums and '
+    'comping; by default all, drums as is usual for the target.')
 _PRIOR = flags.DEFINE_enum(
     'prior', 'learned', ['learned', 'normal'], "Where a band's latent vectors "
     'come from: what was learned of music, or N(0, 1), for comparison.')

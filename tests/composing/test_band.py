@@ -50,7 +50,8 @@ def structure(checkpoint):
       checkpoint=checkpoint, performance='plain'))
 
 
-def _draw(structure, n=2, path=(VA(0.5, 0.5),), seed=0, **settings):
+def _draw(structure, n=2, path=None, seed=0, **settings):
+  path = path or [VA(0.5, 0.5)]
   settings = request.Settings(performance='plain', seed=seed, **settings)
   return structure.draw(np.random.default_rng(seed), path, n, settings)
 
@@ -107,6 +108,13 @@ def test_segments_of_a_letter_return(structure):
     np.testing.assert_array_equal(segments[1], segments[3])
     assert (segments[0] != segments[1]).any()
     np.testing.assert_array_equal(progression[:4], progression[8:12])
+
+
+def test_calm_bands_mostly_have_no_drums(structure):
+  def share(va):
+    return np.mean([
+        c.notes['is_drum'].any() for c in _draw(structure, n=32, path=[va])])
+  assert share(VA(0.5, -0.9)) + 0.3 < share(VA(-0.2, 0.9))
 
 
 def test_voices_that_are_not_asked_for_rest(structure):

@@ -27,13 +27,14 @@ class Band:
 
   Args:
     model: writes pieces.
-    performer: a `performance.PerformanceModel`, for learned performances.
+    performer: a `performance.PerformanceModel`: whether there are drums, and
+      learned performances.
   """
 
   # What is drawn unless asked for otherwise.
   num_candidates = 16
 
-  def __init__(self, model, performer=None):
+  def __init__(self, model, performer):
     self._model, self._performer = model, performer
 
   @classmethod
@@ -54,10 +55,16 @@ class Band:
   @classmethod
   def load(cls, settings: Settings) -> 'Band':
     """See `Structure.load`."""
-    performer = None
-    if settings.performance == LEARNED:
-      performer = models.performer(settings.performance_model)
-    return cls(models.band_model(settings.checkpoint), performer)
+    return cls(models.band_model(settings.checkpoint),
+               models.performer(settings.performance_model))
+
+  @classmethod
+  def load_plausibility(cls, settings: Settings):
+    """See `Structure.load_plausibility`; none if the checkpoint has none."""
+    path = checkpoints.resolve(settings.checkpoint)
+    if (path / checkpoints.PLAUSIBILITY.config_file).is_file():
+      return models.plausibility(settings.checkpoint)
+    return None
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
@@ -83,9 +90,16 @@ class Band:
     num_bars = self._num_bars(settings, va_path, melody)
     sections = form.along(va_path, num_bars // band_model.SEGMENT_BARS)
     points = np.array([(va.valence, va.arousal) for va in sections], np.float32)
+    plays = np.ones((n, len(band.VOICES)), bool)
+    drums = self._performer.drums.draw(
+        points.mean(0), rng.random(n), settings.guidance, 1.0)
+    if settings.voices is None:
+      # Calm music mostly has no drums.
+      plays[:, band.DRUMS] = drums
+    else:
+      plays[:] = [name in settings.voices for name in band.VOICE_NAMES]
     written = self._model.write(
-        np.broadcast_to(points, (n, *points.shape)), rng,
-        plays=[name in settings.voices for name in band.VOICE_NAMES],
+        np.broadcast_to(points, (n, *points.shape)), rng, plays=plays,
         mode=key and key.mode, chords=given, melody=melody, form=settings.form,
         temperature=settings.temperature, guidance=settings.guidance,
         prior=settings.prior, ends=not settings.loop)
@@ -139,9 +153,8 @@ class Band:
     given = {
         name: getattr(settings, name) for name in ('tempo_qpm', 'program')
         if getattr(settings, name) is not None}
-    if 'melody' in settings.voices and 'drums' in settings.voices and (
-        settings.voices != band.VOICE_NAMES):
-      given['drums_play'] = True  # They were asked for by name.
+    # Who rests has no notes.
+    given['drums_play'] = True
     candidates = []
     for tokens, chords, performances in zip(
         written.tokens, written.chords, played, strict=True):

@@ -71,6 +71,10 @@ class Structure(Protocol):
   def load(cls, settings: Settings) -> 'Structure':
     """Loads the models that pieces of these settings need."""
 
+  @classmethod
+  def load_plausibility(cls, settings: Settings):
+    """What says which candidates are as people write, or None."""
+
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
       settings: Settings) -> list[Candidate]:

@@ -10,7 +10,7 @@ Three things bring music near its target:
 - The performance: tempo, loudness, articulation, register and instrument are
   drawn as is usual for the VA (`va_to_music.performance`).
 - Selection: many pieces are made so, their VA is estimated from the notes, and
-  the nearest are kept.
+  the nearest are kept, of those that are as people write.
 
 Seeds are shared: the latent vectors, and all other randomness, are drawn before
 the target is looked at, so that only the target differs where the seed is the
@@ -28,6 +28,7 @@ import numpy as np
 from va_magenta import checkpoints
 from va_magenta.composing import band, models, phrases
 from va_magenta.composing.candidates import Structure
+from va_magenta.composing.plausibility import Plausibility
 from va_magenta.composing.request import Settings
 from va_magenta.va import VA
 
@@ -64,11 +65,15 @@ class Composer:
   Args:
     structure: draws candidates; see `candidates.Structure`.
     estimator: places them: `estimate_va_of_notes`, as of `SymbolicVA`.
+    plausibility: says which candidates are as people write, so that the nearest
+      of those is kept; None to keep the nearest of all.
   """
 
-  def __init__(self, structure: Structure, estimator):
+  def __init__(self, structure: Structure, estimator,
+               plausibility: Plausibility | None = None):
     self._structure = structure
     self._estimator = estimator
+    self._plausibility = plausibility
 
   @classmethod
   def load(cls, settings: Settings) -> 'Composer':
@@ -78,7 +83,9 @@ class Composer:
       ValueError, OSError: if a model is not what it should be.
     """
     structure = structure_of(settings.checkpoint)
-    return cls(structure.load(settings), models.estimator(settings.estimator))
+    return cls(
+        structure.load(settings), models.estimator(settings.estimator),
+        structure.load_plausibility(settings))
 
   def compose(
       self, target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
@@ -109,7 +116,7 @@ class Composer:
     from va_magenta.va_to_music import va_losses
 
     kept, seen = [], set()
-    for i in np.argsort(distances, kind='stable'):
+    for i in self._order(distances, candidates):
       candidate = candidates[i]
       min_notes = va_losses.MIN_NOTES * max(
           candidate.num_bars // _BARS_OF_NOTES, 1)
@@ -124,6 +131,13 @@ class Composer:
         f'only {len(kept)} different pieces with notes among '
         f'{num_candidates} candidates, {settings.num_outputs} wanted: ask '
         'for more candidates or a higher temperature')
+
+  def _order(self, distances, candidates) -> np.ndarray:
+    """Indices of candidates, first those that shall be kept."""
+    if self._plausibility is None:
+      return np.argsort(distances, kind='stable')
+    return self._plausibility.choose(
+        distances, self._plausibility([c.score for c in candidates]))
 
   def _mean_distance(
       self, path: Sequence[VA], sections: Sequence[np.ndarray]) -> float:

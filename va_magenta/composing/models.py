@@ -101,3 +101,11 @@ def band_model(path):
   from va_magenta.va_to_music import band_model
 
   return band_model.load(path)
+
+
+@_remembered(checkpoints.MUSIC_VAE)
+def plausibility(path):
+  """The `plausibility.Plausibility` of a band's checkpoint, likewise."""
+  from va_magenta.composing import plausibility
+
+  return plausibility.load(path)

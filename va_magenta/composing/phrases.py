@@ -76,6 +76,10 @@ class Phrases:
           settings.critic or critics.shipped(len(vae.config.output_depths)))
     return cls(vae, performer, critic)
 
+  @classmethod
+  def load_plausibility(cls, settings: Settings) -> None:
+    """See `Structure.load_plausibility`; none has been learned."""
+
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
       settings: Settings) -> list[Candidate]:

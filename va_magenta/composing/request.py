@@ -50,7 +50,8 @@ class Settings:
     key: of a band, for instance 'A minor'; if None, what suits the register.
     form: of a band, a letter for each two bars, repeated likewise: those of the
       same letter return. Drawn if None.
-    voices: of a band, which play.
+    voices: of a band, which play; if None all, drums as is usual for the
+      target.
     prior: of a band, where latent vectors come from: 'learned', or 'normal',
       N(0, 1).
     loop: of a band, whether the end leads back to the beginning, in place of
@@ -81,7 +82,7 @@ class Settings:
   chords: str | None = None
   key: str | None = None
   form: str | None = None
-  voices: Sequence[str] = VOICES
+  voices: Sequence[str] | None = None
   prior: str = LEARNED_PRIOR
   loop: bool = False
   image_model: str | os.PathLike | None = None
@@ -108,15 +109,17 @@ class Settings:
       if getattr(self, name) not in known:
         raise ValueError(
             f'{name} must be {" or ".join(known)}, got {getattr(self, name)!r}')
-    voices = tuple(
-        self.voices.split(',') if isinstance(self.voices, str) else self.voices)
-    unknown = [name for name in voices if name not in VOICES]
-    if unknown or not voices:
-      raise ValueError(
-          f'voices must be some of {", ".join(VOICES)}, got '
-          f'{", ".join(voices) or "none"}')
-    object.__setattr__(
-        self, 'voices', tuple(name for name in VOICES if name in voices))
+    if self.voices is not None:
+      voices = tuple(
+          self.voices.split(',') if isinstance(self.voices, str) else
+          self.voices)
+      unknown = [name for name in voices if name not in VOICES]
+      if unknown or not voices:
+        raise ValueError(
+            f'voices must be some of {", ".join(VOICES)}, got '
+            f'{", ".join(voices) or "none"}')
+      object.__setattr__(
+          self, 'voices', tuple(name for name in VOICES if name in voices))
     if self.form is not None and not (
         self.form.isalpha() and self.form.isascii()):
       raise ValueError(
