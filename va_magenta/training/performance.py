@@ -239,7 +239,7 @@ def fit_normal(
       'weights': np.pad(weights, ((0, 3 - len(weights)), (0, 0))),
       'covariance': residuals.T @ residuals / (len(x) - x.shape[1]),
       'marginal_mean': data.values.mean(0),
-      'marginal_covariance': np.cov(data.values.T),
+      'marginal_covariance': np.atleast_2d(np.cov(data.values.T)),
   }
 
 
