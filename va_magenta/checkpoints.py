@@ -58,13 +58,9 @@ FORMS = Kind(
     'forms of pieces', 'va_magenta_train --prior', 'va-cat-band_2bar',
     config_file='forms.json', weights_file=None)
 HARMONY = Kind(
-    'a model of harmony', 'va_magenta_train_midi --model=harmony',
+    'a model of harmony', 'va_magenta_train_harmony --model=harmony',
     'va-cat-band_2bar', config_file='harmony.json',
     weights_file='harmony.npz')
-PLAUSIBILITY = Kind(
-    'what tells pieces from people\'s', 'va_magenta_train_midi '
-    '--model=plausibility', 'va-cat-band_2bar',
-    config_file='plausibility.json', weights_file='plausibility.npz')
 IMAGE = Kind('an image model', 'va_magenta_train_image', 'image_va')
 SYMBOLIC = Kind(
     'an estimator of notes', 'va_magenta_train_midi --model=student',
@@ -123,6 +119,7 @@ TABLE = {
         Checkpoint('trio_critic_va', CRITIC),
         Checkpoint('fusion_va', FUSION),
         Checkpoint('performance_va', PERFORMANCE),
+        Checkpoint('plausibility', PLAUSIBILITY),
         Checkpoint('chord_recognition', RECOGNITION),
     )
 }

@@ -33,6 +33,7 @@ class Band:
 
   # What is drawn unless asked for otherwise.
   num_candidates = 16
+  is_chosen = True
 
   def __init__(self, model, performer):
     self._model, self._performer = model, performer
@@ -57,14 +58,6 @@ class Band:
     """See `Structure.load`."""
     return cls(models.band_model(settings.checkpoint),
                models.performer(settings.performance_model))
-
-  @classmethod
-  def load_plausibility(cls, settings: Settings):
-    """See `Structure.load_plausibility`; none if the checkpoint has none."""
-    path = checkpoints.resolve(settings.checkpoint)
-    if (path / checkpoints.PLAUSIBILITY.config_file).is_file():
-      return models.plausibility(settings.checkpoint)
-    return None
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
@@ -171,10 +164,10 @@ def _read_melody(settings: Settings):
   """The input in the key without accidentals, and its signature; or None."""
   if settings.input is None:
     return None, None
-  from va_magenta.music import midi
+  from va_magenta.music import melody
   from va_magenta.va_to_music import band_model
 
-  tokens = midi.read_melody(settings.input)
+  tokens = melody.read(settings.input)
   tokens = np.pad(tokens, (0, -len(tokens) % band_model.SEGMENT_STEPS))
   if len(tokens) > MAX_BARS * band.STEPS_PER_BAR:
     raise ValueError(

@@ -50,9 +50,12 @@ class Structure(Protocol):
 
   Attributes:
     num_candidates: how many are drawn unless asked for otherwise.
+    is_chosen: whether a candidate is kept for being as people write, too (see
+      `plausibility`), for which it needs a `score`.
   """
 
   num_candidates: int
+  is_chosen: bool
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):
@@ -70,10 +73,6 @@ class Structure(Protocol):
   @classmethod
   def load(cls, settings: Settings) -> 'Structure':
     """Loads the models that pieces of these settings need."""
-
-  @classmethod
-  def load_plausibility(cls, settings: Settings):
-    """What says which candidates are as people write, or None."""
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,

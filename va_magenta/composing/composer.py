@@ -26,9 +26,8 @@ from typing import Any
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.composing import band, models, phrases
+from va_magenta.composing import band, models, phrases, plausibility
 from va_magenta.composing.candidates import Structure
-from va_magenta.composing.plausibility import Plausibility
 from va_magenta.composing.request import Settings
 from va_magenta.va import VA
 
@@ -65,15 +64,15 @@ class Composer:
   Args:
     structure: draws candidates; see `candidates.Structure`.
     estimator: places them: `estimate_va_of_notes`, as of `SymbolicVA`.
-    plausibility: says which candidates are as people write, so that the nearest
-      of those is kept; None to keep the nearest of all.
+    likely: how likely people write a candidate, so that the nearest of those
+      that are as people write is kept; None to keep the nearest of all.
   """
 
   def __init__(self, structure: Structure, estimator,
-               plausibility: Plausibility | None = None):
+               likely: plausibility.Plausibility | None = None):
     self._structure = structure
     self._estimator = estimator
-    self._plausibility = plausibility
+    self._likely = likely
 
   @classmethod
   def load(cls, settings: Settings) -> 'Composer':
@@ -85,7 +84,7 @@ class Composer:
     structure = structure_of(settings.checkpoint)
     return cls(
         structure.load(settings), models.estimator(settings.estimator),
-        structure.load_plausibility(settings))
+        models.plausibility() if structure.is_chosen else None)
 
   def compose(
       self, target: VA | Sequence[VA], settings: Settings) -> list[Piece]:
@@ -132,12 +131,16 @@ class Composer:
         f'{num_candidates} candidates, {settings.num_outputs} wanted: ask '
         'for more candidates or a higher temperature')
 
-  def _order(self, distances, candidates) -> np.ndarray:
+  def _order(self, distances, candidates) -> list[int]:
     """Indices of candidates, first those that shall be kept."""
-    if self._plausibility is None:
-      return np.argsort(distances, kind='stable')
-    return self._plausibility.choose(
-        distances, self._plausibility([c.score for c in candidates]))
+    nearest = np.argsort(distances, kind='stable').tolist()
+    if self._likely is None:
+      return nearest
+    scores = [self._likely(*candidate.score) for candidate in candidates]
+    first = plausibility.choose(
+        distances, scores, max(len(candidates) // 4, 1),
+        least=self._likely.least)
+    return first + [i for i in nearest if i not in first]
 
   def _mean_distance(
       self, path: Sequence[VA], sections: Sequence[np.ndarray]) -> float:

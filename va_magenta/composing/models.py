@@ -103,9 +103,9 @@ def band_model(path):
   return band_model.load(path)
 
 
-@_remembered(checkpoints.MUSIC_VAE)
+@_remembered(checkpoints.PLAUSIBILITY)
 def plausibility(path):
-  """The `plausibility.Plausibility` of a band's checkpoint, likewise."""
+  """The `plausibility.Plausibility` of a name or path, likewise."""
   from va_magenta.composing import plausibility
 
   return plausibility.load(path)

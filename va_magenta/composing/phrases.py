@@ -32,6 +32,7 @@ class Phrases:
   """
 
   num_candidates = 64
+  is_chosen = False
 
   def __init__(self, vae, performer=None, critic=None):
     self._vae = vae
@@ -75,10 +76,6 @@ class Phrases:
       critic = models.critic(
           settings.critic or critics.shipped(len(vae.config.output_depths)))
     return cls(vae, performer, critic)
-
-  @classmethod
-  def load_plausibility(cls, settings: Settings) -> None:
-    """See `Structure.load_plausibility`; none has been learned."""
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,

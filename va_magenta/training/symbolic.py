@@ -16,7 +16,6 @@ from va_magenta.training import cards, rated
 from va_magenta.training import held_out as held_out_lib
 from va_magenta.training.held_out import auc, calibration_of, folds
 from va_magenta.trees import from_lightgbm
-from va_magenta.trees import from_lightgbm
 from va_magenta.va import AXES, Scale
 
 BEATS_PER_BAR = 4

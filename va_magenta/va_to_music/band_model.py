@@ -36,7 +36,7 @@ ALL_PLAY = (True,) * len(band.VOICES)
 # drawn nearly greedily, as z has said which; the flow's noise is shrunk, which
 # brings leaps and notes out of key to what people write (see the card).
 _PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
-_TOKEN_TEMPERATURE, _HARMONY_TEMPERATURE = 0.2, 1.2
+_TOKEN_TEMPERATURE, _HARMONY_TEMPERATURE = 0.2, 2.0
 _LEAST_NOISE, _NOISE = 0.55, 0.35
 # Progressions that are tried for a melody that is given.
 _VERSIONS = 8
