@@ -187,9 +187,9 @@ class _Spy:
     self.config = self._vae.config
     self.sampled, self.encoded, self.latents = [], [], []
 
-  def sample(self, z, **kwargs):
+  def sample_tokens(self, z, **kwargs):
     self.sampled.append((z, kwargs['controls'], kwargs['guidance']))
-    return self._vae.sample(z, **kwargs)
+    return self._vae.sample_tokens(z, **kwargs)
 
   def encode(self, tokens, controls):
     self.encoded.append((tokens, controls))

@@ -204,13 +204,14 @@ class Phrases:
         from va_magenta.va_to_music import search
         played = search.search(
             vae, self._critic, flat[batch], points[batch], **options)
+        tokens.append(np.stack([
+            one_hots.argmax(-1) for one_hots in np.split(
+                played, np.cumsum(config.output_depths)[:-1], axis=-1)],
+                               axis=-1))
       else:
         if config.control_depth:
           options['controls'] = points[batch]
-        played = vae.sample(flat[batch], **options)
-      tokens.append(np.stack([
-          one_hots.argmax(-1) for one_hots in np.split(
-              played, np.cumsum(config.output_depths)[:-1], axis=-1)], axis=-1))
+        tokens.append(vae.sample_tokens(flat[batch], **options))
     return np.concatenate(tokens).reshape(
         *z.shape[:3], *tokens[0].shape[1:])
 

@@ -436,8 +436,19 @@ class MusicVae(keras.Model):
       context = ops.convert_to_tensor(context, 'float32')
     return ops.convert_to_numpy(self._label(x, context))
 
-  def sample(self, z, *, temperature: float = 1.0, seed: int | None = None,
-             controls=None, guidance: float = 1.0) -> np.ndarray:
+  def sample(self, z, **options) -> np.ndarray:
+    """As `sample_tokens`, as one-hots.
+
+    Returns:
+      Side by side, float32 `[n, max_seq_len, depth]`.
+    """
+    return ops.convert_to_numpy(one_hot(
+        ops.convert_to_tensor(self.sample_tokens(z, **options)),
+        self.config.output_depths))
+
+  def sample_tokens(
+      self, z, *, temperature: float = 1.0, seed: int | None = None,
+      controls=None, guidance: float = 1.0) -> np.ndarray:
     """Decodes latent vectors by drawing one token after the other.
 
     Args:
@@ -450,7 +461,7 @@ class MusicVae(keras.Model):
         not at all, and above 1 more than it learned, at twice the time.
 
     Returns:
-      One-hots side by side, float32 `[n, max_seq_len, depth]`.
+      int `[n, max_seq_len, outputs]`.
 
     Raises:
       ValueError: if a shape or the temperature is wrong.
@@ -480,7 +491,7 @@ class MusicVae(keras.Model):
         ops.convert_to_tensor(z), ops.convert_to_tensor(uniform),
         ops.convert_to_tensor(max(temperature, 1e-6), 'float32'), controls,
         None if guidance == 1 else ops.convert_to_tensor(guidance, 'float32'))
-    return ops.convert_to_numpy(one_hot(tokens, config.output_depths))
+    return ops.convert_to_numpy(tokens)
 
   def _check_controls(self, controls, n, num_steps):
     depth = self.config.control_depth

@@ -482,8 +482,8 @@ def evaluate(model: MusicVae, tokens: np.ndarray,
     va = inputs.get('controls')
     if va is None:
       va = model.critic_va(padded)
-    free = _tokens(model, model.sample(
-        model.encode(padded, va)[0], temperature=0, controls=va))[:len(batch)]
+    free = model.sample_tokens(
+        model.encode(padded, va)[0], temperature=0, controls=va)[:len(batch)]
     right = free == batch
     batches.append({
         'metrics/accuracy': losses['accuracy'],
@@ -494,13 +494,6 @@ def evaluate(model: MusicVae, tokens: np.ndarray,
     })
   return {
       name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
-
-
-def _tokens(model, x):
-  """One-hots side by side as int `[n, steps, outputs]`."""
-  ends = np.cumsum(model.config.output_depths)[:-1]
-  return np.stack(
-      [part.argmax(-1) for part in np.split(x, ends, axis=-1)], axis=-1)
 
 
 def _teacher_forced(model):
@@ -558,9 +551,9 @@ def evaluate_control(model: MusicVae, tokens=None, controls=None, *,
   if context is not None:
     conditioning = np.concatenate([
         np.repeat(asked[:, None], context.shape[1], axis=1), context], axis=-1)
-  found = model.critic_va(_tokens(model, model.sample(
+  found = model.critic_va(model.sample_tokens(
       z, temperature=temperature, seed=seed, controls=conditioning,
-      guidance=guidance)), context).mean(1)
+      guidance=guidance), context).mean(1)
   return {
       **{f'control/{axis}_r': _correlation(asked[:, i], found[:, i])
          for i, axis in enumerate(('valence', 'arousal'))},
