@@ -106,6 +106,8 @@ def data(tmp_path_factory):
            [melody,
             (33 + (random.random() < chance), [40] * 20, [70 + bass] * 20, 1,
              0.9),
+            # Strings where it is calm, else an organ; their notes overlap.
+            (48 if arousal < 0 else 16, [60, 64] * 10, [78 + i % 5] * 20, 1, 1.9),
             # Where it is calm a third has none.
             *[(_DRUMS, [36] * 20, [100 + drums] * 20, 1, 0.5)] * (
                 arousal > 0 or i % 3 > 0)], 100)
@@ -148,6 +150,10 @@ def test_job_finds_what_was_put_in(data, tmp_path):
   assert model.drums.values.tolist() == [0, 1]
   excited, calm = (model.drums.given(np.array([0, a])) for a in (0.9, -0.9))
   assert excited[1] > 0.9 > 0.85 > calm[1] > 0.5
+  assert model.compings.values.tolist() == [16, 48]
+  excited, calm = (model.compings.given(np.array([0, a])) for a in (0.5, -0.5))
+  assert excited[0] > 0.9 and calm[1] > 0.9
+  assert model.comping_balance.marginal_mean[0] == pytest.approx(-10, abs=1)
   louder = model.balance.weights
   np.testing.assert_allclose(louder[0], [-20, 10], atol=1)
   arousals = np.array(list(data[1].values()))[:, 1]

@@ -60,6 +60,18 @@ def model():
           'weights': [[-0.5, 0.5], [0, 0], [-2, 2]],
           'marginal': [0.4, 0.6],
           **OF_VA,
+      },
+      {
+          'values': [0, 48],
+          'weights': [[0, 0], [0, 0], [2, -2]],
+          'marginal': [0.5, 0.5],
+          **OF_VA,
+      },
+      {
+          'weights': [[-8], [0], [0]],
+          'covariance': [[9]],
+          'marginal_mean': [-8],
+          'marginal_covariance': [[9]],
       })
 
 
@@ -339,6 +351,19 @@ def test_bass_and_balance_follow_va(model):
   assert {p.bass_program for p in played(-0.5, temperature=0)} == {32}
 
 
+def test_comping_is_drawn_for_four_voices(model):
+  tokens = np.zeros((200, 32, 4), int)
+  tokens[:, ::4, 0] = 50
+  def draw(arousal):
+    return [p for p, in model.draw(
+        [[VA(0, arousal)]] * 200, tokens, np.random.default_rng(0))]
+  calm, excited = draw(-0.9), draw(0.9)
+  assert np.mean([p.comping_program == 48 for p in calm]) > 0.8
+  assert np.mean([p.comping_program == 48 for p in excited]) < 0.2
+  softer = [p.velocity - p.comping_velocity for p in calm]
+  assert np.mean(softer) == pytest.approx(8, abs=1)
+
+
 def test_drums_play_where_they_are_usual(model):
   def share(arousal, **kwargs):
     rows = model.draw([[VA(0.2, arousal)]] * 3000, np.tile(TRIO, (3000, 1, 1)),
@@ -375,7 +400,8 @@ def test_drums_come_in_and_go_along_a_path(model):
 def test_saved_model_is_loaded(tmp_path, model):
   performance.save(
       tmp_path, {name: vars(getattr(model, name)) for name in (
-          'normal', 'instruments', 'balance', 'basses', 'drums')}, {'clips': 3})
+          'normal', 'instruments', 'balance', 'basses', 'drums', 'compings',
+          'comping_balance')}, {'clips': 3})
   loaded = performance.load(tmp_path)
   np.testing.assert_allclose(
       loaded.normal.covariance, model.normal.covariance, rtol=1e-5)

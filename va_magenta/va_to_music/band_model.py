@@ -36,7 +36,7 @@ ALL_PLAY = (True,) * len(band.VOICES)
 # drawn nearly greedily, as z has said which; the flow's noise is shrunk, which
 # brings leaps and notes out of key to what people write (see the card).
 _PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
-_TOKEN_TEMPERATURE, _HARMONY_TEMPERATURE = 0.2, 2.0
+_TOKEN_TEMPERATURE = 0.2
 _LEAST_NOISE, _NOISE = 0.55, 0.35
 # Progressions that are tried for a melody that is given.
 _VERSIONS = 8
@@ -118,7 +118,8 @@ class BandModel:
       progression = self.harmony.sample(
           np.repeat(va, versions, 0), np.repeat(plays, versions, 0),
           seed=harmony_seed, mode=mode, form=form, final=ends,
-          temperature=max(_HARMONY_TEMPERATURE * temperature, 1e-3),
+          # Below 1 harmony stands still, far above it leaves the key.
+          temperature=max(min(2 * temperature, 0.5 + temperature), 1e-3),
           guidance=_HARMONY_GUIDANCE * guidance)
       if melody is not None:
         progression = progression.reshape(n, versions, -1)
