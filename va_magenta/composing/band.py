@@ -12,7 +12,7 @@ from va_magenta.composing import models
 from va_magenta.composing.candidates import Candidate
 from va_magenta.composing.phrases import identify
 from va_magenta.composing.request import LEARNED, MAX_BARS, SAMPLE, Settings
-from va_magenta.music import band
+from va_magenta.music import band, midi
 from va_magenta.music import chords as chord_names
 from va_magenta.va import VA
 
@@ -224,7 +224,7 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
   def glide(name, bars):
     return np.interp(bars, middles, [getattr(p, name) for p in performances])
 
-  tempos = glide('tempo_qpm', np.arange(num_bars) + 0.5)
+  tempos = midi.as_tempo(glide('tempo_qpm', np.arange(num_bars) + 0.5))
   heard = band.play(
       band.voice(tokens, chords), tempo_qpm=tempos,
       programs=(first.program, first.bass_program, 0, first.comping_program),
@@ -241,11 +241,13 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
   heard['velocity'] = np.clip(np.rint(louder + accents), 1, 127)
   for voice in (band.MELODY, band.BASS):
     index = np.flatnonzero(heard['part'] == voice)
-    starts = heard['start_seconds'][index]
-    until = np.append(starts[1:], heard['end_seconds'][index[-1:]])
+    starts, ends = heard['start_beats'][index], heard['end_beats'][index]
+    until = np.append(starts[1:], ends[-1:])
     share = glide('articulation', bars[index])
-    heard['end_seconds'][index] = np.minimum(
-        heard['end_seconds'][index], starts + share * (until - starts))
+    heard['end_beats'][index] = np.maximum(
+        midi.on_tick(np.minimum(ends, starts + share * (until - starts))),
+        starts + 1 / midi.TICKS)
+  heard['end_seconds'] = band.seconds_at(heard['end_beats'], tempos)
   return heard, chords, tempos
 
 

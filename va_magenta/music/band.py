@@ -310,6 +310,14 @@ def _step_seconds(tempo_qpm, num_steps: int) -> np.ndarray:
       [[0.0], np.cumsum(60 / STEPS_PER_QUARTER / tempos[bars])])
 
 
+def seconds_at(
+    beats: np.ndarray, tempo_qpm: float | Sequence[float]) -> np.ndarray:
+  """When quarter notes are played; `tempo_qpm` as in `play`."""
+  steps = np.asarray(beats) * STEPS_PER_QUARTER
+  seconds = _step_seconds(tempo_qpm, int(np.ceil(steps.max(initial=0))))
+  return np.interp(steps, np.arange(len(seconds)), seconds)
+
+
 def to_sequence(
     notes: np.ndarray,
     *,
