@@ -107,7 +107,8 @@ def data(tmp_path_factory):
             (33 + (random.random() < chance), [40] * 20, [70 + bass] * 20, 1,
              0.9),
             # Strings where it is calm, else an organ; their notes overlap.
-            (48 if arousal < 0 else 16, [60, 64] * 10, [78 + i % 5] * 20, 1, 1.9),
+            (48 if arousal < 0 else 16, [60, 64] * 10, [78 + i % 5] * 20, 1,
+             1.9),
             # Where it is calm a third has none.
             *[(_DRUMS, [36] * 20, [100 + drums] * 20, 1, 0.5)] * (
                 arousal > 0 or i % 3 > 0)], 100)
