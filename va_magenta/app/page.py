@@ -80,7 +80,7 @@ def serve(
           server_name=host, server_port=port, inbrowser=open_browser,
           max_file_size=MAX_UPLOAD_BYTES, css_paths=_FOLDER / 'page.css',
           # Fonts of the visitor's machine; the library's own are fetched.
-          theme=gr.themes.Default(
+          theme=gr.themes.Default(  # pyright: ignore
               font=('system-ui', 'sans-serif'),
               font_mono=('ui-monospace', 'monospace')),
           run_history=False, footer_links=[], share=False, ssr_mode=False,

@@ -69,9 +69,10 @@ class Band:
       raise ValueError(
           f'mode={settings.mode} is for models of melodies and trios, '
           f'{settings.checkpoint} draws')
-    key = settings.key and chord_names.parse_key(settings.key)
+    key = chord_names.parse_key(settings.key) if settings.key else None
     melody, signature = _read_melody(settings)
-    given = settings.chords and chord_names.parse_progression(settings.chords)
+    given = chord_names.parse_progression(settings.chords) if (
+        settings.chords) else None
     if key is not None:
       signature = key.signature
     elif given is not None and melody is None:

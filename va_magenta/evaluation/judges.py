@@ -155,7 +155,7 @@ class QuadrantJudge:
         _QUADRANTS_BY_SONG_FOLDS, shuffle=True, random_state=seed)
     for train, test in folds.split(features, groups=songs):
       model = self._fit(features[train], quadrants[train], kinds[train])
-      guess = model.predict(features[test]).argmax(axis=1) + 1
+      guess = np.argmax(model.predict(features[test]), axis=1) + 1
       right[test] = guess == quadrants[test]
     self.held_out = {
         kind: float(right[kinds == kind].mean())
@@ -180,7 +180,7 @@ class QuadrantJudge:
 
   def __call__(self, sequences) -> np.ndarray:
     """Quadrants of NoteSequences, int [n] in 1..4."""
-    return self._model.predict(features(sequences)).argmax(axis=1) + 1
+    return np.argmax(self._model.predict(features(sequences)), axis=1) + 1
 
 
 def load_quadrant_judge(

@@ -133,9 +133,9 @@ class ChordRecogniser:
     """
     heard = features(accompaniment, bass, melody, num_half_bars)
     found = 1 + self.log_odds(heard).argmax(1)
-    sounds = sum(
+    sounds = np.sum([
         _sounding(notes, num_half_bars).sum((1, 2))
-        for notes in (accompaniment, bass, melody))
+        for notes in (accompaniment, bass, melody)], axis=0)
     silent = sounds.reshape(-1, 2).sum(1) < _SILENT_BAR
     found[np.repeat(silent, 2)] = chords.NO_CHORD
     return found.astype(np.uint8)

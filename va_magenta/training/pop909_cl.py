@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import os
 import pathlib
+import typing
 from collections.abc import Iterator
 
 import numpy as np
@@ -97,7 +98,7 @@ def _read_song(path: pathlib.Path) -> Song | None:
   import symusic
 
   try:
-    score = symusic.Score(path)
+    score: typing.Any = symusic.Score(path)
   except RuntimeError as error:
     raise ValueError(f'{path} cannot be read as MIDI: {error}') from error
   meters = {(m.numerator, m.denominator) for m in score.time_signatures}
