@@ -52,10 +52,10 @@ class Kind:
 
 MUSIC_VAE = Kind('a MusicVAE', 'va_magenta_train', 'va-cat-mel_2bar')
 PRIOR = Kind(
-    'a prior of latents', 'va_magenta_train --prior', 'va-cat-band_2bar',
+    'a prior of latents', 'va_magenta_train --prior_of', 'va-cat-band_2bar',
     config_file='prior.json', weights_file='prior.npz')
 FORMS = Kind(
-    'forms of pieces', 'va_magenta_train --prior', 'va-cat-band_2bar',
+    'forms of pieces', 'va_magenta_train --prior_of', 'va-cat-band_2bar',
     config_file='forms.json', weights_file=None)
 HARMONY = Kind(
     'a model of harmony', 'va_magenta_train_harmony --model=harmony',

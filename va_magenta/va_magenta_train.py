@@ -95,6 +95,10 @@ command.DEFINE_path(
     'critic', None,
     'Checkpoint of the critic that va- configs follow; by default critic_va, '
     'or, of trios, trio_critic_va.')
+flags.DEFINE_string(
+    'prior_of', None,
+    "Of a band, in place of a MusicVAE: learn the prior of this checkpoint's "
+    'latents, and the forms of the corpus.')
 flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
 flags.DEFINE_integer(
@@ -138,6 +142,9 @@ def main(argv):
         '--gradient_accumulation_steps')
   # Workers meet before TensorFlow is used for anything else.
   strategy = training.Strategy(FLAGS.strategy)
+  if FLAGS.prior_of and not configs.get(FLAGS.config).context_depth:
+    raise ValueError(
+        f'--prior_of is for bands, va-cat-band_2bar; {FLAGS.config} is none')
   hparams = FLAGS.hparams
   if FLAGS.objective:
     hparams = ','.join(filter(None, [hparams, f'objective={FLAGS.objective}']))
@@ -159,10 +166,13 @@ def main(argv):
   if config.context_depth:
     from va_magenta.training import band_corpus
     num_bars = config.max_seq_len // 16
+    bands = band_corpus.convert(
+        cache_dir, examples_path=FLAGS.examples_path, labels=FLAGS.labels)
+    if FLAGS.prior_of:
+      _train_prior(bands, warm_start, cache_dir)
+      return
     corpus = band_corpus.to_examples(
-        band_corpus.convert(
-            cache_dir, examples_path=FLAGS.examples_path, labels=FLAGS.labels),
-        num_bars, num_bars, FLAGS.max_per_piece)
+        bands, num_bars, num_bars, FLAGS.max_per_piece)
   else:
     corpus = examples.convert(
         configs.magenta_name(FLAGS.config), cache_dir,
@@ -192,6 +202,28 @@ def main(argv):
     print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
   if figures:
     print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')
+
+
+def _train_prior(bands, warm_start, cache_dir):
+  """Learns where a band's latents lie, and the forms of its corpus."""
+  from va_magenta import checkpoints
+  from va_magenta.training import band_prior
+  from va_magenta.training.music_vae import prior
+  from va_magenta.va_to_music import music_vae
+
+  with files.held(pathlib.Path(FLAGS.run_dir).expanduser()):
+    latents = band_prior.read(
+        music_vae.load(checkpoints.resolve(FLAGS.prior_of)), bands, cache_dir)
+    print(', '.join(
+        f'{len(rows)} windows of 16 bars in {split}'
+        for split, rows in latents.rows.items()))
+    figures = prior.train(
+        band_prior.CONFIG, latents, FLAGS.run_dir, num_steps=FLAGS.num_steps,
+        warm_start=warm_start, seed=FLAGS.seed)
+    band_prior.write_forms(bands, FLAGS.run_dir)
+  for name, value in figures.items():
+    print(f'validation {name}: {value:.4f}')
+  print(f'wrote {FLAGS.run_dir}/prior.json, prior.npz and forms.json')
 
 
 def console_entry_point():
