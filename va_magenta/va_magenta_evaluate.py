@@ -117,7 +117,7 @@ _AUDIO = flags.DEFINE_boolean(
 _PEOPLE = flags.DEFINE_list(
     'people', None, "Folders of MIDI files, or .npz of bands' tokens: only "
     'says how well these are told from music by people.')
-_BAND_PATH = flags.DEFINE_string(
+_BAND_PATH = command.DEFINE_path(
     'band_path', None, 'With --people: the corpus of bands, .npz, in place of '
     'the table of its measures that ships.')
 

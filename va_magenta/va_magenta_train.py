@@ -95,7 +95,7 @@ command.DEFINE_path(
     'critic', None,
     'Checkpoint of the critic that va- configs follow; by default critic_va, '
     'or, of trios, trio_critic_va.')
-flags.DEFINE_string(
+command.DEFINE_path(
     'prior_of', None,
     "Of a band, in place of a MusicVAE: learn the prior of this checkpoint's "
     'latents, and the forms of the corpus.')

@@ -22,11 +22,11 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_enum(
     'model', None, ['recognition', 'harmony'], 'What to train.', required=True)
-flags.DEFINE_string(
+command.DEFINE_path(
     'pop909_cl_dir', None, 'POP909-CL: NNN.mid.', required=True)
-flags.DEFINE_string(
+command.DEFINE_path(
     'band', None, 'Corpus of bands (.npz), of harmony.')
-flags.DEFINE_string('run_dir', None, 'Folder to write.', required=True)
+command.DEFINE_path('run_dir', None, 'Folder to write.', required=True)
 flags.DEFINE_integer(
     'seed', 0, 'Seed of everything random.', lower_bound=0,
     upper_bound=2**32 - 1)

@@ -15,12 +15,12 @@ from absl import flags
 
 from va_magenta import command
 
-_GENERATED_PATH = flags.DEFINE_string(
+_GENERATED_PATH = command.DEFINE_path(
     'generated_path', None, 'Generated pieces: .npz of tokens, chords, groups.',
     required=True)
-_BAND_PATH = flags.DEFINE_string(
+_BAND_PATH = command.DEFINE_path(
     'band_path', None, 'The corpus of bands, .npz.', required=True)
-_RUN_DIR = flags.DEFINE_string(
+_RUN_DIR = command.DEFINE_path(
     'run_dir', None, 'Where to write the model and its card.', required=True)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of windows, folds and trees.')
 
