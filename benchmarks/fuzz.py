@@ -10,6 +10,7 @@ that names the file. Printed are the counts, and the first input of each fault:
 
   crash     any other exception, or the process died
   hang      it took longer than 10 seconds of the processor, or 2 minutes
+            (what takes more than 4 GB of memory is a crash)
   unnamed   it was refused, but which file it was is not said
   left      a file was left that was not there before, or a payload was run
 """
@@ -34,6 +35,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import app, flags
 
+MAX_BYTES = 4 << 30
 HANG_SECONDS = 10  # Of the processor: other work must not look like a hang.
 WAIT_SECONDS = 120
 FAULTS = ('crash', 'hang', 'unnamed', 'left')
@@ -129,18 +131,113 @@ def _midi() -> list[bytes]:
   return contents
 
 
+def _length(number: int) -> bytes:
+  """A number as MIDI writes those of any size, seven bits to a byte."""
+  digits = [number & 127]
+  while number := number >> 7:
+    digits.append(number & 127 | 128)
+  return bytes(reversed(digits))
+
+
+def _odd_event(rng: random.Random) -> bytes:
+  """An event that files have, if seldom, or none at all."""
+  channel = rng.choice((0, 1, 9))
+  value = rng.randrange(128)
+  return rng.choice((
+      # Exclusive, whole, in packets, escaped, and promising too much.
+      b'\xf0' + _length(value) + bytes(value),
+      b'\xf0\x03\x43\x12\0' + _length(value) + b'\xf7\x02\x43\xf7',
+      b'\xf7\x03\x90' + bytes([value, value]),
+      b'\xf7' + _length(1 << rng.randrange(28)),
+      # Tempo, meter and key.
+      b'\xff\x51\x03' + _bytes(rng, 3),
+      b'\xff\x51\x03\0\0' + bytes([value]),
+      bytes([0xff, 0x58, 4, value, rng.choice((0, 2, 4, 33, 255)), 24, 8]),
+      b'\xff\x58\x02\x03\x02',
+      bytes([0xff, 0x59, 2, 2 * value, value]),
+      # The pedal, all notes off, a bend, a program; a note that stays on.
+      bytes([0xb0 | channel, 64, value]),
+      bytes([0xb0 | channel, rng.choice((120, 123, 127)), 0]),
+      bytes([0xe0 | channel, value, value]),
+      bytes([0xc0 | channel, value]),
+      bytes([0x90 | channel, value, 99]),
+      bytes([value, value]),  # Running status.
+      b'\xf8'))
+
+
+def _odd_midi(rng: random.Random) -> bytes:
+  """A MIDI file with odd events on any track, also long after the end."""
+  tracks = [[] for _ in range(rng.randrange(1, 4))]
+  for i in range(rng.choice((0, 2, 4, 8))):
+    channel = rng.choice((0, 0, 0, 0, 0, 1, 9))
+    tracks[-1] += [
+        (48 * i, bytes([0x90 | channel, 60 + i, 80])),
+        (48 * i + rng.choice((0, 24, 96)), bytes([0x80 | channel, 60 + i, 0]))]
+  for _ in range(rng.randrange(1, 8)):
+    tick = rng.choice((0, 0, 48, 100, 384, 10**5, 1 << rng.randrange(34)))
+    rng.choice(tracks).append((tick, _odd_event(rng)))
+  header = bytes(rng.choice((0, 0, 0, 2)))
+  ticks = rng.choice(
+      (24, 24, 480, 480, 1, 32767, 0xe728, rng.randrange(1 << 16)))
+  chunks = [
+      b'MThd' + (6 + len(header)).to_bytes(4, 'big')
+      + rng.choice((0, 1, 1, 1, 1, 1, 1, 2)).to_bytes(2, 'big')
+      + rng.choice((len(tracks), len(tracks), 0, 65535)).to_bytes(2, 'big')
+      + ticks.to_bytes(2, 'big') + header]
+  for track in tracks:
+    data, now = b'', 0
+    for tick, event in sorted(track, key=lambda event: event[0]):
+      # A number has 28 bits at most: what is later takes several.
+      while tick - now >= 1 << 28:
+        data += _length((1 << 28) - 1) + b'\xff\x01\0'
+        now += (1 << 28) - 1
+      data += _length(tick - now) + event
+      now = tick
+    data += rng.choice((b'\0\xff\x2f\0', b''))
+    chunks.append(b'MTrk' + len(data).to_bytes(4, 'big') + data)
+    if not rng.randrange(8):
+      chunks.append(b'XFIH\0\0\0\x03abc')
+  content = b''.join(chunks)
+  if not rng.randrange(4):
+    content = b'RMIDdata' + len(content).to_bytes(4, 'little') + content
+    content = b'RIFF' + len(content).to_bytes(4, 'little') + content
+  return content
+
+
 def make_midi(path: pathlib.Path, rng: random.Random):
-  """A damaged MIDI file."""
-  path.write_bytes(damaged(rng.choice(_midi()), rng))
+  """A MIDI file that is odd, damaged, or both."""
+  if rng.randrange(2):
+    content = damaged(rng.choice(_midi()), rng)
+  else:
+    content = _odd_midi(rng)
+    if not rng.randrange(4):
+      content = damaged(content, rng)
+  path.write_bytes(content)
 
 
 def read_midi(path: pathlib.Path):
-  """As `va_magenta_predict` does."""
-  from va_magenta.music import midi
-  from va_magenta.music_to_va import symbolic_features
+  """As all commands do: what is refused by one may do for another."""
+  from va_magenta.composing import models
+  from va_magenta.music import melody, midi
+  from va_magenta.music_to_va import labelling, symbolic_features
 
-  features = symbolic_features.extract(midi.read_notes(path))
-  assert not np.isinf(features).any()  # NaN is what is undefined.
+  refused = None
+  for read in (
+      lambda: symbolic_features.extract(midi.read_notes(path, pedal=True)),
+      lambda: labelling.estimate(
+          path, models.estimator(None), labelling.Settings()),
+      lambda: melody.read(path)):
+    try:
+      features = read()
+    except ValueError as error:
+      refused = error
+      if str(path) not in str(error):
+        break
+      continue
+    if isinstance(features, np.ndarray):
+      assert not np.isinf(features).any()  # NaN is what is undefined.
+  if refused:
+    raise refused
 
 
 # Sound.
@@ -409,8 +506,10 @@ def outcome(kind: str, folder: pathlib.Path, rng: random.Random) -> str:
 
 def work(kind: str, begin: int, end: int):
   """Prints a line for each input, as `run` reads them."""
+  import resource
   import shutil
 
+  resource.setrlimit(resource.RLIMIT_DATA, (MAX_BYTES, MAX_BYTES))
   os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'
   results = os.fdopen(os.dup(1), 'w')
   os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
