@@ -260,8 +260,9 @@ def test_cost_follows_the_size_of_a_file(midi_file, tmp_path):
       [(0, b'\xff\x51\x03\0\0\1'), *tune(), *note(2**28 - 9, 2**28 - 5, 60)])
   path = tmp_path / 'late.mid'
   tracemalloc.start()
-  with pytest.raises(ValueError, match='a note starts after 777 hours'):
-    midi.parse(late_note)
+  for late in (late_note, midi_file(note(0, 2**27, 60), ticks=24)):
+    with pytest.raises(ValueError, match='a note ends after 777 hours'):
+      midi.parse(late)
   path.write_bytes(late_control)
   symbolic_features.extract(midi.read_notes(path))
   assert len(melody.read(path)) == 32

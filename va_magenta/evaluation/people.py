@@ -28,7 +28,7 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.evaluation import copying, report
-from va_magenta.music import corpus, measures
+from va_magenta.music import corpus, measures, midi
 
 NUM_BARS = 16
 NUM_STEPS = NUM_BARS * measures.STEPS_PER_BAR
@@ -126,7 +126,7 @@ def read(path: str | pathlib.Path) -> Music:
 
   Args:
     path: a folder of MIDI files, of each of which the first part that is no
-      drums is taken for the melody, on the grid of the file's tempo; or an
+      drums is taken for the melody, on the grid of its quarter notes; or an
       `.npz` of bands: `tokens` [n, steps, 4], `chords` [n, steps / 8] and, if
       some were asked for alike, `groups` [n].
 
@@ -185,19 +185,13 @@ def cut(
 
 def _of_midi(path: str) -> tuple[np.ndarray, np.ndarray]:
   """Tokens and chords, none, of a file's melody."""
-  import pretty_midi
-
-  try:
-    midi = pretty_midi.PrettyMIDI(path)
-  except Exception as error:  # mido has many.
-    raise ValueError(
-        f'{path} is not a MIDI file that can be read: {error}') from error
-  tempo_qpm = midi.get_tempo_changes()[1][0]
-  parts = [part for part in midi.instruments if part.notes and not part.is_drum]
-  notes = [
-      (note.start, note.end, note.pitch)
-      for part in parts[:1] for note in part.notes]
-  return _tokens(np.array(notes).reshape(-1, 3), tempo_qpm)
+  notes = midi.read_notes(path)
+  notes = notes[~notes['is_drum']]
+  notes = notes[notes['part'] == notes['part'].min()]
+  if notes['end_beats'].max() > 4 * midi.MAX_BARS:
+    raise ValueError(f'{path} has more than {midi.MAX_BARS:,} bars')
+  return _tokens(np.column_stack(
+      [notes['start_beats'], notes['end_beats'], notes['pitch']]), 60)
 
 
 def of_sequences(sequences: Sequence, groups: Sequence[int]) -> Music:

@@ -33,7 +33,7 @@ from va_magenta.music import notes as note_arrays
 from va_magenta.music.notes import NOTE_DTYPE
 
 SUFFIXES = ('.mid', '.midi', '.kar', '.rmi')
-# No music, but a wrong number: a piece that starts a note later is refused.
+# No music, but a wrong number: a piece that ends a note later is refused.
 MAX_SECONDS = 24 * 3600
 MAX_BARS = 100_000
 TICKS = 220  # Of a quarter note, in what is written; note_seq's.
@@ -226,9 +226,8 @@ def parse(content: bytes) -> Score:
     _read_track(data, number, ticks, song)
   tempos = _tempo_map(song.tempos if has_tempo else {}, ticks)
   notes, channels, names = _notes(song, ticks, tempos)
-  if len(notes) and notes['start_seconds'][-1] > MAX_SECONDS:
-    raise ValueError(
-        f'a note starts after {notes["start_seconds"][-1] / 3600:.0f} hours')
+  if (end := notes['end_seconds'].max(initial=0)) > MAX_SECONDS:
+    raise ValueError(f'a note ends after {end / 3600:.0f} hours')
   beats = np.array([c[0] for c in song.controls], np.float64) / ticks
   controls = sorted((
       (seconds, beat, *rest) for seconds, beat, (_, *rest) in zip(
