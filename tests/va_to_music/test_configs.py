@@ -46,7 +46,7 @@ def test_values_are_magentas(name):
       'hierarchical_encoder',
       'control_gain', 'control_dropout', 'token_dropout',
       'objective', 'va_weight', 'kl_control_weight', 'va_share',
-      'va_temperature', 'independence_weight'}
+      'va_temperature', 'independence_weight', 'structure'}
   for key in shared:
     theirs = hparams[key]
     assert ours[key] == (tuple(theirs) if isinstance(theirs, list) else theirs)

@@ -291,7 +291,8 @@ BANDS = {
             enc_rnn_size=(512,), dec_rnn_size=(384, 384),
             control_depth=2 + band.CONTEXT_DEPTH,
             context_depth=band.CONTEXT_DEPTH, batch_size=1024, max_beta=0.1,
-            decay_rate=0.9993, token_dropout=0.15, control_dropout=0.15),
+            decay_rate=0.9993, token_dropout=0.15, control_dropout=0.15,
+            structure='band'),
     )
 }
 
