@@ -213,11 +213,7 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
   tokens[~drums_play, band.DRUMS] = 0
   for voice, shift in ((band.MELODY, first.shift),
                        (band.BASS, first.bass_shift)):
-    line = tokens[:, voice]
-    moved = line + shift
-    moved = np.where(moved < band.FIRST_PITCH, moved + 12, moved)
-    moved = np.where(moved >= band.OUTPUT_DEPTHS[voice], moved - 12, moved)
-    tokens[:, voice] = np.where(line >= band.FIRST_PITCH, moved, line)
+    tokens[:, voice] = band.transpose_line(tokens[:, voice], shift)
   chords = chord_names.transpose(chords, first.shift)
   num_bars = len(tokens) // band.STEPS_PER_BAR
   middles = (np.arange(len(performances)) + 0.5) * num_bars / len(performances)

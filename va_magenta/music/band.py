@@ -145,12 +145,26 @@ def transpose(tokens, chords, semitones: int) -> tuple[np.ndarray, np.ndarray]:
     Both, new.
   """
   tokens = np.array(tokens)
-  pitched = tokens[..., :2].astype(np.int64)
-  moved = pitched + semitones
+  tokens[..., :2] = transpose_line(tokens[..., :2], semitones)
+  return tokens, chord_names.transpose(chords, semitones)
+
+
+def transpose_line(tokens, semitones) -> np.ndarray:
+  """Tokens of melody or bass so many semitones higher, within their range.
+
+  Args:
+    tokens: int, of any shape.
+    semitones: -12 to 12; broadcasts to that shape.
+
+  Returns:
+    int64 of that shape; pitches that would leave the range come an octave
+    nearer.
+  """
+  tokens = np.asarray(tokens, np.int64)
+  moved = tokens + semitones
   moved = np.where(moved < FIRST_PITCH, moved + 12, moved)
   moved = np.where(moved >= OUTPUT_DEPTHS[MELODY], moved - 12, moved)
-  tokens[..., :2] = np.where(pitched >= FIRST_PITCH, moved, pitched)
-  return tokens, chord_names.transpose(chords, semitones)
+  return np.where(tokens >= FIRST_PITCH, moved, tokens)
 
 
 # --- From tokens to notes.

@@ -124,11 +124,7 @@ class Corpus:
     chords = self.chords.reshape(-1, 2)[bars].reshape(len(starts), -1)
     up = -self.signature[starts].astype(int)
     up = np.where(up < -5, up + 12, up)[:, None]
-    pitched = tokens[..., :2]
-    moved = pitched + up[..., None]
-    moved = np.where(moved < band.FIRST_PITCH, moved + 12, moved)
-    moved = np.where(moved >= band.OUTPUT_DEPTHS[0], moved - 12, moved)
-    tokens[..., :2] = np.where(pitched >= band.FIRST_PITCH, moved, pitched)
+    tokens[..., :2] = band.transpose_line(tokens[..., :2], up[..., None])
     va = self.va[bars].astype(np.float32)
     va = np.where(va == NO_LABEL, np.nan, va / 100)
     return tokens, chord_names.transpose(chords, up), va, self._players(starts)
