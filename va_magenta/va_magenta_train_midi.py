@@ -1,7 +1,7 @@
 r"""Trains what reads valence and arousal from MIDI, one model after the other.
 
-The student, from people's ratings of EIMG's clips; EMOPIA tests it. About 10
-minutes of one core for each of its three parts:
+The student, from people's ratings of EIMG's clips; EMOPIA tests it. 4
+minutes of one core for its three parts:
 
   va_magenta_train_midi --model=student --eimg_dir=DATA/eimg \
     --emopia_dir=DATA/emopia --run_dir=checkpoints/symbolic_va

@@ -44,6 +44,17 @@ def test_a_bright_melody_lies_above_and_right_of_a_dark_one(estimator):
   assert bright.valence > dark.valence + .2
 
 
+@pytest.mark.parametrize('half', ['', *symbolic_training.HALVES])
+@pytest.mark.parametrize('axis', AXES)
+def test_no_tree_splits_within_the_rounding_of_features(half, axis):
+  """Of features that are 0 in theory it would be rounding errors they tell."""
+  with np.load(SHIPPED / half / 'weights.npz') as weights:
+    threshold = np.abs(weights[f'{axis}/trees/threshold'])
+  # LightGBM's own zero is 1e-35; the least feature that is not 0 is a step.
+  is_noise = (threshold > 1e-30) & (threshold < symbolic_features._STEP / 3)
+  assert not is_noise.any()
+
+
 @pytest.mark.parametrize('num_bars', [2, 4, 8, 16])
 def test_arousal_of_a_melody_rises_with_tempo(estimator, num_bars):
   pitches = [60, 64, 67, 65, 64, 62, 59, 60] * num_bars
