@@ -31,7 +31,7 @@ from absl import flags
 
 from va_magenta import command
 
-_MIDI_DIR = flags.DEFINE_string(
+_MIDI_DIR = command.DEFINE_path(
     'midi_dir', None, 'Folder whose .mid files are labelled.', required=True)
 _NUM_FILES = flags.DEFINE_integer(
     'num_files', 20, 'How many, evenly spread over the names.', lower_bound=2)

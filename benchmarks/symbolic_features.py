@@ -21,7 +21,7 @@ from va_magenta import command
 from va_magenta.music.midi import read_notes
 from va_magenta.music_to_va import symbolic, symbolic_features
 
-_MIDI_DIR = flags.DEFINE_string(
+_MIDI_DIR = command.DEFINE_path(
     'midi_dir', None, 'Folder whose .mid files are read.', required=True)
 _NUM_FILES = flags.DEFINE_integer(
     'num_files', 50, 'How many, evenly spread over the names.', lower_bound=2)
