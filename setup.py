@@ -57,6 +57,7 @@ setuptools.setup(
     'protobuf<7',  # 7 breaks Magenta's training
     'pyarrow',
     'pyfluidsynth',
+    'pyloudnorm',
     'requests',  # What pooch fetches with.
     'scikit-learn',
     'scipy',

@@ -48,11 +48,11 @@ def _report_way(folder: str, max_seconds: float, path: str) -> np.ndarray:
   import pandas as pd
   from opensmile.core import lib
 
-  from va_magenta.music import synthesis
+  from va_magenta.music import sound, synthesis
 
   stem = os.path.join(folder, pathlib.Path(path).stem)
   samples, rate = synthesis.synthesize(path, max_seconds=max_seconds)
-  synthesis.write_wav(f'{stem}.wav', samples, rate)
+  sound.write(f'{stem}.wav', samples, rate)
   config = pathlib.Path(opensmile.__file__).parent / 'core' / 'config'
   shared = config / 'shared'
   smile = lib.OpenSMILE()

@@ -256,6 +256,26 @@ def test_phrase_length_is_told(run, tmp_path, check_one_line):
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('given, expected', [
+    ([], False), (['--audio'], 'wav'), (['--audio=ogg'], 'ogg'),
+    (['--audio=MP3'], 'mp3'), (['--noaudio'], False), (['--audio=true'], 'wav'),
+    (['--audio', '--bars=2'], 'wav')])
+def test_sound_as_it_is_asked_for(run, monkeypatch, given, expected):
+  from va_magenta import generation
+
+  asked = {}
+  monkeypatch.setattr(
+      generation, 'generate_and_save', lambda *_, **given: asked.update(given))
+  assert run('--valence=0', '--arousal=0', *given)[0] == 0
+  assert asked['audio'] == expected
+
+
+def test_sound_of_another_kind_is_refused(run, check_one_line):
+  check_one_line(
+      run('--valence=0', '--arousal=0', '--audio=aiff'),
+      'should be one of wav, flac, ogg, mp3')
+
+
 def test_help_takes_less_than_a_second():
   seconds = []
   for _ in range(3):
@@ -268,7 +288,7 @@ def test_help_takes_less_than_a_second():
       'image', 'valence', 'arousal', 'checkpoint', 'output_dir', 'num_outputs',
       'candidates', 'temperature', 'seed', 'bars', 'tempo_qpm', 'program',
       'audio', 'overwrite', 'guidance', 'mode', 'performance', 'va_path',
-      'input'):
+      'input', 'soundfont'):
     assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
   assert min(seconds) < 1
 

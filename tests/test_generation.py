@@ -12,12 +12,13 @@ import tarfile
 import note_seq
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 import va_magenta
 from va_magenta.composing import composer, models, phrases, request
 from va_magenta.figures import plots
-from va_magenta.music import melody, notes, synthesis
+from va_magenta.music import melody, notes, sound, synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import (
   configs,
@@ -421,7 +422,7 @@ def test_files_say_what_was_made(generate, tmp_path):
   for piece, path, output in zip(
       saved.pieces, saved.midi_paths, record['outputs'], strict=True):
     assert output['midi'] == path.name
-    assert output['wav'] is None
+    assert 'audio' not in output
     va = VA(**output['estimated_va'])
     assert va == piece.va
     assert output['distance'] == va.distance(VA(0.5, 0.5))
@@ -501,12 +502,32 @@ def test_audio_is_written_beside_the_midi(generate):
   except OSError as error:
     pytest.skip(str(error))
   saved = generate(audio=True)
-  [wav] = saved.wav_paths
+  [wav] = saved.audio_paths
   assert wav == saved.midi_paths[0].with_suffix('.wav')
-  assert json.loads(saved.json_path.read_text())['outputs'][0]['wav'] == (
-      wav.name)
+  record = json.loads(saved.json_path.read_text())
+  assert record['outputs'][0]['audio'] == wav.name
+  assert record['soundfont'] == str(synthesis.find_soundfont())
+  samples, rate = soundfile.read(wav)
+  assert sound.loudness(samples, rate) == pytest.approx(-16, abs=.5)
   seconds = saved.pieces[0].sequence.total_time + synthesis.TAIL_SECONDS
-  assert wav.stat().st_size == pytest.approx(2 * 44100 * seconds, abs=100)
+  assert len(samples) / rate == pytest.approx(seconds, abs=.01)
+  # As another kind, by another soundfont; the earlier set goes.
+  soundfont = wav.with_name('own.sf2')
+  soundfont.write_bytes(synthesis.small_soundfont().read_bytes())
+  again = generate(audio='ogg', soundfont=soundfont, overwrite=True)
+  [ogg] = again.audio_paths
+  assert ogg.suffix == '.ogg' and soundfile.info(ogg).format == 'OGG'
+  assert not wav.exists()
+  assert json.loads(again.json_path.read_text())['soundfont'] == str(soundfont)
+
+
+def test_sound_that_cannot_be_made_is_told_before_the_work(
+    generate, monkeypatch, tmp_path):
+  monkeypatch.setattr(composer, 'compose', pytest.fail)
+  with pytest.raises(ValueError, match='audio must be wav, flac, ogg, mp3'):
+    generate(audio='aiff')
+  with pytest.raises(FileNotFoundError, match='no soundfont at .*none.sf2'):
+    generate(audio=True, soundfont=tmp_path / 'none.sf2')
 
 
 def test_without_fluidsynth_nothing_is_begun(generate, tmp_path, monkeypatch):

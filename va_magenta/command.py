@@ -46,6 +46,44 @@ def DEFINE_multi_path(name: str, default: list[str] | None, help: str):
       _PathParser(), flags.ArgumentSerializer(), name, default, help)
 
 
+class _OptionalEnumFlag(flags.Flag):
+  """May be given without a value, as boolean flags are."""
+
+  def __init__(self, name: str, values: list[str], help: str):
+    super().__init__(
+        _OptionalEnumParser(values), flags.ArgumentSerializer(), name, False,
+        f'<{"|".join(values)}>: {help} Without a value: {values[0]}.',
+        boolean=True)
+
+
+class _OptionalEnumParser(flags.ArgumentParser):
+
+  def __init__(self, values: list[str]):
+    self._values = values
+
+  def parse(self, argument):
+    if argument in (False, 'false'):
+      return False
+    value = self._values[0] if argument == 'true' else argument.lower()
+    if value not in self._values:
+      raise ValueError(f'should be one of {", ".join(self._values)}')
+    return value
+
+  def flag_type(self):
+    return 'string enum'
+
+
+def DEFINE_optional_enum(name: str, values: list[str], help: str):
+  """Defines a flag that is False, or one of some values: the first if bare."""
+  return flags.DEFINE_flag(_OptionalEnumFlag(name, values, help))
+
+
+def check_file(path: str | None, name: str):
+  """Raises FileNotFoundError if a file is asked for that is not there."""
+  if path is not None and not os.path.isfile(path):
+    raise FileNotFoundError(f'there is no {name} at {path}')
+
+
 def run(main: Callable[[Sequence[str]], int | None], *,
         takes_arguments: bool = False):
   """Parses flags, runs `main(argv)` and exits with its return value (or 0).

@@ -61,7 +61,8 @@ def generate_and_save(
     va_path: Sequence[tuple[float, float]] | None = None,
     frames: int | None = None,
     output_dir: str | os.PathLike = output.OUTPUT_DIR,
-    audio: bool = False,
+    audio: bool | str = False,
+    soundfont: str | os.PathLike | None = None,
     overwrite: bool = False,
     report: Callable[[output.Saved], None] | None = None,
     **settings,
@@ -80,7 +81,8 @@ def generate_and_save(
     va_path: see `generate`.
     frames: see `generate`.
     output_dir: where to; it is made if it does not exist.
-    audio: whether to write NAME-1.wav and so on too.
+    audio: whether to write NAME-1.wav and so on too; or 'flac', 'ogg' or 'mp3'.
+    soundfont: an .sf2 file to play it with; the best of the system if None.
     overwrite: whether an earlier set of this name may be replaced; all its
       files go. What is read is never written over.
     report: called with what was made before the files appear; if it raises,
@@ -94,12 +96,11 @@ def generate_and_save(
   settings = Settings(**settings)
   target = Target(image, valence, arousal, va_path, frames)
   composing.check(settings)
-  names = output.Names.of(output_dir, target, settings, audio)
-  read = output.inputs(target, settings)
+  extras = output.Extras(audio, soundfont)
+  names = output.Names.of(output_dir, target, settings, extras)
+  read = output.inputs(target, settings, extras)
   # All that can go wrong with the output does so before the work.
-  if audio:
-    from va_magenta.music import synthesis
-    synthesis.import_fluidsynth()
+  extras.check_libraries()
   with files.writing_set(
       output_dir, inputs=read, overwrite=overwrite,
       replaced=names.earlier) as folder:
@@ -107,7 +108,7 @@ def generate_and_save(
     path, pictures = _locate(target, settings)
     saved = output.Saved(path, composing.compose(path, settings), names)
     output.write(
-        folder, saved, output.record(saved, settings, target),
+        folder, saved, output.record(saved, settings, target, extras), extras,
         pictures[0] if len(pictures) == 1 else None)
     if report is not None:
       report(saved)

@@ -38,16 +38,22 @@ _PERFORMANCE_MODEL = command.DEFINE_path(
     'performance_model', None, 'Model of performances: the --run_dir of '
     'va_magenta_train_performance.')
 
+_SOUNDFONT = command.DEFINE_path(
+    'soundfont', None, '.sf2 file to play music with; by default the best of '
+    'the system, or a small one.')
+
 
 def main(argv: Sequence[str]):
   """Serves the page until it is interrupted."""
   del argv
   from va_magenta.app import page
 
+  command.check_file(_SOUNDFONT.value, 'soundfont')
   with page.serve(
       _HOST.value, _PORT.value, own_checkpoints=_CHECKPOINT.value,
       image_model=_IMAGE_MODEL.value, estimator=_ESTIMATOR.value,
       performance_model=_PERFORMANCE_MODEL.value,
+      soundfont=_SOUNDFONT.value,
       open_browser=_OPEN.value) as url:
     print(f'{url} (Ctrl+C ends it)', flush=True)
     try:

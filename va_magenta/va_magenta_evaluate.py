@@ -114,6 +114,9 @@ _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace an earlier report.')
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, "Also write the first system's grid as .wav.")
+_SOUNDFONT = command.DEFINE_path(
+    'soundfont', None, '.sf2 file to play it with; by default the best of the '
+    'system, or a small one.')
 _PEOPLE = flags.DEFINE_list(
     'people', None, "Folders of MIDI files, or .npz of bands' tokens: only "
     'says how well these are told from music by people.')
@@ -150,7 +153,8 @@ def main(argv: Sequence[str]):
           image_model=_IMAGE_MODEL.value,
           num_pictures=_NUM_PICTURES.value,
           num_picture_seeds=_NUM_PICTURE_SEEDS.value,
-          audio=_AUDIO.value))
+          audio=_AUDIO.value,
+          soundfont=_SOUNDFONT.value))
   print(f'wrote {_OUTPUT_DIR.value}/index.html, report.json and report.md')
 
 

@@ -2,7 +2,7 @@ r"""Makes music that feels like a picture, or like a point of the VA plane.
 
   va_magenta_generate --image=picture.jpg
   va_magenta_generate --valence=0.6 --arousal=-0.4 --num_outputs=3 --bars=8
-  va_magenta_generate --image=picture.jpg --program=11 --audio --overwrite
+  va_magenta_generate --image=picture.jpg --program=11 --audio=ogg --overwrite
 
 Says the target more clearly; looks for the notes that say it best; lets nothing
 but the notes say it:
@@ -126,8 +126,12 @@ _PERFORMANCE_MODEL = command.DEFINE_path(
 _CRITIC = command.DEFINE_path(
     'critic', None, 'Critic for --mode=search and --input: the --run_dir of '
     'va_magenta_train_midi --model=critic.')
-_AUDIO = flags.DEFINE_boolean(
-    'audio', False, 'Also write .wav, rendered by FluidSynth.')
+_AUDIO = command.DEFINE_optional_enum(
+    'audio', ['wav', 'flac', 'ogg', 'mp3'], 'Also write sound, played by '
+    'FluidSynth; all pieces equally loud.')
+_SOUNDFONT = command.DEFINE_path(
+    'soundfont', None, '.sf2 file to play it with; by default the best of the '
+    'system, or a small one (the .json tells).')
 _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace files that exist.')
 
@@ -147,6 +151,7 @@ def main(argv: Sequence[str]):
       frames=_FRAMES.value,
       output_dir=_OUTPUT_DIR.value,
       audio=_AUDIO.value,
+      soundfont=_SOUNDFONT.value,
       overwrite=_OVERWRITE.value,
       checkpoint=_CHECKPOINT.value,
       num_outputs=_NUM_OUTPUTS.value,

@@ -56,6 +56,9 @@ command.DEFINE_path(
 command.DEFINE_path(
     'audio_model', None, 'Estimator of sound: the --run_dir of '
     'va_magenta_train_audio.')
+command.DEFINE_path(
+    'soundfont', None, '.sf2 file to play pieces with; the teacher knows that '
+    'of pretty_midi, which is the default.')
 flags.DEFINE_boolean(
     'overwrite', False, 'Replace the table if it exists.')
 command.DEFINE_path(
@@ -78,6 +81,7 @@ def main(argv) -> int:
   for name in ('midi_dir', 'output'):
     if not FLAGS[name].value:
       raise ValueError(f'--{name} must be given')
+  command.check_file(FLAGS.soundfont, 'soundfont')
   from va_magenta.music_to_va import fusion, labelling
 
   report = labelling.label(
@@ -88,7 +92,8 @@ def main(argv) -> int:
           min_audio_parts=FLAGS.min_audio_parts,
           estimator=FLAGS.estimator,
           audio_model=FLAGS.audio_model),
-      make_hear=functools.partial(labelling.teacher, FLAGS.audio_model)
+      make_hear=functools.partial(
+          labelling.teacher, FLAGS.audio_model, FLAGS.soundfont)
                 if FLAGS.audio else None,
       overwrite=FLAGS.overwrite,
       known=labelling.read(FLAGS.labels) if FLAGS.labels else None,

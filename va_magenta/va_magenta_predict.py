@@ -28,7 +28,6 @@ are printed, and the command exits with 1.
 """
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -75,8 +74,7 @@ def main(argv: Sequence[str]) -> int:
         '(--help tells more)')
   from va_magenta import prediction
 
-  if _SOUNDFONT.value is not None and not os.path.isfile(_SOUNDFONT.value):
-    raise FileNotFoundError(f'there is no soundfont at {_SOUNDFONT.value}')
+  command.check_file(_SOUNDFONT.value, 'soundfont')
   errors = []
 
   def report(error: Exception):

@@ -52,12 +52,17 @@ _NUM_WORKERS = flags.DEFINE_integer(
     'num_workers', None, 'Processes that listen; all cores by default.',
     lower_bound=1)
 
+_SOUNDFONT = command.DEFINE_path(
+    'soundfont', None, '.sf2 file to play clips with; by default that of '
+    'pretty_midi.')
+
 
 def main(argv: Sequence[str]):
   """Runs the command."""
   del argv  # Unused.
   import pathlib
 
+  command.check_file(_SOUNDFONT.value, 'soundfont')
   from va_magenta.training import audio as audio_training
 
   audio_training.run(
@@ -73,7 +78,8 @@ def main(argv: Sequence[str]):
       num_emopia=_NUM_EMOPIA.value,
       num_eimg=_NUM_EIMG.value,
       num_workers=_NUM_WORKERS.value,
-      report=print)
+      report=print,
+      soundfont=_SOUNDFONT.value and pathlib.Path(_SOUNDFONT.value))
 
 
 def console_entry_point():

@@ -1,13 +1,13 @@
 """Music as sound: what is heard, when, how loud; and what is missing."""
 
 import sys
-import wave
 
 import note_seq
 import numpy as np
 import pytest
+import soundfile
 
-from va_magenta.music import synthesis
+from va_magenta.music import sound, synthesis
 
 RATE_HZ = 22050
 
@@ -211,12 +211,65 @@ def test_missing_library_tells_what_to_install(monkeypatch):
   assert 'brew install fluid-synth' in str(error.value)
 
 
-def test_wav_holds_the_samples(tmp_path):
-  samples = np.array([0, 0.5, -1, 1, 3, -3], np.float32)
-  synthesis.write_wav(tmp_path / 'a.wav', samples, 8000)
-  with wave.open(str(tmp_path / 'a.wav')) as file:
-    assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (
-        1, 2, 8000)
-    written = np.frombuffer(file.readframes(99), '<i2')
-  np.testing.assert_array_equal(
-      written, [0, 16384, -32767, 32767, 32767, -32767])
+def test_the_best_soundfont_of_the_system_is_found(tmp_path, monkeypatch):
+  first, second = tmp_path / 'first', tmp_path / 'second'
+  monkeypatch.setattr(
+      synthesis, 'SOUNDFONT_FOLDERS',
+      (str(first), str(second), str(tmp_path / 'missing')))
+  assert synthesis.find_soundfont() == synthesis.small_soundfont()
+  for path in (first / 'default-GM.sf2', second / 'FluidR3_GM.sf2',
+               first / 'fluidr3_gm.txt'):
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+  assert synthesis.find_soundfont() == second / 'FluidR3_GM.sf2'
+  (second / 'MuseScore_General.sf3').touch()
+  assert synthesis.find_soundfont() == second / 'MuseScore_General.sf3'
+  (first / 'FluidR3_GM.sf2').touch()
+  (second / 'MuseScore_General.sf3').unlink()
+  assert synthesis.find_soundfont() == first / 'FluidR3_GM.sf2'
+
+
+def test_saved_for_people(synthesize, tmp_path):
+  music = _sequence({'velocity': 20, 'end_time': 2}, {'pitch': 40})
+  soundfont = synthesis.save(tmp_path / 'a.flac', music, sample_rate_hz=RATE_HZ)
+  assert soundfont == synthesis.find_soundfont()
+  samples, rate = soundfile.read(tmp_path / 'a.flac')
+  assert rate == RATE_HZ and samples.shape == (3 * RATE_HZ, 2)
+  assert sound.loudness(samples, rate) == pytest.approx(-16, abs=.3)
+  copy = tmp_path / 'copy.sf2'
+  copy.write_bytes(synthesis.small_soundfont().read_bytes())
+  assert synthesis.save(tmp_path / 'b.wav', music, soundfont=copy) == copy
+
+
+def test_a_loop_has_no_click_at_its_joint_and_no_tail_is_cut(
+    synthesize, tmp_path):
+  seconds = 2 + 1 / 3
+  music = _sequence(
+      {'program': 48, 'start_time': .5, 'end_time': 1},
+      {'program': 74, 'pitch': 60, 'velocity': 120, 'start_time': 1,
+       'end_time': seconds, 'instrument': 1})
+  loop = synthesize(music, loop_seconds=seconds)
+  assert len(loop) == round(seconds * RATE_HZ)
+  # What rings on after the end is heard at the beginning.
+  plain = synthesize(music)
+  tail = plain[len(loop):][:RATE_HZ // 4]
+  assert _rms(tail) > 1e-3
+  np.testing.assert_allclose(
+      loop[:RATE_HZ // 4] - plain[:RATE_HZ // 4], tail, atol=1e-4)
+
+  def click(samples):
+    """How sharply the wave bends at the joint: share of the most near it."""
+    again = np.concatenate([samples[-1000:], samples[:1000]])
+    bends = np.abs(np.diff(again, 2))
+    joint = slice(998, 1001)
+    return bends[joint].max() / np.delete(bends, joint).max()
+
+  assert click(loop) <= 1 < click(plain[:len(loop)])
+  path = tmp_path / 'a.wav'
+  synthesis.save(
+      path, music, loop_seconds=seconds, sample_rate_hz=RATE_HZ)
+  saved, _ = soundfile.read(path)
+  assert len(saved) == round(seconds * RATE_HZ)
+  assert click(saved[:, 0]) <= 1
+  with pytest.raises(ValueError, match='ends at 2.33 seconds, after the loop'):
+    synthesize(music, loop_seconds=2)

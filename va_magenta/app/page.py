@@ -56,6 +56,7 @@ def serve(
     *,
     own_checkpoints: Sequence[str] = (),
     open_browser: bool = False,
+    soundfont: str | None = None,
     **own_models: str | None,
 ) -> Iterator[str]:
   """Serves the page from other threads until the body ends; gives its address.
@@ -65,6 +66,7 @@ def serve(
     port: the first free one from 7860 on if None.
     own_checkpoints: paths of checkpoints to be offered beside those with names.
     open_browser: whether to open the page in a browser.
+    soundfont: to play music with; the best of the system if None.
     **own_models: see `build`.
 
   Raises:
@@ -74,7 +76,7 @@ def serve(
     os.environ['GRADIO_TEMP_DIR'] = folder
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     logging.getLogger('httpx').setLevel(logging.WARNING)
-    page = build(own_checkpoints, **own_models)
+    page = build(own_checkpoints, soundfont=soundfont, **own_models)
     try:
       _, url, _ = page.launch(
           server_name=host, server_port=port, inbrowser=open_browser,
@@ -90,11 +92,14 @@ def serve(
       page.close(verbose=False)
 
 
-def build(own_checkpoints: Sequence[str] = (), **own_models: str | None):
+def build(
+    own_checkpoints: Sequence[str] = (), *, soundfont: str | None = None,
+    **own_models: str | None):
   """The page, a `gradio.Blocks`; see `serve`.
 
   Args:
     own_checkpoints: see `serve`.
+    soundfont: likewise.
     **own_models: `image_model`, `estimator` and `performance_model` of
       `composing.request.Settings`.
 
@@ -180,7 +185,7 @@ def build(own_checkpoints: Sequence[str] = (), **own_models: str | None):
     for done in (located.success, located.failure):
       done(lambda: None, None, upload)  # Ready for the next picture.
     make.click(
-        _shown(_compose, own_models),
+        _shown(_compose, own_models, soundfont),
         [*point, checkpoint, bars, instrument, guidance, num_outputs,
          candidates, seed],
         [plane, note, *cards], **queue)
@@ -248,7 +253,7 @@ def _thumbnail(picture: np.ndarray, name: str) -> str:
 
 
 def _compose(
-    own_models: dict,
+    own_models: dict, soundfont: str | None,
     valence, arousal, checkpoint, bars, instrument, guidance, num_outputs,
     candidates, seed, request: gr.Request):
   """What a new set of pieces changes."""
@@ -256,6 +261,7 @@ def _compose(
 
   from va_magenta.composing import composer
   from va_magenta.composing.request import Settings
+  from va_magenta.music import synthesis
   from va_magenta.music.midi import to_bytes
 
   target = VA(valence, arousal)
@@ -276,7 +282,7 @@ def _compose(
     midi.write_bytes(to_bytes(piece.sequence))
     wav = midi.with_suffix('.wav')
     try:
-      _write_wav(wav, piece.sequence)
+      synthesis.save(wav, piece.sequence, soundfont=soundfont)
     except OSError as error:
       problem, wav = command.one_line(error), None
     cards += _card(i, piece, midi, wav)
@@ -288,12 +294,6 @@ def _compose(
   return (
       gr.HTML(pieces=[(p.va.valence, p.va.arousal) for p in pieces]),
       gr.Markdown(note, visible=True), *cards)
-
-
-def _write_wav(path: pathlib.Path, sequence):
-  from va_magenta.music import synthesis
-
-  synthesis.write_wav(path, *synthesis.synthesize(sequence))
 
 
 def _card(number: int, piece, midi: pathlib.Path, wav: pathlib.Path | None):

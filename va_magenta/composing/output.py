@@ -4,16 +4,61 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from va_magenta import files
 from va_magenta.composing.composer import Piece
 from va_magenta.composing.request import Settings, Target
+from va_magenta.music import sound
 from va_magenta.va import VA
 
 OUTPUT_DIR = 'va_magenta_output'
+# Files of a piece, as NAME.json has them; of 'wav' earlier versions spoke.
+_KINDS = ('midi', 'audio', 'wav')
+
+
+@dataclasses.dataclass(frozen=True)
+class Extras:
+  """What is written of each piece beside MIDI.
+
+  Attributes:
+    audio: 'wav', 'flac', 'ogg' or 'mp3'; True is 'wav', False none.
+    soundfont: an .sf2 file to play it with; the best of the system if None.
+
+  Raises:
+    ValueError: if there is no such kind of file.
+    FileNotFoundError: if there is no such soundfont.
+  """
+
+  audio: bool | str = False
+  soundfont: str | os.PathLike | None = None
+
+  def __post_init__(self):
+    if self.audio not in (False, True, *sound.FORMATS):
+      raise ValueError(
+          f'audio must be {", ".join(sound.FORMATS)}, got {self.audio!r}')
+    if self.soundfont is not None:
+      path = files.local(self.soundfont)
+      if not path.is_file():
+        raise FileNotFoundError(f'there is no soundfont at {path}')
+      object.__setattr__(self, 'soundfont', path)
+
+  @property
+  def endings(self) -> dict[str, str]:
+    """How names of files end, by what they hold, MIDI first."""
+    endings = {'midi': '.mid'}
+    if self.audio:
+      endings['audio'] = '.wav' if self.audio is True else f'.{self.audio}'
+    return endings
+
+  def check_libraries(self):
+    """Raises OSError or ImportError now if a library is missing."""
+    if self.audio:
+      from va_magenta.music import synthesis
+
+      synthesis.import_fluidsynth()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,33 +69,30 @@ class Names:
     folder: where they lie.
     name: what their names begin with.
     num_outputs: how many pieces.
-    audio: whether there is a WAV file of each.
+    endings: of the files of a piece, see `Extras.endings`.
   """
 
   folder: pathlib.Path
   name: str
   num_outputs: int
-  audio: bool
+  endings: Mapping[str, str]
 
   @classmethod
   def of(cls, folder: str | os.PathLike, target: Target, settings: Settings,
-         audio: bool) -> 'Names':
+         extras: Extras) -> 'Names':
     """Those of what is asked for."""
     name = target.name
     if settings.input is not None:
       name = f'{pathlib.Path(settings.input).stem}_as_{name}'
-    return cls(pathlib.Path(folder), name, settings.num_outputs, audio)
+    return cls(
+        pathlib.Path(folder), name, settings.num_outputs, extras.endings)
 
-  @property
-  def midi_paths(self) -> list[pathlib.Path]:
-    """A file each piece."""
-    return [self.folder / f'{self.name}-{i}.mid'
+  def of_pieces(self, kind: str) -> list[pathlib.Path]:
+    """A file each piece, or none, of a kind of `Extras.endings`."""
+    if kind not in self.endings:
+      return []
+    return [self.folder / f'{self.name}-{i}{self.endings[kind]}'
             for i in range(1, self.num_outputs + 1)]
-
-  @property
-  def wav_paths(self) -> list[pathlib.Path]:
-    """A file each piece, or none."""
-    return [p.with_suffix('.wav') for p in self.midi_paths if self.audio]
 
   @property
   def json_path(self) -> pathlib.Path:
@@ -65,14 +107,15 @@ class Names:
   @property
   def paths(self) -> list[pathlib.Path]:
     """All of them."""
-    return [*self.midi_paths, *self.wav_paths, self.json_path, self.png_path]
+    return [*(path for kind in self.endings for path in self.of_pieces(kind)),
+            self.json_path, self.png_path]
 
   def earlier(self) -> list[pathlib.Path]:
     """Files of an earlier set of this name, as its figures tell."""
     try:
       outputs = json.loads(self.json_path.read_bytes())['outputs']
-      names = [output[kind] for output in outputs for kind in ('midi', 'wav')]
-    except (OSError, ValueError, KeyError, TypeError):
+      names = [output.get(kind) for output in outputs for kind in _KINDS]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
       return []  # There is none, or it is no set of ours.
     return [
         self.folder / name for name in names
@@ -104,12 +147,12 @@ class Saved:
   @property
   def midi_paths(self) -> list[pathlib.Path]:
     """A file each piece."""
-    return self.names.midi_paths
+    return self.names.of_pieces('midi')
 
   @property
-  def wav_paths(self) -> list[pathlib.Path]:
+  def audio_paths(self) -> list[pathlib.Path]:
     """A file each piece, or none."""
-    return self.names.wav_paths
+    return self.names.of_pieces('audio')
 
   @property
   def json_path(self) -> pathlib.Path:
@@ -127,17 +170,20 @@ class Saved:
     return self.names.paths
 
 
-def inputs(target: Target, settings: Settings) -> list[str | os.PathLike]:
+def inputs(
+    target: Target, settings: Settings, extras: Extras
+) -> list[str | os.PathLike]:
   """What is read, by path."""
   return [
       path for path in (
           *target.image_paths, settings.input, settings.checkpoint,
           settings.image_model, settings.estimator, settings.performance_model,
-          settings.critic)
+          settings.critic, extras.soundfont)
       if path is not None and pathlib.Path(path).expanduser().exists()]
 
 
-def record(saved: Saved, settings: Settings, target: Target) -> dict:
+def record(
+    saved: Saved, settings: Settings, target: Target, extras: Extras) -> dict:
   """What NAME.json says."""
   from importlib import metadata
 
@@ -156,9 +202,8 @@ def record(saved: Saved, settings: Settings, target: Target) -> dict:
       'va_path': path,
       'outputs': [
           {
-              'midi': midi_path.name,
-              'wav': midi_path.with_suffix('.wav').name
-                     if saved.wav_paths else None,
+              **{kind: midi_path.with_suffix(ending).name
+                 for kind, ending in saved.names.endings.items()},
               'estimated_va': dataclasses.asdict(piece.va),
               'distance': piece.distance,
               'performances': [
@@ -170,14 +215,26 @@ def record(saved: Saved, settings: Settings, target: Target) -> dict:
       **{
           name: os.fspath(value) if isinstance(value, os.PathLike) else value
           for name, value in dataclasses.asdict(settings).items()},
+      **_sound(extras),
       'versions': {'va_magenta': va_magenta.__version__} | {
           name: metadata.version(name)
           for name in ('tensorflow', 'keras', 'numpy')},
   }
 
 
+def _sound(extras: Extras) -> dict:
+  """How pieces are heard."""
+  if not extras.audio:
+    return {}
+  from va_magenta.music import synthesis
+
+  return {
+      'soundfont': os.fspath(extras.soundfont or synthesis.find_soundfont()),
+      'loudness_lufs': sound.LOUDNESS_LUFS}
+
+
 def write(
-    folder: pathlib.Path, saved: Saved, figures: dict,
+    folder: pathlib.Path, saved: Saved, figures: dict, extras: Extras,
     picture: np.ndarray | None):
   """Writes all files of a set.
 
@@ -185,6 +242,7 @@ def write(
     folder: where they shall lie for now; see `files.writing_set`.
     saved: what was made.
     figures: see `record`.
+    extras: what is written of each piece.
     picture: to be drawn beside the plane; uint8 RGB.
   """
   from va_magenta.figures import plots
@@ -195,10 +253,11 @@ def write(
 
   for piece, path in zip(saved.pieces, saved.midi_paths, strict=True):
     place(path).write_bytes(midi.to_bytes(piece.sequence))
-  if saved.wav_paths:
+  if extras.audio:
     from va_magenta.music import synthesis
-    for piece, path in zip(saved.pieces, saved.wav_paths, strict=True):
-      synthesis.write_wav(place(path), *synthesis.synthesize(piece.sequence))
+    for piece, path in zip(saved.pieces, saved.audio_paths, strict=True):
+      synthesis.save(
+          place(path), piece.sequence, soundfont=extras.soundfont)
   plots.plot_va_plane(
       place(saved.png_path), target=saved.target, picture=picture,
       pieces=[piece.va for piece in saved.pieces])

@@ -57,6 +57,7 @@ class Options:
     num_pictures: so many of them, drawn at random.
     num_picture_seeds: pieces of music for each picture.
     audio: whether to write WAV files of the first system's grid.
+    soundfont: to play them with; the best of the system if None.
 
   Raises:
     ValueError: if a number is out of range.
@@ -74,6 +75,7 @@ class Options:
   num_pictures: int = 100
   num_picture_seeds: int = 4
   audio: bool = False
+  soundfont: str | None = None
 
   def __post_init__(self):
     for name, low, high in (
@@ -547,7 +549,7 @@ def _write(output_dir, found, text, targets, obtained, music, options):
   grids = {
       name: _grid_files(
           output_dir, name, rows[0], targets, obtained[name][0],
-          options.audio and not i)
+          options, options.audio and not i)
       for i, (name, rows) in enumerate(music.items())}
   images = ['asked_against_obtained.png', 'plane.png']
   if 'structure' in found:
@@ -563,7 +565,8 @@ def _write(output_dir, found, text, targets, obtained, music, options):
   report.write_json(output_dir / 'report.json', found)
 
 
-def _grid_files(output_dir, name, pieces, targets, judged, audio) -> list[dict]:
+def _grid_files(
+    output_dir, name, pieces, targets, judged, options, audio) -> list[dict]:
   """Writes the MIDI (and WAV) files of a grid, and says where they are."""
   folder = ''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)
   grid = []
@@ -585,6 +588,6 @@ def _grid_files(output_dir, name, pieces, targets, judged, audio) -> list[dict]:
       path = output_dir / cell['wav']
       path.parent.mkdir(parents=True, exist_ok=True)
       with files.writing(path) as temporary:
-        synthesis.write_wav(temporary, *synthesis.synthesize(piece))
+        synthesis.save(temporary, piece, soundfont=options.soundfont)
     grid.append(cell)
   return grid

@@ -1,21 +1,22 @@
 """NoteSequence or MIDI -> audio, in memory, by FluidSynth.
 
   samples, sample_rate_hz = synthesis.synthesize(sequence)
-  synthesis.write_wav('piece.wav', samples, sample_rate_hz)
+  soundfont = synthesis.save('piece.ogg', sequence)
 
-Loudness is left as it was played, at one fixed gain: it carries arousal, and
-pieces are compared with each other.
+`synthesize` is for models to hear: loudness is left as it was played, at one
+fixed gain, as it carries arousal, and pieces are compared with each other; and
+the soundfont is the one that is there everywhere. `save` is for people: the
+best soundfont of the system, in stereo, and every piece equally loud.
 """
 
 import os
 import pathlib
-import wave
 from functools import partial
 
 import note_seq
 import numpy as np
 
-from va_magenta.music import midi
+from va_magenta.music import midi, sound
 
 SAMPLE_RATE_HZ = 44100
 # FluidSynth's `synth.gain`. Its own default, 0.2, leaves a melody faint; from
@@ -25,6 +26,24 @@ TAIL_SECONDS = 1.0  # For the last notes to fade.
 # Before what is asked for, so much is played unheard: notes ring on.
 LEAD_SECONDS = 5.0
 MAX_SECONDS = 600.0  # 100 MB of float32 samples at 44,100 Hz.
+# The best soundfonts of General MIDI first, by how their files are called; and
+# where distributions, MuseScore and people put them.
+SOUNDFONTS = (
+    'MuseScore_General_HQ', 'MuseScore_General', 'FluidR3_GM', 'FluidR3Mono_GM',
+    'GeneralUser-GS', 'GeneralUser_GS', 'Arachno', 'SGM-V2.01')
+SOUNDFONT_FOLDERS = (
+    '~/.local/share/soundfonts', '~/.local/share/sounds/sf2',
+    '~/.local/share/sounds/sf3', '~/Library/Audio/Sounds/Banks',
+    '/usr/local/share/soundfonts', '/usr/local/share/sounds/sf2',
+    '/usr/local/share/sounds/sf3', '/usr/share/soundfonts',
+    '/usr/share/sounds/sf2', '/usr/share/sounds/sf3',
+    '/opt/homebrew/share/soundfonts', '/Library/Audio/Sounds/Banks',
+    '/usr/share/mscore3-3.2/sounds', '/usr/share/mscore/sounds',
+    '/usr/share/mscore-3.2/sounds')
+_SOUNDFONT_ENDINGS = ('.sf2', '.sf3')
+# A loop's tail is over where it is so much below full scale.
+_SILENCE = 10**(-80 / 20)
+_MAX_TAIL_SECONDS = 20.0
 _DRUM_CHANNEL = 9  # MIDI's channel 10, counted from 0.
 _DRUM_BANK = 128
 _NUM_CHANNELS = 256
@@ -40,6 +59,8 @@ def synthesize(
     soundfont: str | os.PathLike | None = None,
     start_seconds: float = 0.0,
     max_seconds: float = MAX_SECONDS,
+    stereo: bool = False,
+    loop_seconds: float | None = None,
 ) -> tuple[np.ndarray, int]:
   """Renders music with General MIDI instruments.
 
@@ -49,11 +70,14 @@ def synthesize(
     soundfont: an .sf2 file; by default TimGM6mb, which pretty_midi brings.
     start_seconds: where to begin.
     max_seconds: of a longer piece this much is rendered.
+    stereo: whether there are two channels.
+    loop_seconds: the length after which the piece begins again, all of whose
+      notes lie before it; what rings on after that is heard at the beginning.
 
   Returns:
-    float32 mono samples in [-1, 1] from `start_seconds` to `TAIL_SECONDS` after
-    the last note, shape [samples], and `sample_rate_hz`. What is too loud is
-    clipped.
+    float32 samples in [-1, 1] from `start_seconds` to `TAIL_SECONDS` after the
+    last note, or as many as a loop has, shape [samples] or [samples, 2], and
+    `sample_rate_hz`. What is too loud is clipped.
 
   Raises:
     OSError: if the FluidSynth library is missing, or a file cannot be read.
@@ -63,11 +87,18 @@ def synthesize(
   fluidsynth = import_fluidsynth()
   sequence = midi.read(music).to_sequence() if isinstance(
       music, (str, os.PathLike)) else music
-  soundfont = pathlib.Path(soundfont or _default_soundfont())
+  soundfont = pathlib.Path(soundfont or small_soundfont())
   if not soundfont.is_file():
     raise FileNotFoundError(f'there is no soundfont at {soundfont}')
   end = max((note.end_time for note in sequence.notes), default=0.0)
-  end += TAIL_SECONDS
+  if loop_seconds is not None:
+    if end > loop_seconds + 1e-6:
+      raise ValueError(
+          f'a note ends at {end:.2f} seconds, after the loop of '
+          f'{loop_seconds:.2f}')
+    end, max_seconds = loop_seconds + _MAX_TAIL_SECONDS, np.inf
+  else:
+    end += TAIL_SECONDS
   if not 0 <= start_seconds < end:
     raise ValueError(
         f'a piece of {end:.2f} seconds cannot be heard from {start_seconds:g} '
@@ -75,7 +106,7 @@ def synthesize(
   lead = min(start_seconds, LEAD_SECONDS)
   begin = start_seconds - lead
   seconds = lead + min(end - start_seconds, max_seconds)
-  mono = np.empty(round(seconds * sample_rate_hz), np.float32)
+  out = np.empty((round(seconds * sample_rate_hz), 2), np.float32)
   synth = fluidsynth.Synth(
       gain=GAIN, samplerate=sample_rate_hz, channels=_NUM_CHANNELS)
   try:
@@ -84,27 +115,59 @@ def synthesize(
       raise ValueError(f'{soundfont} is not a soundfont (.sf2)')
     done = 0
     for time, _, play in _events(sequence, synth, soundfont_id, begin):
-      until = min(round(max(0, time - begin) * sample_rate_hz), len(mono))
-      _render(synth, mono[done:until])
+      until = min(round(max(0, time - begin) * sample_rate_hz), len(out))
+      _render(synth, out[done:until])
       done = max(done, until)
-      if done == len(mono):
+      if done == len(out):
         break
       play()
-    _render(synth, mono[done:])
+    _render(synth, out[done:])
   finally:
     synth.delete()
-  return mono[round(lead * sample_rate_hz):], sample_rate_hz
+  out = out[round(lead * sample_rate_hz):]
+  if loop_seconds is not None:
+    out = _wrapped(out, round(loop_seconds * sample_rate_hz))
+  return out if stereo else out.mean(1), sample_rate_hz
 
 
-def write_wav(
-    path: str | os.PathLike, samples: np.ndarray, sample_rate_hz: int):
-  """Writes float mono samples in [-1, 1] as a WAV of 16 bits."""
-  samples = np.rint(np.clip(samples, -1, 1) * (2**15 - 1)).astype('<i2')
-  with wave.open(os.fspath(path), 'wb') as file:
-    file.setnchannels(1)
-    file.setsampwidth(2)
-    file.setframerate(sample_rate_hz)
-    file.writeframes(samples.tobytes())
+def _wrapped(samples: np.ndarray, length: int) -> np.ndarray:
+  """A loop: what comes after so many samples is heard at the beginning."""
+  result = samples[:length].copy()
+  for begin in range(length, len(samples), length):
+    tail = samples[begin:begin + length]
+    if np.abs(tail).max(initial=0) < _SILENCE:
+      break
+    result[:len(tail)] += tail
+  return result
+
+
+def save(
+    path: str | os.PathLike, music: note_seq.NoteSequence, *,
+    soundfont: str | os.PathLike | None = None,
+    loop_seconds: float | None = None,
+    sample_rate_hz: int = SAMPLE_RATE_HZ) -> pathlib.Path:
+  """Writes music as people hear it: in stereo, as loud as any other.
+
+  Args:
+    path: ends as `sound.FORMATS` has it.
+    music: what is played.
+    soundfont: an .sf2 file; by default `find_soundfont`.
+    loop_seconds: as of `synthesize`.
+    sample_rate_hz: likewise.
+
+  Returns:
+    The soundfont that it was played with.
+
+  Raises:
+    OSError, ValueError: as of `synthesize` and `sound.write`.
+  """
+  soundfont = pathlib.Path(soundfont or find_soundfont())
+  samples, rate = synthesize(
+      music, soundfont=soundfont, stereo=True, loop_seconds=loop_seconds,
+      sample_rate_hz=sample_rate_hz, max_seconds=np.inf)
+  sound.write(
+      path, sound.master(samples, rate, wraps=loop_seconds is not None), rate)
+  return soundfont
 
 
 def import_fluidsynth():
@@ -123,17 +186,37 @@ def import_fluidsynth():
   return fluidsynth
 
 
-def _default_soundfont() -> pathlib.Path:
+def find_soundfont() -> pathlib.Path:
+  """The best soundfont of the system; the small one if there is no other.
+
+  By `SOUNDFONTS`, in `SOUNDFONT_FOLDERS`.
+  """
+  found = {}
+  for folder in SOUNDFONT_FOLDERS:
+    try:
+      paths = sorted(pathlib.Path(folder).expanduser().iterdir())
+    except (OSError, RuntimeError):  # It is not there, or nobody is at home.
+      continue
+    for path in paths:
+      if path.suffix.lower() in _SOUNDFONT_ENDINGS and path.is_file():
+        found.setdefault(path.stem.lower(), path)
+  for name in SOUNDFONTS:
+    if name.lower() in found:
+      return found[name.lower()]
+  return small_soundfont()
+
+
+def small_soundfont() -> pathlib.Path:
+  """TimGM6mb, which pretty_midi brings."""
   import pretty_midi
 
   return pathlib.Path(pretty_midi.__file__).parent / 'TimGM6mb.sf2'
 
 
 def _render(synth, out: np.ndarray):
-  """Fills `out` with what sounds next; both sides mixed to one."""
+  """Fills `out` [samples, 2] with what sounds next."""
   if out.size:
-    stereo = synth.get_samples(len(out)).reshape(-1, 2)
-    np.divide(stereo.sum(axis=1, dtype=np.float32), 2 * 2**15, out=out)
+    np.divide(synth.get_samples(len(out)).reshape(-1, 2), 2**15, out=out)
 
 
 def _events(music, synth, soundfont_id, begin):

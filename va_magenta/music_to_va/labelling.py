@@ -156,11 +156,13 @@ def _read(
       student.regress(np.stack(features))])
 
 
-def teacher(audio_model: str | None = None) -> Hear:
+def teacher(
+    audio_model: str | None = None, soundfont: str | None = None) -> Hear:
   """The audio teacher, who hears what a synthesiser makes of the notes.
 
   Args:
     audio_model: name or path of the estimator; the one that ships if None.
+    soundfont: to play pieces with; that of the one that ships if None.
 
   Raises:
     OSError: if the teacher's weights or FluidSynth are missing.
@@ -175,7 +177,8 @@ def teacher(audio_model: str | None = None) -> Hear:
       path: str, windows: np.ndarray, max_seconds: float) -> np.ndarray:
     origin = windows[0, 0]
     features, source = audio.hear(
-        path, start_seconds=origin, max_seconds=max_seconds)
+        path, start_seconds=origin, max_seconds=max_seconds,
+        soundfont=soundfont)
     # The sum of the first i frames, [1 + frames, features].
     total = np.cumsum(
         np.pad(features.astype(np.float64), ((1, 0), (0, 0))), axis=0)

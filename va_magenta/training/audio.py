@@ -138,25 +138,30 @@ def check_clips(folder: pathlib.Path, report: Report) -> dict[tuple, Clip]:
   return found
 
 
-def _cached(clip: Clip, cache_dir: pathlib.Path) -> pathlib.Path:
+def _cached(
+    clip: Clip, cache_dir: pathlib.Path, soundfont: pathlib.Path | None
+) -> pathlib.Path:
   digest = hashlib.md5(clip.path.read_bytes()).hexdigest()
+  if soundfont is not None:
+    digest += f'-{soundfont.stem}'
   return cache_dir / (
       f'{digest}-{clip.start_seconds:g}-{clip.max_seconds:g}.npy')
 
 
-def _hear(clip: Clip) -> np.ndarray | str:
+def _hear(soundfont: pathlib.Path | None, clip: Clip) -> np.ndarray | str:
   """The windows of a clip, or why it cannot be heard."""
   try:
     return audio_features.extract(*synthesis.synthesize(
         clip.path, start_seconds=clip.start_seconds,
-        max_seconds=clip.max_seconds))
+        max_seconds=clip.max_seconds, soundfont=soundfont))
   except ValueError as error:
     return f'{clip.path.name}: {error}'
 
 
 def hear(
     clips: Sequence[Clip], cache_dir: pathlib.Path, num_workers: int | None,
-    report: Report) -> dict[Clip, np.ndarray]:
+    report: Report, soundfont: pathlib.Path | None = None
+) -> dict[Clip, np.ndarray]:
   """Synthesises clips and extracts their features, or takes them as cached.
 
   Returns:
@@ -164,7 +169,7 @@ def hear(
     its windows.
   """
   cache_dir.mkdir(parents=True, exist_ok=True)
-  cached = {clip: _cached(clip, cache_dir) for clip in clips}
+  cached = {clip: _cached(clip, cache_dir, soundfont) for clip in clips}
   todo = [clip for clip, path in cached.items() if not path.exists()]
   if todo:
     report(f'{len(todo)} of {len(cached)} clips to synthesise')
@@ -172,7 +177,8 @@ def hear(
         processes.told_if_killed('synthesised clips'),
         processes.Pool(num_workers) as pool,
     ):
-      for i, windows in enumerate(pool.map(_hear, todo), 1):
+      for i, windows in enumerate(
+          pool.map(functools.partial(_hear, soundfont), todo), 1):
         if isinstance(windows, str):
           report(f'left out: {windows}')
         else:
@@ -489,7 +495,8 @@ def run(
     *, deam_dir: pathlib.Path, lmd_dir: pathlib.Path, emopia_dir: pathlib.Path,
     eimg_dir: pathlib.Path, cache_dir: pathlib.Path, run_dir: pathlib.Path,
     seed: int, num_folds: int, num_reference: int, num_emopia: int,
-    num_eimg: int, num_workers: int | None, report: Report):
+    num_eimg: int, num_workers: int | None, report: Report,
+    soundfont: pathlib.Path | None = None):
   """Trains, measures and writes the model with its card to `run_dir`."""
   songs = read_deam(deam_dir)
   report(f'{len(songs)} songs of DEAM')
@@ -501,7 +508,7 @@ def run(
   }
   features = hear(
       [*(clip for clips in groups.values() for clip in clips),
-       *checks.values()], cache_dir, num_workers, report)
+       *checks.values()], cache_dir, num_workers, report, soundfont)
   heard = {}
   for name, clips in groups.items():
     clips = [clip for clip in clips if clip in features]
