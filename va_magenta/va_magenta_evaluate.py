@@ -36,6 +36,16 @@ folders of MIDI files (their melodies), or of .npz of bands' tokens
 writes people.md, people.json and people.png; with --band_path, the corpus, also
 which runs of notes are copied from it, and people.npz.
 
+A listening test to take away, one page that works without a network, of pieces
+that va_magenta_generate wrote (and of MIDI files by people), and what listeners
+answered, as they saved it:
+
+  va_magenta_generate --image=a.jpg --output_dir=pieces
+  va_magenta_generate --image=b.jpg --output_dir=pieces
+  va_magenta_evaluate --listening_test=pieces --people_midi=midi \
+    --output_dir=test
+  va_magenta_evaluate --listening_answers=anna.csv,ben.csv --output_dir=test
+
 It prints its tables and writes them to --output_dir, with report.json, plots
 and index.html, a page of the grid's music to listen to. Started again, a run
 that was killed goes on where it stood.
@@ -124,11 +134,32 @@ _BAND_PATH = command.DEFINE_path(
     'band_path', None, 'With --people: the corpus of bands, .npz, in place of '
     'the table of its measures that ships.')
 
+_LISTENING_TEST = flags.DEFINE_list(
+    'listening_test', None, 'Folders that va_magenta_generate wrote to: only '
+    'writes a page for listeners, and its key, to --output_dir.')
+_PEOPLE_MIDI = command.DEFINE_path(
+    'people_midi', None, 'With --listening_test: folder of MIDI files by '
+    'people, which are heard among ours.')
+_NUM_LISTENED = flags.DEFINE_integer(
+    'num_listened', 12, 'With --listening_test: at most so many pieces of '
+    "ours, and of people's.", lower_bound=2)
+_LISTENING_ANSWERS = flags.DEFINE_list(
+    'listening_answers', None, 'CSV files that listeners saved: only says how '
+    'they agree with what was asked for and with the judges; the key of the '
+    'test is in --output_dir.')
+
 
 def main(argv: Sequence[str]):
   """Evaluates as the flags say."""
+  if sum(map(bool, (
+      _PEOPLE.value, _LISTENING_TEST.value, _LISTENING_ANSWERS.value))) > 1:
+    raise ValueError(
+        'give one of --people, --listening_test and --listening_answers')
   if _PEOPLE.value:
     _as_people_write()
+    return
+  if _LISTENING_TEST.value or _LISTENING_ANSWERS.value:
+    _listen()
     return
   import pathlib
 
@@ -171,6 +202,26 @@ def _as_people_write():
   people.run(
       paths, _OUTPUT_DIR.value, band_path=_BAND_PATH.value, seed=_SEED.value)
   print(f'wrote {_OUTPUT_DIR.value}/people.md, people.json and people.png')
+
+
+def _listen():
+  import os
+
+  from va_magenta.evaluation import listening
+
+  if _LISTENING_ANSWERS.value:
+    listening.run(
+        list(map(os.path.expanduser, _LISTENING_ANSWERS.value)),
+        _OUTPUT_DIR.value, seed=_SEED.value, overwrite=_OVERWRITE.value)
+    names = listening.RESULTS
+  else:
+    listening.write(
+        _LISTENING_TEST.value, _OUTPUT_DIR.value,
+        people_midi=_PEOPLE_MIDI.value, num_pieces=_NUM_LISTENED.value,
+        seed=_SEED.value, overwrite=_OVERWRITE.value)
+    names = listening.PAGE, listening.KEY
+  print('wrote ' + ' and '.join(
+      os.path.join(_OUTPUT_DIR.value, name) for name in names))
 
 
 def _systems() -> list:
