@@ -79,6 +79,8 @@ setuptools.setup(
   extras_require={
     'app': ['gradio==6.31.0'],  # The page of va_magenta_app.
     'beam': ['apache-beam==2.77.0'],  # Prepares large datasets in a cluster.
+    # The site of README, docs/ and the cards.
+    'docs': ['mkdocs==1.6.1', 'mkdocs-material==9.8.2'],
     'heic': ['pillow-heif==1.8.1'],  # Pictures as telephones take them.
     'test': [
       'dill==0.4.1',  # TFDS's own test case of a builder asks for it.
@@ -86,6 +88,8 @@ setuptools.setup(
       'hypothesis==6.168.5',
       'ipykernel==7.3.0',
       'keras-hub==0.32.0; python_version >= "3.11"',
+      'mkdocs==1.6.1',  # As in `docs`, and so is the next.
+      'mkdocs-material==9.8.2',
       'nbclient==0.11.0',
       'pillow-heif==1.8.1',  # As in `heic`.
       'playwright==1.65.2',

@@ -11,7 +11,8 @@ A place for a figure is marked by two comments, between which this writes:
 The first takes a number, or one with its spread ({"mean": .., "sd": ..}), from
 a JSON file, by its keys, in a format of Python's. The second takes the cell of
 a table in a card, by row and column: cards are written by the commands that
-make the checkpoints. A format after the column rounds the cell's numbers.
+make the checkpoints. After the path, `#Heading` says in which section; a format
+after the column rounds the cell's numbers.
 
 Every file in docs/reports has a `command`, which prints its figures.
 """
@@ -42,6 +43,7 @@ def filled(text: str, root: pathlib.Path = ROOT) -> str:
 def figure(place: str, root: pathlib.Path = ROOT) -> str:
   """What stands at a place, such as 'docs/reports/a.json; r; .2f'."""
   source, *keys = (part.strip() for part in place.split(';'))
+  source, _, heading = source.partition('#')
   path = root / source
   if not path.is_file():
     raise ValueError(f'{place}: there is no report {source}')
@@ -49,7 +51,8 @@ def figure(place: str, root: pathlib.Path = ROOT) -> str:
   if path.suffix == '.md':
     if len(keys) != 2:
       raise ValueError(f'{place}: of a table, give a row and a column')
-    cell = _cell(path.read_text(encoding='utf-8'), *keys, place)
+    cell = _cell(
+        _section(path.read_text(encoding='utf-8'), heading), *keys, place)
     return cell if form is None else _NUMBER.sub(
         lambda number: format(float(number[0]), form), cell)
   report = json.loads(path.read_text(encoding='utf-8'))
@@ -68,6 +71,16 @@ def figure(place: str, root: pathlib.Path = ROOT) -> str:
     raise ValueError(f'{place}: that is no number')
   return ' ± '.join(
       format(part, form or '') for part in parts if part is not None)
+
+
+def _section(text: str, heading: str) -> str:
+  """What is below a heading, up to the next of any level."""
+  if not heading:
+    return text
+  parts = re.split(r'^#+ (.+)$', text, flags=re.MULTILINE)
+  return ''.join(
+      body for name, body in zip(parts[1::2], parts[2::2], strict=True)
+      if name == heading)
 
 
 def _cell(text: str, row: str, column: str, place: str) -> str:

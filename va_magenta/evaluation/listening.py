@@ -232,17 +232,17 @@ def _judge(pieces) -> dict:
 
 
 def _mp3(sequence) -> str:
-  """A data URI of a piece as it sounds."""
+  """A data URI of a piece as `--audio` has it sound, but mono."""
   import soundfile
 
-  from va_magenta.music import synthesis
+  from va_magenta.music import sound, synthesis
 
   samples, sample_rate_hz = synthesis.synthesize(
-      sequence, max_seconds=MAX_SECONDS)
+      sequence, soundfont=synthesis.find_soundfont(), max_seconds=MAX_SECONDS)
+  samples = sound.master(samples, sample_rate_hz)
   if len(samples) >= MAX_SECONDS * sample_rate_hz:
     num = round(_FADE_SECONDS * sample_rate_hz)
-    samples = samples.copy()
-    samples[-num:] = (samples[-num:].T * np.linspace(1, 0, num)).T
+    samples[-num:] *= np.linspace(1, 0, num, dtype=np.float32)
   file = io.BytesIO()
   soundfile.write(
       file, samples, sample_rate_hz, format='MP3', subtype='MPEG_LAYER_III',
