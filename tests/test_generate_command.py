@@ -185,9 +185,9 @@ def test_odd_pictures_are_pictures(run, tmp_path, monkeypatch, kind):
 
   class Eye:
 
-    def predict(self, pictures):
+    def estimate(self, pictures):
       shown.extend(pictures)
-      return [VA(0, 0)] * len(pictures)
+      return [model.Estimate(VA(0, 0), (0.3, 0.3))] * len(pictures)
 
   monkeypatch.setattr(models, 'image_model', lambda name: Eye())
   monkeypatch.setattr(composer, 'compose', _some_pieces)
@@ -380,8 +380,10 @@ def test_what_cannot_be_printed_is_not_made(
 def test_a_clip_becomes_a_path_through_its_frames(run, tmp_path, monkeypatch):
   class Eye:
 
-    def predict(self, pictures):
-      return [VA(picture.mean() / 255, 0) for picture in pictures]
+    def estimate(self, pictures):
+      return [
+          model.Estimate(VA(picture.mean() / 255, 0), (0.3, 0.3))
+          for picture in pictures]
 
   monkeypatch.setattr(models, 'image_model', lambda name: Eye())
   monkeypatch.setattr(composer, 'compose', _some_pieces)

@@ -18,6 +18,7 @@ from PIL import Image
 import va_magenta
 from va_magenta.composing import composer, models, phrases, request
 from va_magenta.figures import plots
+from va_magenta.image_to_va import model
 from va_magenta.music import melody, notes, sound, synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import (
@@ -449,13 +450,15 @@ def test_drawn_seed_is_recorded_and_repeats_the_piece(generate, tmp_path):
 
 
 class _Eye:
-  """Places pictures by a function of one."""
+  """Places pictures by a function of one, with a spread of 0.3 and 0.2."""
 
   def __init__(self, place):
     self._place = place
 
-  def predict(self, pictures):
-    return [self._place(picture) for picture in pictures]
+  def estimate(self, pictures):
+    return [
+        model.Estimate(self._place(picture), (0.3, 0.2))
+        for picture in pictures]
 
 
 def test_picture_gives_the_target(generate, tmp_path, monkeypatch):
@@ -470,6 +473,7 @@ def test_picture_gives_the_target(generate, tmp_path, monkeypatch):
   assert record['image'] == str(tmp_path / 'sky.png')
   assert record['image_va'] == record['target'] == {
       'valence': -0.25, 'arousal': 0.75}
+  assert record['image_spread'] == [0.3, 0.2]
   assert saved.midi_paths[0].name == 'sky-1.mid'
   array = generate(image=picture, **point)
   assert json.loads(array.json_path.read_text())['image'] is None
@@ -492,6 +496,7 @@ def test_pictures_in_turn_are_a_path(generate, tmp_path, monkeypatch):
   assert record['image'] == [str(tmp_path / 'night.png'), None]
   assert record['image_va'] == record['va_path'] == [
       {'valence': -0.25, 'arousal': 0}, {'valence': -0.25, 'arousal': 1}]
+  assert record['image_spread'] == [[0.3, 0.2], [0.3, 0.2]]
   assert record['target'] == {'valence': -0.25, 'arousal': 0.5}
   assert len(record['outputs'][0]['performances']) == 4
 

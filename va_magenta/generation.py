@@ -49,7 +49,7 @@ def generate(
   settings = Settings(**settings)
   target = Target(image, valence, arousal, va_path, frames)
   composing.check(settings)
-  path, _ = _locate(target, settings)
+  path, *_ = _locate(target, settings)
   return [piece.sequence for piece in composing.compose(path, settings)]
 
 
@@ -70,9 +70,9 @@ def generate_and_save(
   """As `generate`, and writes the music and its figures.
 
   With NAME the picture's, or the coordinates, it writes NAME-1.mid and so on,
-  NAME.json (image VA, target, each piece's estimated VA, distance and
-  performance, settings, versions) and NAME.png (the plane). All files appear
-  together, at the end; of a run that fails, none.
+  NAME.json (image VA and its spread, target, each piece's estimated VA,
+  distance and performance, settings, versions) and NAME.png (the plane). All
+  files appear together, at the end; of a run that fails, none.
 
   Args:
     image: see `generate`.
@@ -105,8 +105,9 @@ def generate_and_save(
       output_dir, inputs=read, overwrite=overwrite,
       replaced=names.earlier) as folder:
     output.check(names, read, overwrite)
-    path, pictures = _locate(target, settings)
-    saved = output.Saved(path, composing.compose(path, settings), names)
+    path, spreads, pictures = _locate(target, settings)
+    saved = output.Saved(
+        path, composing.compose(path, settings), names, spreads)
     output.write(
         folder, saved, output.record(saved, settings, target, extras), extras,
         pictures[0] if len(pictures) == 1 else None)
@@ -116,8 +117,9 @@ def generate_and_save(
 
 
 def _locate(target: Target, settings: Settings):
-  """The points asked for, and the pictures that they are those of."""
+  """The points asked for; of pictures the points' spreads, and the pictures."""
   pictures = target.load_pictures()  # Fails before Keras is imported.
   if not pictures:
-    return target.points, pictures
-  return models.image_model(settings.image_model).predict(pictures), pictures
+    return target.points, None, pictures
+  estimates = models.image_model(settings.image_model).estimate(pictures)
+  return [e.va for e in estimates], [e.spread for e in estimates], pictures

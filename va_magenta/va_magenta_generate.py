@@ -28,8 +28,9 @@ yours as a mood asks:
   va_magenta_generate --input=melody.mid --valence=-0.6 --arousal=-0.5
 
 It writes NAME-1.mid and so on, NAME.json (where the picture and each piece lie
-on the plane, how it is played, the seed, versions) and NAME.png (the plane),
-and prints their paths.
+on the plane, how far people are expected to be from the picture's point
+(image_spread), how it is played, the seed, versions) and NAME.png (the plane,
+with that spread as an ellipse), and prints their paths.
 """
 
 from collections.abc import Sequence

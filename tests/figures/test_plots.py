@@ -109,10 +109,12 @@ def _middle(pixels, rgb):
   return np.array([np.median(x), np.median(y)])
 
 
-def test_an_ellipse_shows_a_spread(tmp_path):
-  plain = _plot_points(tmp_path / 'a.png', [VA(0, 0)])
-  wide = _plot_points(
-      tmp_path / 'b.png', [VA(0, 0)], spreads=[(0.5, 0.2)])
+@pytest.mark.parametrize('draw', [
+    lambda path, spread: _plot_points(path, [VA(0, 0)], spreads=[spread]),
+    lambda path, spread: _plot(path, target=VA(0, 0), spread=spread)])
+def test_an_ellipse_shows_a_spread(tmp_path, draw):
+  plain = draw(tmp_path / 'a.png', None)
+  wide = draw(tmp_path / 'b.png', (0.5, 0.2))
   y, x = (np.abs(wide - plain).max(axis=-1) > 2).nonzero()
   assert np.ptp(x) / np.ptp(y) == pytest.approx(2.5, rel=0.1)
 

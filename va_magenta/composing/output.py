@@ -131,11 +131,14 @@ class Saved:
     path: the VA asked for; several points if it moves. With pictures, theirs.
     pieces: nearest first.
     names: of the files.
+    spreads: with pictures, of each the standard deviations of valence and
+      arousal that people's mean rating is expected to have about its point.
   """
 
   path: list[VA]
   pieces: list[Piece]
   names: Names
+  spreads: list[tuple[float, float]] | None = None
 
   @property
   def target(self) -> VA:
@@ -198,6 +201,8 @@ def record(
       'image': images if len(images) > 1 else next(iter(images), None),
       'frames': target.frames,
       'image_va': (path or middle) if target.images else None,
+      'image_spread': (
+          saved.spreads if path or not saved.spreads else saved.spreads[0]),
       'target': middle,
       'va_path': path,
       'outputs': [
@@ -260,6 +265,7 @@ def write(
           place(path), piece.sequence, soundfont=extras.soundfont)
   plots.plot_va_plane(
       place(saved.png_path), target=saved.target, picture=picture,
+      spread=None if picture is None or not saved.spreads else saved.spreads[0],
       pieces=[piece.va for piece in saved.pieces])
   place(saved.json_path).write_text(json.dumps(figures, indent=2) + '\n')
 

@@ -42,6 +42,7 @@ def plot_va_plane(
     target: VA,
     pieces: Sequence[VA] = (),
     picture: np.ndarray | None = None,
+    spread: tuple[float, float] | None = None,
 ):
   """Writes a PNG of where the target lies and where the pieces came to lie.
 
@@ -50,14 +51,18 @@ def plot_va_plane(
     target: the VA asked for; with a picture, the picture's.
     pieces: estimated VA of each piece, numbered from 1.
     picture: uint8 RGB [height, width, 3], shown beside the plane.
+    spread: standard deviations of valence and arousal about the target, shown
+      as an ellipse.
   """
   # pyplot would choose a window system and keep every figure.
   from matplotlib.figure import Figure
 
   figure = Figure(figsize=(8.4, 5.6), dpi=_DPI, facecolor='white')
+  axes = figure.add_axes((0.075, 0.105, 0.567, 0.85))
   _draw_plane(
-      figure.add_axes((0.075, 0.105, 0.567, 0.85)), target, pieces,
-      'picture' if picture is not None else 'target')
+      axes, target, pieces, 'picture' if picture is not None else 'target')
+  if spread is not None:
+    _draw_spread(axes, target, spread, _TARGET_COLOR)
   top = 0.955
   if picture is not None:
     top = _draw_picture(figure, picture, top)
