@@ -161,8 +161,9 @@ def find(name: str) -> Checkpoint | None:
 
 
 def names(kind: Kind = MUSIC_VAE) -> list[str]:
-  """Names of the checkpoints of a kind."""
-  return [name for name, found in TABLE.items() if found.kind == kind]
+  """Names of the checkpoints of a kind, or that a model of it is part of."""
+  return [name for name, found in TABLE.items()
+          if found.kind == kind or name == kind.shipped]
 
 
 def locate(
@@ -175,7 +176,7 @@ def locate(
   name_or_path = os.fspath(
       kind.shipped if name_or_path is None else name_or_path)
   found = find(name_or_path)
-  if found is not None and found.kind != kind:
+  if found is not None and found.name not in names(kind):
     raise ValueError(
         f'{name_or_path} is {found.kind.name}, and {kind.name} is needed: '
         f'{", ".join(names(kind))}, or the path of one')

@@ -30,6 +30,7 @@ plots.
 from absl import flags
 
 from va_magenta import command
+from va_magenta.music import grid
 
 FLAGS = flags.FLAGS
 
@@ -95,14 +96,14 @@ def main(argv):
     from va_magenta.training import fusion as training
   else:
     from va_magenta.training.critic import job as training
-    from va_magenta.training.critic import pairs, voices
+    from va_magenta.training.critic import pairs
     from va_magenta.training.music_vae import examples
 
     config, num_voices = _CRITICS[FLAGS.model]
     corpus = examples.convert(
         config, str(arguments.pop('cache_dir')),
         examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name)
-    num_steps = pairs.WINDOW_BARS * voices.STEPS_PER_BAR
+    num_steps = pairs.WINDOW_BARS * grid.STEPS_PER_BAR
     if corpus.tokens.shape[1] > num_steps:
       corpus = examples.cut(dataclasses.replace(
           corpus, tokens=corpus.tokens[..., :num_voices]), num_steps)

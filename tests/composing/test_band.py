@@ -7,7 +7,7 @@ import pytest
 
 from va_magenta.composing import band as composing
 from va_magenta.composing import composer, request
-from va_magenta.music import band, chords, midi, notes
+from va_magenta.music import band, chords, grid, midi, notes
 from va_magenta.va import VA
 from va_magenta.va_to_music import (
   band_model,
@@ -123,19 +123,20 @@ def test_voices_that_are_not_asked_for_rest(structure):
         band.MELODY, band.COMPING}
 
 
-def test_a_melody_is_kept_note_for_note(structure, tmp_path):
-  tokens = np.zeros(64, int)
-  tokens[::4] = np.array(
-      [60, 62, 64, 65, 67, 69, 71, 72, 72, 71, 69, 67, 65, 64, 62, 60]) - 19
+# In D; in A flat and D at an edge of the piano, which C is beyond.
+@pytest.mark.parametrize('up', [2, 32, -34])
+def test_a_melody_is_kept_note_for_note(structure, tmp_path, up):
+  pitches = up + np.array(
+      [60, 62, 64, 65, 67, 69, 71, 72, 74, 76, 72, 67, 64, 60, 55, 60])
   written = np.zeros((64, 4), int)
-  written[:, band.MELODY] = tokens + 2 * (tokens >= 2)  # In D.
+  written[::4, band.MELODY] = grid.token_of(pitches)
   sequence = band.to_sequence(
       band.voice(written, np.zeros(8, int)), tempo_qpm=100)
   path = tmp_path / 'scale.mid'
   path.write_bytes(midi.to_bytes(sequence))
   for candidate in _draw(structure, input=path):
     heard = candidate.notes[candidate.notes['part'] == band.MELODY]
-    assert heard['pitch'].tolist() == (tokens[::4] + 21).tolist()
+    assert heard['pitch'].tolist() == pitches.tolist()
     assert heard['start_beats'].tolist() == list(range(16))
     assert (candidate.notes['part'] != band.MELODY).any()
 

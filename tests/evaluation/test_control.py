@@ -96,9 +96,3 @@ def test_targets_on_a_border_are_in_no_quadrant():
 def test_shapes_must_match():
   with pytest.raises(ValueError, match=r'\[9, 2\] targets need as many'):
     control.figures(control.grid(3), np.zeros((2, 8, 2)))
-
-
-def test_bootstrap_is_the_standard_error_of_a_mean():
-  values = np.random.default_rng(0).normal(size=400)
-  assert control.bootstrap(np.mean, values, seed=0) == pytest.approx(
-      values.std() / 20, rel=.15)

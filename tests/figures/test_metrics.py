@@ -118,3 +118,9 @@ def test_bad_input_is_one_clear_line(rated, predicted, message):
 def test_evaluate_wants_both_axes():
   with pytest.raises(ValueError, match=r'\[num_points, 2\]'):
     metrics.evaluate([0, 1], [0, 1])
+
+
+def test_bootstrap_is_the_standard_error_of_a_mean():
+  values = np.random.default_rng(0).normal(size=400)
+  assert metrics.bootstrap(np.mean, values, seed=0) == pytest.approx(
+      values.std() / 20, rel=.15)

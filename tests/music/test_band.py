@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from va_magenta.music import band, chords
+from va_magenta.music import band, chords, grid
 
 _C, _G, _AM = (chords.parse(name) for name in ('C', 'G', 'Am'))
 
@@ -87,7 +87,7 @@ def test_every_note_has_a_length_and_none_overlaps_itself(seed):
   assert (a['end'] <= b['start'])[same].all()
   comping = found[found['voice'] == band.COMPING]
   for note in comping:
-    chord = progression[note['start'] // band.STEPS_PER_CHORD]
+    chord = progression[note['start'] // grid.STEPS_PER_CHORD]
     assert note['pitch'] % 12 in chords.pitch_classes(chord)
 
 

@@ -4,15 +4,15 @@ import note_seq
 import numpy as np
 import pytest
 
-from va_magenta.music import melody
+from va_magenta.music import grid, melody
 
 
 def _random_tokens(rng, steps=32):
   """A melody of notes, rests and holds that begins with a note."""
   tokens = rng.choice([0, 1, 2], size=steps, p=[.6, .1, .3])
   notes = tokens == 2
-  tokens[notes] = rng.integers(2, melody.NUM_TOKENS, notes.sum())
-  tokens[0] = rng.integers(2, melody.NUM_TOKENS)
+  tokens[notes] = rng.integers(2, grid.NUM_TOKENS, notes.sum())
+  tokens[0] = rng.integers(2, grid.NUM_TOKENS)
   return tokens
 
 
@@ -38,8 +38,8 @@ def test_tokens_to_sequence_is_magentas(converter):
   rng = np.random.default_rng(0)
   for _ in range(20):
     # Any tokens at all, also note-offs and holds before the first note.
-    tokens = rng.integers(0, melody.NUM_TOKENS, 32) * rng.integers(0, 2, 32)
-    [magentas] = converter.from_tensors([np.eye(melody.NUM_TOKENS)[tokens]])
+    tokens = rng.integers(0, grid.NUM_TOKENS, 32) * rng.integers(0, 2, 32)
+    [magentas] = converter.from_tensors([np.eye(grid.NUM_TOKENS)[tokens]])
     assert melody.tokens_to_sequence(tokens) == magentas
 
 

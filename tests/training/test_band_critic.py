@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from va_magenta.music import band
-from va_magenta.music_to_va import band_critic, symbolic_features
+from va_magenta.music_to_va import band_critic, critic, symbolic_features
 from va_magenta.training import band_critic as training
 
 
@@ -31,7 +31,7 @@ def test_it_learns_and_is_written_and_read(tmp_path):
   figures = training.agreement(model, _pairs(100, 1))
   assert min(figures.values()) > 0.7
   assert told[-1].startswith('step 120 of 120')
-  band_critic.save(model, tmp_path)
+  critic.save(model, tmp_path)
   again = band_critic.load(tmp_path)
   assert not again.trainable
   held_out = _pairs(200, 3)

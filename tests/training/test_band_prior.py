@@ -82,9 +82,9 @@ def test_forms_have_a_letter_for_each_two_bars(corpus, tmp_path, monkeypatch):
   melody = np.zeros(128, int)
   for segment, pitch in enumerate((60, 62, 60, 60)):
     melody[segment * 32:segment * 32 + 32:4] = pitch
-  assert band_prior.form_of(melody) == 'ABAA'
+  assert band_model.form_of(melody) == 'ABAA'
   melody[96] = 70  # One note of eight is another: 7 of 9 are alike.
-  assert band_prior.form_of(melody) == 'ABAC'
+  assert band_model.form_of(melody) == 'ABAC'
   # Of the piece that is not held out; its scale fills two bars, and returns
   # until the key changes.
   monkeypatch.setattr(band_prior, '_RAREST_FORM', 1)

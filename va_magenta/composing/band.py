@@ -12,7 +12,7 @@ from va_magenta.composing import models
 from va_magenta.composing.candidates import Candidate
 from va_magenta.composing.phrases import identify
 from va_magenta.composing.request import LEARNED, MAX_BARS, SAMPLE, Settings
-from va_magenta.music import band, midi
+from va_magenta.music import band, grid, midi
 from va_magenta.music import chords as chord_names
 from va_magenta.va import VA
 
@@ -70,15 +70,16 @@ class Band:
           f'mode={settings.mode} is for models of melodies and trios, '
           f'{settings.checkpoint} draws')
     key = chord_names.parse_key(settings.key) if settings.key else None
-    melody, signature = _read_melody(settings)
+    melody, home = _read_melody(settings)
+    signature = home
     given = chord_names.parse_progression(settings.chords) if (
         settings.chords) else None
     if key is not None:
       signature = key.signature
     elif given is not None and melody is None:
       signature = int(chord_names.key_signatures(
-          np.zeros(len(given) * band.STEPS_PER_CHORD, np.uint8),
-          np.zeros(len(given) * band.STEPS_PER_CHORD, np.uint8), given)[0])
+          np.zeros(len(given) * grid.STEPS_PER_CHORD, np.uint8),
+          np.zeros(len(given) * grid.STEPS_PER_CHORD, np.uint8), given)[0])
     if given is not None:
       given = chord_names.transpose(given, -signature)
     num_bars = self._num_bars(settings, va_path, melody)
@@ -99,13 +100,13 @@ class Band:
         prior=settings.prior, ends=not settings.loop)
     return self._play(
         written, sections if len(va_path) > 1 else list(va_path), signature,
-        melody is not None, settings, rng)
+        home, settings, rng)
 
   def _num_bars(self, settings, va_path, melody) -> int:
     from va_magenta.va_to_music import band_model
 
     if melody is not None:
-      return len(melody) // band.STEPS_PER_BAR
+      return len(melody) // grid.STEPS_PER_BAR
     bars = settings.bars
     if bars is None:
       bars = max(DEFAULT_BARS, _BARS_A_POINT * len(va_path)) if (
@@ -124,14 +125,14 @@ class Band:
 
   def _play(
       self, written, targets: Sequence[VA], signature: int | None,
-      is_fixed: bool, settings: Settings, rng) -> list[Candidate]:
+      home: int | None, settings: Settings, rng) -> list[Candidate]:
     """Pieces as suits their sections' targets.
 
     Args:
       written: `band_model.Written`, in the key without accidentals.
       targets: one, or one a section.
       signature: of the key that pieces shall be in; None for any.
-      is_fixed: whether the melody stays in its register.
+      home: by how much a melody that was given lies higher; None without one.
       settings: how.
       rng: the randomness.
     """
@@ -152,9 +153,9 @@ class Band:
     candidates = []
     for tokens, chords, performances in zip(
         written.tokens, written.chords, played, strict=True):
-      shift = performances[0].shift
+      shift = performances[0].shift if home is None else home
       if signature is not None:
-        shift = _nearest(signature, 0 if is_fixed else shift)
+        shift = _nearest(signature, shift)
       performances = [
           dataclasses.replace(p, shift=shift, **given) for p in performances]
       candidates.append(_candidate(tokens, chords, performances))
@@ -162,7 +163,7 @@ class Band:
 
 
 def _read_melody(settings: Settings):
-  """The input in the key without accidentals, and its signature; or None."""
+  """The input in the key without accidentals; by how much it lies higher."""
   if settings.input is None:
     return None, None
   from va_magenta.music import melody
@@ -170,18 +171,19 @@ def _read_melody(settings: Settings):
 
   tokens = melody.read(settings.input)
   tokens = np.pad(tokens, (0, -len(tokens) % band_model.SEGMENT_STEPS))
-  if len(tokens) > MAX_BARS * band.STEPS_PER_BAR:
+  if len(tokens) > MAX_BARS * grid.STEPS_PER_BAR:
     raise ValueError(
         f'{settings.input} has more than {MAX_BARS} bars: give a part of it')
   signatures = chord_names.key_signatures(
       tokens, np.zeros_like(tokens),
-      np.zeros(len(tokens) // band.STEPS_PER_CHORD, np.uint8))
-  signature = int(np.bincount(signatures).argmax())
-  shift = _nearest(-signature, 0)
-  moved = np.where(tokens >= band.FIRST_PITCH, tokens.astype(int) + shift,
-                   tokens)
-  # Where that leaves the range, only the accompaniment knows of the key.
-  return moved, signature
+      np.zeros(len(tokens) // grid.STEPS_PER_CHORD, np.uint8))
+  home = _nearest(int(np.bincount(signatures).argmax()), 0)
+  # At an edge of the range the other way, so that it can come back unchanged.
+  lowest, highest = grid.line(tokens)[:, 2].min(), grid.line(tokens)[:, 2].max()
+  if home and not (
+      grid.MIN_PITCH <= lowest - home and highest - home <= grid.MAX_PITCH):
+    home -= 12 * int(np.sign(home))
+  return band.transpose_line(tokens, -home), home
 
 
 def _nearest(semitones: int, wanted: int) -> int:
@@ -215,7 +217,7 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
                        (band.BASS, first.bass_shift)):
     tokens[:, voice] = band.transpose_line(tokens[:, voice], shift)
   chords = chord_names.transpose(chords, first.shift)
-  num_bars = len(tokens) // band.STEPS_PER_BAR
+  num_bars = len(tokens) // grid.STEPS_PER_BAR
   middles = (np.arange(len(performances)) + 0.5) * num_bars / len(performances)
 
   def glide(name, bars):
@@ -226,7 +228,7 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
       band.voice(tokens, chords), tempo_qpm=tempos,
       programs=(first.program, first.bass_program, 0, first.comping_program),
       velocities=[0] * len(band.VOICES))
-  bars = heard['start_beats'] * band.STEPS_PER_QUARTER / band.STEPS_PER_BAR
+  bars = heard['start_beats'] * grid.STEPS_PER_QUARTER / grid.STEPS_PER_BAR
   # What `band.play` adds of accents stays; here is how loud the voice is.
   accents = heard['velocity'].astype(int) - 1
   louder = np.zeros(len(heard))
@@ -265,7 +267,7 @@ def _candidate(tokens, chords, performances) -> Candidate:
   identity, num_notes = identify(tokens)
   return Candidate(
       heard, sections, performances, identity, num_notes,
-      len(tokens) / band.STEPS_PER_BAR,
+      len(tokens) / grid.STEPS_PER_BAR,
       lambda: band.as_sequence(
           heard, chords=chords_played, key=key, tempo_qpm=tempos),
       score=(tokens, chords))

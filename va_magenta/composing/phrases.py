@@ -11,14 +11,14 @@ from va_magenta import checkpoints
 from va_magenta.composing import models
 from va_magenta.composing.candidates import Candidate
 from va_magenta.composing.request import LEARNED, MAX_BARS, SEARCH, Settings
+from va_magenta.music import band, grid
 from va_magenta.va import VA
 
 # Along a path, unless `bars` says otherwise, of a model without segments.
 _PHRASES_A_POINT = 2
 _STEPS_A_BATCH = 2**14
-_STEPS_A_BAR = 16
 # Of melodies, and of trios (melody, bass, drums).
-_OUTPUT_DEPTHS = ((90,), (90, 90, 512))
+_OUTPUT_DEPTHS = (band.OUTPUT_DEPTHS[:1], band.OUTPUT_DEPTHS[:3])
 
 
 class Phrases:
@@ -61,7 +61,7 @@ class Phrases:
     config = checkpoints.resolve(checkpoint) / 'config.json'
     config = configs.Config.load(config) if config.is_file() else (
         models.music_vae(checkpoint).config)
-    return config.max_seq_len // _STEPS_A_BAR
+    return config.max_seq_len // grid.STEPS_PER_BAR
 
   @classmethod
   def load(cls, settings: Settings) -> 'Phrases':
@@ -122,7 +122,7 @@ class Phrases:
       noise = rng.standard_normal((n, *mu.shape), np.float32)
       noise[0] = 0
       return (mu + settings.temperature * sigma * noise)[:, :, None]
-    phrase_bars = config.max_seq_len // _STEPS_A_BAR
+    phrase_bars = config.max_seq_len // grid.STEPS_PER_BAR
     segments = config.num_segments
     bars = settings.bars
     if bars is None:
@@ -158,7 +158,7 @@ class Phrases:
     tokens = melody.read(settings.input)
     steps = config.max_seq_len
     tokens = melody.pad(tokens, steps).reshape(-1, steps)
-    if len(tokens) * steps > MAX_BARS * _STEPS_A_BAR:
+    if len(tokens) * steps > MAX_BARS * grid.STEPS_PER_BAR:
       raise ValueError(
           f'{settings.input} has more than {MAX_BARS} bars: give a part of it')
     controls = None
@@ -230,7 +230,7 @@ def _candidate(tokens: np.ndarray, performances: list) -> Candidate:
   identity, num_notes = identify(tokens)
   return Candidate(
       from_note_sequence(sequence), sections, performances,
-      identity, num_notes, len(tokens) / _STEPS_A_BAR, lambda: sequence)
+      identity, num_notes, len(tokens) / grid.STEPS_PER_BAR, lambda: sequence)
 
 
 def identify(tokens: np.ndarray) -> tuple[bytes, int]:
@@ -241,7 +241,7 @@ def identify(tokens: np.ndarray) -> tuple[bytes, int]:
   from va_magenta.music import melody, trio
 
   pitched = tokens[:, :trio.DRUMS]
-  is_note = pitched >= melody.FIRST_PITCH_TOKEN
+  is_note = pitched >= grid.FIRST_PITCH
   # From the first note, in semitones; no note is farther from it than that.
   intervals = np.where(
       is_note, pitched - pitched[is_note][:1].sum(), melody.NUM_TOKENS)

@@ -10,12 +10,12 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.music import chords
+from va_magenta.music.band import VOICE_NAMES
 from va_magenta.va import VA
+from va_magenta.va_to_music.band_model import LEARNED, PRIORS
 
-PERFORMANCES = LEARNED, PLAIN = 'learned', 'plain'
+PERFORMANCES = LEARNED, PLAIN = LEARNED, 'plain'
 MODES = SAMPLE, SEARCH = 'sample', 'search'
-PRIORS = LEARNED_PRIOR, NORMAL = 'learned', 'normal'
-VOICES = ('melody', 'bass', 'drums', 'comping')
 # What `tempo_qpm` may be: a MIDI file cannot say much more.
 TEMPO_LIMITS_QPM = (10.0, 400.0)
 MAX_CANDIDATES = 10_000
@@ -83,7 +83,7 @@ class Settings:
   key: str | None = None
   form: str | None = None
   voices: Sequence[str] | None = None
-  prior: str = LEARNED_PRIOR
+  prior: str = LEARNED
   loop: bool = False
   image_model: str | os.PathLike | None = None
   estimator: str | os.PathLike | None = None
@@ -113,13 +113,13 @@ class Settings:
       voices = tuple(
           self.voices.split(',') if isinstance(self.voices, str) else
           self.voices)
-      unknown = [name for name in voices if name not in VOICES]
+      unknown = [name for name in voices if name not in VOICE_NAMES]
       if unknown or not voices:
         raise ValueError(
-            f'voices must be some of {", ".join(VOICES)}, got '
+            f'voices must be some of {", ".join(VOICE_NAMES)}, got '
             f'{", ".join(voices) or "none"}')
       object.__setattr__(
-          self, 'voices', tuple(name for name in VOICES if name in voices))
+          self, 'voices', tuple(name for name in VOICE_NAMES if name in voices))
     if self.form is not None and not (
         self.form.isalpha() and self.form.isascii()):
       raise ValueError(

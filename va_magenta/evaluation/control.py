@@ -124,21 +124,3 @@ def shuffled(obtained, seed: int) -> np.ndarray:
   """
   rng = np.random.default_rng(seed)
   return np.stack([rng.permutation(points) for points in obtained])
-
-
-def bootstrap(function, *arrays, seed: int, num_draws: int = 300) -> float:
-  """Standard deviation of a figure over draws of its rows with replacement.
-
-  Args:
-    function: of arrays with as many rows as `arrays`, gives a number.
-    *arrays: [n, ...] each, drawn together.
-    seed: of the draws.
-    num_draws: how many.
-  """
-  rng = np.random.default_rng(seed)
-  n = len(arrays[0])
-  values = np.array([
-      function(*(array[rows] for array in arrays))
-      for rows in rng.integers(n, size=(num_draws, n))])
-  values = values[~np.isnan(values)]  # A draw may be of one row alone.
-  return float(values.std()) if len(values) else float('nan')

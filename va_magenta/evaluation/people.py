@@ -28,10 +28,11 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.evaluation import copying, report
-from va_magenta.music import corpus, measures, midi
+from va_magenta.figures import tables
+from va_magenta.music import band, corpus, grid, measures, midi
 
 NUM_BARS = 16
-NUM_STEPS = NUM_BARS * measures.STEPS_PER_BAR
+NUM_STEPS = NUM_BARS * grid.STEPS_PER_BAR
 NAMES = (*measures.JUDGE, *measures.WHOLE, 'melody_mean_pitch')
 # What a forest is shown, by what the figure is called.
 SETS = {
@@ -58,7 +59,7 @@ class Music:
   """Windows of `NUM_BARS` bars.
 
   Attributes:
-    tokens: [n, NUM_STEPS, 4]; see `measures.TOKENS`.
+    tokens: [n, NUM_STEPS, 4]; see `band.VOICES`.
     chords: [n, 2 * NUM_BARS]; likewise.
     groups: int [n]: windows of one piece, or pieces asked for alike.
   """
@@ -72,7 +73,7 @@ class Music:
 
   def melodies(self) -> list[np.ndarray]:
     """The melodies' notes; see `measures.line`."""
-    return [measures.line(row[:, measures.MELODY]) for row in self.tokens]
+    return [grid.line(row[:, band.MELODY]) for row in self.tokens]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def measure(music: Music) -> Measured:
       .reshape(len(rows), len(NAMES)),
       np.asarray(music.groups),
       np.array([measures.playing(tokens) for tokens in music.tokens], bool)
-      .reshape(len(rows), len(measures.TOKENS)))
+      .reshape(len(rows), len(band.VOICES)))
 
 
 # --- Where music comes from.
@@ -145,9 +146,9 @@ def read(path: str | pathlib.Path) -> Music:
           f'{path} has no tokens [n, steps, 4] and chords [n, steps / 8] of '
           f'bands, but {", ".join(arrays)}')
     tokens, chords = arrays['tokens'], arrays['chords']
-    if (tokens.ndim, tokens.shape[2:]) != (3, (len(measures.TOKENS),)) or (
+    if (tokens.ndim, tokens.shape[2:]) != (3, (len(band.VOICES),)) or (
         chords.shape != (len(tokens),
-                         tokens.shape[1] // measures.STEPS_PER_HALF_BAR)):
+                         tokens.shape[1] // grid.STEPS_PER_CHORD)):
       raise ValueError(
           f'{path}: tokens must be [n, steps, 4] and chords [n, steps / 8], '
           f'got {tokens.shape} and {chords.shape}')
@@ -219,20 +220,20 @@ def _tokens(notes: np.ndarray, tempo_qpm: float):
   steps = np.round(notes[:, :2] * tempo_qpm / 15).astype(int)
   end = steps[:, 1].max(initial=0)
   length = NUM_STEPS * int(np.round(end / NUM_STEPS))
-  tokens = np.zeros((length, len(measures.TOKENS)), np.uint16)
+  tokens = np.zeros((length, len(band.VOICES)), np.uint16)
   highest = {}
   for start, stop, pitch in zip(
       *steps.T.tolist(), notes[:, 2].astype(int).tolist(), strict=True):
     if start < length and pitch >= highest.get(start, (0, 0))[0]:
       highest[start] = pitch, max(stop, start + 1)
-  line = tokens[:, measures.MELODY]
+  line = tokens[:, band.MELODY]
   starts = sorted(highest)
   for start, following in zip(starts, [*starts[1:], length], strict=True):
     pitch, stop = highest[start]
-    line[start] = pitch - 19
+    line[start] = grid.token_of(pitch)
     if stop < following:
       line[stop] = 1
-  return tokens, np.zeros(length // measures.STEPS_PER_HALF_BAR, np.uint8)
+  return tokens, np.zeros(length // grid.STEPS_PER_CHORD, np.uint8)
 
 
 class Corpus:
@@ -264,9 +265,9 @@ class Corpus:
   def melodies(self, chosen: np.ndarray) -> list[np.ndarray]:
     """Notes of whole melodies of pieces, by a mask [pieces]."""
     return [
-        measures.line(self._tokens[
-            self._first[i] * measures.STEPS_PER_BAR:
-            self._first[i + 1] * measures.STEPS_PER_BAR, measures.MELODY])
+        grid.line(self._tokens[
+            self._first[i] * grid.STEPS_PER_BAR:
+            self._first[i + 1] * grid.STEPS_PER_BAR, band.MELODY])
         for i in np.flatnonzero(chosen)]
 
   def windows(
@@ -280,8 +281,8 @@ class Corpus:
       seed: of the draw.
     """
     rng = np.random.default_rng(seed)
-    is_played = (self._tokens[:, measures.MELODY] >= 2).reshape(
-        -1, measures.STEPS_PER_BAR).any(1)
+    is_played = (self._tokens[:, band.MELODY] >= 2).reshape(
+        -1, grid.STEPS_PER_BAR).any(1)
     firsts, groups = [], []
     for i in np.flatnonzero(chosen):
       possible = [
@@ -292,7 +293,7 @@ class Corpus:
       drawn = rng.permutation(possible)[:a_piece].astype(int)
       firsts += drawn.tolist()
       groups += [i] * len(drawn)
-    steps = np.array(firsts, int)[:, None] * measures.STEPS_PER_BAR + (
+    steps = np.array(firsts, int)[:, None] * grid.STEPS_PER_BAR + (
         np.arange(NUM_STEPS))
     halves = np.array(firsts, int)[:, None] * 2 + np.arange(2 * NUM_BARS)
     return Music(
@@ -572,7 +573,7 @@ def describe(found: Mapping) -> str:
       f'{NUM_BARS} bars from {people["num_pieces"]} pieces by people that no '
       'model learned from: .5 if it cannot, 1 if it always can. Mean ± '
       'standard deviation over seeds; in brackets 95 % of a bootstrap over '
-      'pieces.\n\n' + report.table(
+      'pieces.\n\n' + tables.aligned(
           ['', 'pieces', 'without a melody', *SETS], rows)]
   for name, own in music.items():
     lines = [
@@ -588,7 +589,7 @@ def describe(found: Mapping) -> str:
         '## Copies\n\nThe longest run of notes, the same in intervals and '
         'rhythm, that a melody shares with any piece that was learned from; '
         'people are pieces that were not.\n\n'
-        + report.table(['notes in a row', *kinds], rows))
+        + tables.aligned(['notes in a row', *kinds], rows))
   rows = []
   for measure_name in NAMES:
     values = [own['measures'][measure_name] for own in (
@@ -598,7 +599,7 @@ def describe(found: Mapping) -> str:
       '## Measures\n\nMean ± standard deviation over pieces; pitch class '
       'entropy, groove similarity and empty bars, of all voices, are what '
       'XMusic reports in its Table IV.\n\n'
-      + report.table(['', 'people', *music], rows))
+      + tables.aligned(['', 'people', *music], rows))
   return '\n\n'.join(parts) + '\n'
 
 

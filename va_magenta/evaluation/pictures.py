@@ -21,7 +21,7 @@ import pathlib
 import numpy as np
 
 from va_magenta import quiet
-from va_magenta.evaluation import control
+from va_magenta.figures import metrics
 from va_magenta.figures.metrics import AXES
 
 _DATASET = 'oasis_va'
@@ -122,12 +122,12 @@ def figures(
     for name, function in _FIGURES.items():
       found[prefix + name] = (
           function(asked, got),
-          control.bootstrap(function, asked, got, seed=seed))
+          metrics.bootstrap(function, asked, got, seed=seed))
   # The ratings' own mean: more than any picture could know beforehand.
   mean = np.broadcast_to(rated.mean(axis=0), rated.shape)[:, None]
   found['mean rating/distance'] = (
       _distance(rated, mean),
-      control.bootstrap(_distance, rated, mean, seed=seed))
+      metrics.bootstrap(_distance, rated, mean, seed=seed))
   return found
 
 
@@ -139,12 +139,9 @@ def _distance(asked, got) -> float:
 def _correlation(axis: int):
   def function(asked, got):
     """Pearson's r of the axis, the mean over seeds."""
-    asked, got = asked[:, axis], got[..., axis]
-    if np.ptp(asked) == 0 or (np.ptp(got, axis=0) == 0).any():
-      return float('nan')
-    asked, got = asked - asked.mean(), got - got.mean(axis=0)
-    return float(np.mean(
-        asked @ got / np.sqrt((asked @ asked) * (got**2).sum(axis=0))))
+    return float(np.mean([
+        metrics.pearson_r(asked[:, axis], of_seed)
+        for of_seed in got[..., axis].T]))
 
   return function
 

@@ -24,12 +24,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-_STEPS_PER_BAR = 16
+from va_magenta.music import grid
+
 _FOURTH = 5  # semitones
 _MAJOR = np.isin(np.arange(12), (0, 2, 4, 5, 7, 9, 11))
 _SCALES = np.stack([np.roll(_MAJOR, tonic) for tonic in range(12)])
 _NUM_BINS = 20
-_FIRST_PITCH_TOKEN, _MIN_PITCH = 2, 21
 
 
 def melody_of(sequence) -> tuple[np.ndarray, np.ndarray]:
@@ -56,9 +56,9 @@ def melody_of(sequence) -> tuple[np.ndarray, np.ndarray]:
 
 
 def of_tokens(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """As `melody_of`, of a row [steps] of `music.melody`'s vocabulary."""
-  steps, = np.nonzero(tokens >= _FIRST_PITCH_TOKEN)
-  return steps, tokens[steps].astype(int) + _MIN_PITCH - _FIRST_PITCH_TOKEN
+  """As `melody_of`, of a row [steps] of `music.grid`'s tokens."""
+  steps, _, pitches = grid.line(tokens).T
+  return steps, pitches
 
 
 def measures(steps: np.ndarray, pitches: np.ndarray) -> dict[str, float]:
@@ -73,7 +73,7 @@ def measures(steps: np.ndarray, pitches: np.ndarray) -> dict[str, float]:
   """
   classes = np.bincount(pitches % 12, minlength=12)
   intervals = np.abs(np.diff(pitches))
-  num_bars = int(steps[-1]) // _STEPS_PER_BAR + 1 if len(steps) else 0
+  num_bars = int(steps[-1]) // grid.STEPS_PER_BAR + 1 if len(steps) else 0
   return {
       'in_key': _share((_SCALES @ classes).max(), len(pitches)),
       'leaps': _share((intervals > _FOURTH).sum(), len(intervals)),
@@ -102,7 +102,7 @@ def _entropy(counts) -> float:
 def _self_similarity(steps, pitches, num_bars: int) -> float:
   bars = [set() for _ in range(num_bars)]
   for step, pitch in zip(steps.tolist(), pitches.tolist(), strict=True):
-    bars[step // _STEPS_PER_BAR].add((step % _STEPS_PER_BAR, pitch))
+    bars[step // grid.STEPS_PER_BAR].add((step % grid.STEPS_PER_BAR, pitch))
   shares = [
       len(bars[i] & bars[j]) / len(bars[i] | bars[j])
       for i in range(num_bars) for j in range(i) if bars[i] | bars[j]]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from va_magenta import files
+from va_magenta.figures import tables
 
 # Columns of the first table: heading, figure, whether more is better.
 HEADLINES = (
@@ -59,22 +60,11 @@ def cell(
   return text
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-  """A Markdown table whose columns stand under each other in plain text."""
-  lines = [list(header), *map(list, rows)]
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  lines.insert(1, ['-' * width for width in widths])
-  return '\n'.join(
-      '| ' + ' | '.join(
-          text.ljust(width) for text, width in zip(
-              line, widths, strict=True)) + ' |' for line in lines)
-
-
 def systems_table(
     found: Mapping[str, Mapping], columns: Sequence[tuple],
     decimals: int = 2) -> str:
   """A row a system, of figures as `spread` gives them."""
-  return table(
+  return tables.aligned(
       ['', *(heading for heading, _, _ in columns)],
       [[name, *(cell(figures.get(figure), decimals)
                 for _, figure, _ in columns)]

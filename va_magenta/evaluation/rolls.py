@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from va_magenta import files
-from va_magenta.music import measures
+from va_magenta.music import grid, measures
 
 _INK, _FAINT, _LINE = '#2b2d42', '#8d90a5', '#e4e4ea'
 _MELODY, _BASS, _COMPING = '#00798c', '#d1495b', '#7b5ea7'
@@ -63,8 +63,8 @@ def _draw_band(axes, tokens):
         color=_COMPING)
   steps, kinds = np.nonzero(tokens[:, measures.DRUMS, None] >> np.arange(9) & 1)
   axes.plot(steps, low - 19 + kinds, '|', markersize=1.5, color=_INK)
-  for bar in range(0, len(tokens) + 1, measures.STEPS_PER_BAR):
-    is_fourth = bar % (4 * measures.STEPS_PER_BAR) == 0
+  for bar in range(0, len(tokens) + 1, grid.STEPS_PER_BAR):
+    is_fourth = bar % (4 * grid.STEPS_PER_BAR) == 0
     axes.axvline(
         bar, color=_FAINT if is_fourth else _LINE, linewidth=0.6, zorder=0)
   axes.set(

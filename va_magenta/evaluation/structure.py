@@ -30,9 +30,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta.evaluation import quality
+from va_magenta.music.grid import STEPS_PER_BAR
 
 NUM_BARS = 16
-STEPS_PER_BAR = 16
 LAGS = (1, 2, 4, 8)
 Melody = tuple[np.ndarray, np.ndarray]
 

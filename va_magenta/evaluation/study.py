@@ -24,7 +24,7 @@ from va_magenta.evaluation import (
   template,
 )
 from va_magenta.evaluation.cache import Cache
-from va_magenta.figures import plots
+from va_magenta.figures import metrics, plots, tables
 from va_magenta.figures.metrics import AXES
 
 # Baselines that take no music of their own.
@@ -256,12 +256,9 @@ def _md5(sequence) -> str:
 
 
 def _with_bootstrap(asked, got, seed: int) -> dict[str, float]:
-  def r(x, y):
-    constant = np.ptp(x) == 0 or np.ptp(y) == 0
-    return float('nan') if constant else float(np.corrcoef(x, y)[0, 1])
-
-  return {'mean': r(asked, got), 'sd': control.bootstrap(
-      r, asked, got, seed=seed)}
+  return {
+      'mean': metrics.pearson_r(asked, got),
+      'sd': metrics.bootstrap(metrics.pearson_r, asked, got, seed=seed)}
 
 
 def _emopia(music, targets, work_dir, options, tell) -> dict:
@@ -511,7 +508,7 @@ def _quality_table(found: Mapping) -> str:
       '' if not any('/' in n for n in next(iter(found.values()))) else
       'In brackets: overlap with the distribution of as many bars by people.'
       '\n\n')
-  return note + report.table(
+  return note + tables.aligned(
       ['', *(name.replace('_', ' ') for name in measures)], rows)
 
 

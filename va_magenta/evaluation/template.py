@@ -9,9 +9,9 @@ excited is faster and louder.
 
 import numpy as np
 
+from va_magenta.music import grid
 from va_magenta.va import VA
 
-STEPS_PER_BAR = 16
 NUM_BARS = 2
 # Of arousal from -1 to 1, in a straight line; where the generator's lie too.
 TEMPO_QPM = (60.0, 160.0)
@@ -27,7 +27,7 @@ _RANGE = (-3, 8)  # Degrees about the tonic that a melody keeps to.
 
 
 def tokens(valence: float, seed: int, num_bars: int = NUM_BARS) -> np.ndarray:
-  """A melody in the vocabulary of `music.melody`.
+  """A melody in the tokens of `music.grid`.
 
   Args:
     valence: in [-1, 1]: the mode, and where the tonic lies.
@@ -41,12 +41,11 @@ def tokens(valence: float, seed: int, num_bars: int = NUM_BARS) -> np.ndarray:
   rng = np.random.default_rng(seed)
   scale = _MAJOR if valence >= 0 else _MINOR
   tonic = round(_between(TONIC, valence))
-  melody = np.zeros(num_bars * STEPS_PER_BAR, np.int32)
+  melody = np.zeros(num_bars * grid.STEPS_PER_BAR, np.int32)
   step, degree = 0, int(rng.choice((0, 2, 4)))  # Begins on the tonic's chord.
   while step < len(melody):
     octave, place = divmod(degree, len(scale))
-    # 0 is hold and 1 is note-off; 2 is MIDI pitch 21.
-    melody[step] = tonic + 12 * octave + scale[place] - 21 + 2
+    melody[step] = grid.token_of(tonic + 12 * octave + scale[place])
     step += int(rng.choice(_LENGTHS, p=_normalized(_LENGTH_SHARES)))
     degree += int(rng.choice(_STEPS, p=_normalized(_STEP_SHARES)))
     degree = min(max(degree, _RANGE[0]), _RANGE[1])

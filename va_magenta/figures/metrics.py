@@ -33,8 +33,7 @@ Metrics
 import numpy as np
 
 from va_magenta import va
-
-AXES = ('valence', 'arousal')
+from va_magenta.va import AXES
 
 
 def _validated(rated, predicted, shape) -> tuple[np.ndarray, np.ndarray]:
@@ -142,3 +141,22 @@ def evaluate(
     figures[f'{axis}/sign_accuracy'] = sign_accuracy(*pair)
   figures['quadrant_accuracy'] = quadrant_accuracy(rated, predicted)
   return figures
+
+
+def bootstrap(
+    function, *arrays, seed: int = 0, num_draws: int = 300) -> float:
+  """Standard deviation of a figure over draws of its rows with replacement.
+
+  Args:
+    function: of arrays with as many rows as `arrays`, gives a number.
+    *arrays: [n, ...] each, drawn together.
+    seed: of the draws.
+    num_draws: how many.
+  """
+  rng = np.random.default_rng(seed)
+  n = len(arrays[0])
+  values = np.array([
+      function(*(array[rows] for array in arrays))
+      for rows in rng.integers(n, size=(num_draws, n))])
+  values = values[~np.isnan(values)]  # A draw may be of one row alone.
+  return float(values.std(ddof=1)) if len(values) > 1 else float('nan')

@@ -1,8 +1,10 @@
 """Tables in Markdown, and figures with their spread, as cards show them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+
+from va_magenta.figures import metrics
 
 
 def table(rows: Mapping[str, Mapping[str, str]], corner: str = '') -> str:
@@ -27,6 +29,17 @@ def table_of_columns(columns: Mapping[str, Mapping[str, str]]) -> str:
       for name in next(iter(columns.values()))})
 
 
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  """A Markdown table whose columns stand under each other in plain text."""
+  lines = [list(header), *map(list, rows)]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  lines.insert(1, ['-' * width for width in widths])
+  return '\n'.join(
+      '| ' + ' | '.join(
+          text.ljust(width) for text, width in zip(
+              line, widths, strict=True)) + ' |' for line in lines)
+
+
 def plus_minus(values: np.ndarray, digits: int = 3) -> str:
   """Mean and standard deviation over folds."""
   return f'{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}'
@@ -39,9 +52,5 @@ def bootstrap(figure: Callable[..., float], *columns: np.ndarray) -> str:
     figure: made of columns, [n, ...] each.
     *columns: of the rows.
   """
-  rng = np.random.default_rng(0)
-  num = len(columns[0])
-  resampled = [
-      figure(*(column[rows] for column in columns))
-      for rows in rng.integers(num, size=(200, num))]
-  return f'{figure(*columns):.3f} ± {np.nanstd(resampled, ddof=1):.3f}'
+  spread = metrics.bootstrap(figure, *columns, num_draws=200)
+  return f'{figure(*columns):.3f} ± {spread:.3f}'

@@ -3,8 +3,7 @@
 A piece in 4/4 is `tokens` int `[steps, 4]`, a sixteenth note a step, and
 `chords` int `[half bars]`, numbers of `music.chords`. Its voices are
 
-  MELODY, BASS: Magenta's 90 tokens (see `music.melody`): 0 goes on, 1 note-off,
-    2..89 MIDI pitch 21..108.
+  MELODY, BASS: Magenta's 90 tokens (see `music.grid`).
   DRUMS: Magenta's 512 (see `music.trio`): bit k, kind k of nine.
   COMPING, what accompanies, in the notes of the chord: 0 goes on, 1 off, 2 the
     chord is struck, 3..6 one of its four notes, from low to high.
@@ -23,17 +22,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta.music import chords as chord_names
+from va_magenta.music import grid
+from va_magenta.music.grid import (
+  FIRST_PITCH,
+  STEPS_PER_BAR,
+  STEPS_PER_CHORD,
+  STEPS_PER_QUARTER,
+)
 from va_magenta.music.notes import NOTE_DTYPE
 
 VOICES = MELODY, BASS, DRUMS, COMPING = range(4)
 VOICE_NAMES = ('melody', 'bass', 'drums', 'comping')
-OUTPUT_DEPTHS = (90, 90, 512, 7)
-STEPS_PER_QUARTER = 4
-STEPS_PER_BAR = 16
-STEPS_PER_CHORD = 8
-GO_ON, OFF, STRUCK, FIRST_TONE = range(4)
-MIN_PITCH, MAX_PITCH = 21, 108
-FIRST_PITCH = 2  # The token of MIN_PITCH.
+OUTPUT_DEPTHS = (grid.NUM_TOKENS, grid.NUM_TOKENS, 512, 7)
+GO_ON, OFF, STRUCK, FIRST_TONE = range(4)  # Of comping.
 # General MIDI drums of each kind; the first is what is played.
 DRUM_KINDS = (
     (36, 35),  # bass drum
@@ -207,12 +208,8 @@ def _grid(voice_, start, end, pitch) -> np.ndarray:
 
 def _line(tokens, voice_) -> np.ndarray:
   """Notes of a melody."""
-  start = np.flatnonzero(tokens)
-  end = np.append(start[1:], len(tokens))
-  begun = tokens[start]
-  is_note = begun >= FIRST_PITCH
-  return _grid(voice_, start[is_note], end[is_note],
-               begun[is_note] - FIRST_PITCH + MIN_PITCH)
+  start, length, pitch = grid.line(tokens).T
+  return _grid(voice_, start, start + length, pitch)
 
 
 def _drums(tokens) -> np.ndarray:

@@ -16,14 +16,14 @@ import os
 
 import numpy as np
 
-from va_magenta.music import band, midi
+from va_magenta.music import band, grid, midi
 from va_magenta.music import chords as chord_names
 
 MIN_BARS, MAX_BARS = 8, 600
 # Mean distance from the grid, in steps, beyond which music is not on it; by
 # chance it is a quarter.
 MAX_OFF_GRID = 0.2
-_QUARTERS_PER_BAR = band.STEPS_PER_BAR // band.STEPS_PER_QUARTER
+_QUARTERS_PER_BAR = grid.STEPS_PER_BAR // grid.STEPS_PER_QUARTER
 _FOURS = ((4, 4), (2, 2), (2, 4))
 # Where in a beat the steps of a sixteenth are played: straight, with swung
 # eighths (long and short as 2 to 1), and with swung sixteenths.
@@ -85,7 +85,7 @@ class _Part:
 
   def cover(self, num_bars: int) -> float:
     """Share of the bars in which it begins a note."""
-    return len(np.unique(self.start // band.STEPS_PER_BAR)) / num_bars
+    return len(np.unique(self.start // grid.STEPS_PER_BAR)) / num_bars
 
 
 def read(path: str | os.PathLike) -> Band:
@@ -111,10 +111,10 @@ def from_score(score: midi.Score) -> Band:
   first, last = _stretch(score, pitched)
   parts, drums = _on_grid(score, first, last)
   num_steps = max(part.end.max() for part in parts)
-  num_bars = -(-int(num_steps) // band.STEPS_PER_BAR)
+  num_bars = -(-int(num_steps) // grid.STEPS_PER_BAR)
   if not MIN_BARS <= num_bars <= MAX_BARS:
     raise ValueError(f'it has {num_bars} bars, not {MIN_BARS} to {MAX_BARS}')
-  num_steps = num_bars * band.STEPS_PER_BAR
+  num_steps = num_bars * grid.STEPS_PER_BAR
   for part in parts:
     part.end = np.minimum(part.end, num_steps)
   melody, bass, comping = _roles(parts, num_bars)
@@ -177,8 +177,8 @@ def _first_beat(pitched, end) -> int:
 def _straightened(beats: np.ndarray, grid) -> np.ndarray:
   """Quarter notes as steps, of a grid of `_GRIDS`."""
   whole = np.floor(beats)
-  return band.STEPS_PER_QUARTER * whole + np.interp(
-      beats - whole, grid, np.arange(band.STEPS_PER_QUARTER + 1))
+  return grid.STEPS_PER_QUARTER * whole + np.interp(
+      beats - whole, grid, np.arange(grid.STEPS_PER_QUARTER + 1))
 
 
 def _off_grid(beats: np.ndarray, grid) -> float:
@@ -193,11 +193,11 @@ def _on_grid(score, first, last) -> tuple[list[_Part], _Part | None]:
   Raises:
     ValueError: if it is off the grid, or empty.
   """
-  half = .5 / band.STEPS_PER_QUARTER
+  half = .5 / grid.STEPS_PER_QUARTER
   notes = score.notes[(score.notes['start_beats'] >= first - half)
                       & (score.notes['start_beats'] < last - half)]
-  is_pitched = ~notes['is_drum'] & (notes['pitch'] >= band.MIN_PITCH) & (
-      notes['pitch'] <= band.MAX_PITCH)
+  is_pitched = ~notes['is_drum'] & (notes['pitch'] >= grid.MIN_PITCH) & (
+      notes['pitch'] <= grid.MAX_PITCH)
   if not is_pitched.any():
     raise ValueError('its stretch in 4/4 has no notes that have a pitch')
   start = notes['start_beats'] - first
@@ -313,7 +313,7 @@ def _line_tokens(part, num_steps, highest) -> np.ndarray:
   part = part[np.argsort(part.start)]
   until = np.append(part.start[1:], num_steps)
   tokens[part.end[part.end < until]] = band.OFF
-  tokens[part.start] = part.pitch - band.MIN_PITCH + band.FIRST_PITCH
+  tokens[part.start] = part.pitch - grid.MIN_PITCH + grid.FIRST_PITCH
   return tokens[:-1]
 
 
@@ -329,8 +329,8 @@ def _drum_tokens(drums, num_steps) -> np.ndarray:
 def _comping_tokens(part, num_steps) -> np.ndarray:
   """What accompanies: chords, and single notes by how high they lie."""
   tokens = np.zeros(num_steps + 1, int)
-  half_bars = part.start // band.STEPS_PER_CHORD
-  num_half_bars = num_steps // band.STEPS_PER_CHORD
+  half_bars = part.start // grid.STEPS_PER_CHORD
+  num_half_bars = num_steps // grid.STEPS_PER_CHORD
   low, high = np.full(num_half_bars, 200), np.zeros(num_half_bars, int)
   np.minimum.at(low, half_bars, part.pitch)
   np.maximum.at(high, half_bars, part.pitch)
@@ -344,7 +344,7 @@ def _comping_tokens(part, num_steps) -> np.ndarray:
   ends = np.maximum.accumulate(ends)
   is_off = ends < np.append(starts[1:], num_steps)
   tokens[ends[is_off]] = band.OFF
-  half_bars = starts // band.STEPS_PER_CHORD
+  half_bars = starts // grid.STEPS_PER_CHORD
   span = np.maximum(high - low, 1)[half_bars]
   tone = np.minimum(4 * (lowest - low[half_bars]) // span, 3)
   is_chord = (lowest < highest) | (high == low)[half_bars]
@@ -374,8 +374,8 @@ def _chords(melody, bass, comping, num_bars) -> np.ndarray:
       np.linalg.norm(heard, axis=1, keepdims=True), 1e-9) @ _TEMPLATES.T
   scores -= np.tile(list(_RARER.values()), 12)
   roots = np.zeros((num, 12))
-  early = bass.start % band.STEPS_PER_CHORD < band.STEPS_PER_CHORD // 2
-  np.add.at(roots, (bass.start[early] // band.STEPS_PER_CHORD,
+  early = bass.start % grid.STEPS_PER_CHORD < grid.STEPS_PER_CHORD // 2
+  np.add.at(roots, (bass.start[early] // grid.STEPS_PER_CHORD,
                     bass.pitch[early] % 12), 1)
   roots /= np.maximum(roots.sum(1, keepdims=True), 1e-9)
   scores += _ROOT_IN_BASS * np.repeat(roots, len(_RARER), axis=1)
@@ -389,11 +389,11 @@ def _chords(melody, bass, comping, num_bars) -> np.ndarray:
 
 def _add_sounding(heard, part, weight):
   """Adds to each half bar how long each pitch class sounds, a bar at most."""
-  end = np.minimum(part.end, part.start + band.STEPS_PER_BAR)
-  first = part.start // band.STEPS_PER_CHORD
+  end = np.minimum(part.end, part.start + grid.STEPS_PER_BAR)
+  first = part.start // grid.STEPS_PER_CHORD
   for i in range(3):
-    begins = (first + i) * band.STEPS_PER_CHORD
-    length = np.minimum(end, begins + band.STEPS_PER_CHORD) - np.maximum(
+    begins = (first + i) * grid.STEPS_PER_CHORD
+    length = np.minimum(end, begins + grid.STEPS_PER_CHORD) - np.maximum(
         part.start, begins)
     rows = (length > 0) & (first + i < len(heard))
     np.add.at(heard, (first[rows] + i, part.pitch[rows] % 12),

@@ -17,8 +17,8 @@ import numpy as np
 
 from va_magenta import checkpoints
 from va_magenta.music import chords
+from va_magenta.music.grid import STEPS_PER_CHORD
 
-STEPS_PER_HALF_BAR = 8
 _PARTS = 2  # of a half bar, that are heard apart
 _AROUND = 3  # half bars before and after
 _NEAR = 16
@@ -46,13 +46,13 @@ def features(
   """
   bass = np.asarray(bass, np.int64).reshape(-1, 3)
   voices = [
-      np.sqrt(_PARTS * _sounding(notes, num_half_bars) / STEPS_PER_HALF_BAR)
+      np.sqrt(_PARTS * _sounding(notes, num_half_bars) / STEPS_PER_CHORD)
       for notes in (accompaniment, bass, melody)]
   channels = [voice[:, part] for voice in voices for part in range(_PARTS)]
-  early = bass[bass[:, 0] % STEPS_PER_HALF_BAR < STEPS_PER_HALF_BAR // 2]
-  early = early[early[:, 0] < STEPS_PER_HALF_BAR * num_half_bars]
+  early = bass[bass[:, 0] % STEPS_PER_CHORD < STEPS_PER_CHORD // 2]
+  early = early[early[:, 0] < STEPS_PER_CHORD * num_half_bars]
   begins = np.zeros((num_half_bars, 12))
-  begins[early[:, 0] // STEPS_PER_HALF_BAR, early[:, 2] % 12] = 1
+  begins[early[:, 0] // STEPS_PER_CHORD, early[:, 2] % 12] = 1
   channels.append(begins)
   means = [voice.mean(1) for voice in voices]
   padded = [np.pad(m, ((_AROUND, _AROUND), (0, 0))) for m in means]
@@ -74,11 +74,11 @@ def _sounding(notes, num_half_bars: int) -> np.ndarray:
   start, end, pitch = np.asarray(notes, np.int64).reshape(-1, 3).T
   end = np.minimum(
       np.minimum(end, start + _LONGEST_NOTE),
-      STEPS_PER_HALF_BAR * num_half_bars)
+      STEPS_PER_CHORD * num_half_bars)
   length = np.maximum(end - start, 0)
   steps = np.repeat(start - np.cumsum(length) + length, length) + np.arange(
       length.sum())
-  cell = steps * _PARTS // STEPS_PER_HALF_BAR * 12 + np.repeat(
+  cell = steps * _PARTS // STEPS_PER_CHORD * 12 + np.repeat(
       pitch % 12, length)
   return np.bincount(
       cell, minlength=num_half_bars * _PARTS * 12).reshape(-1, _PARTS, 12)

@@ -15,6 +15,8 @@ import typing
 
 import numpy as np
 
+from va_magenta.music.grid import pitch_of
+
 # By name: semitones above the root.
 QUALITIES = {
     'maj': (0, 4, 7),
@@ -434,7 +436,7 @@ def _sixteenths(tokens) -> np.ndarray:
   begun = np.maximum.accumulate(np.where(tokens > 0, steps, 0))
   now = tokens[begun]
   sounds = (now >= 2) & (steps - begun < 16)
-  cell = steps // 16 * 12 + (now - 2 + 21) % 12
+  cell = steps // 16 * 12 + pitch_of(now) % 12
   return np.bincount(
       cell[sounds], minlength=len(tokens) // 16 * 12).reshape(-1, 12)
 

@@ -1,7 +1,7 @@
 """Measures of music on the grid of sixteenths: what tells it from people's.
 
 A piece is a band: tokens [steps, 4] of melody, bass, drums and comping, and a
-chord every half bar (see `TOKENS`); of a melody alone, its notes will do. Each
+chord every half bar (see `VOICES`); of a melody alone, its notes will do. Each
 measure is one number of one piece, the same in every key, NaN where the piece
 has nothing to measure. None says that music is good: what counts is whether a
 set of pieces is spread as a set of pieces by people is (Yang & Lerch, "On the
@@ -47,15 +47,15 @@ Of bass, comping, drums and chords: see `accompaniment`. Of all together: see
 import numpy as np
 
 from va_magenta.music import chords as chord_names
+from va_magenta.music.band import BASS, COMPING, DRUMS, MELODY, VOICES
+from va_magenta.music.grid import (
+  FIRST_PITCH,
+  STEPS_PER_BAR,
+  STEPS_PER_CHORD,
+  line,
+)
 
-STEPS_PER_BAR = 16
-STEPS_PER_HALF_BAR = 8
 MIN_NOTES = 8  # A melody of fewer is not measured.
-# Tokens of a sixteenth. Melody and bass: 0 goes on, 1 off, 2..89 MIDI pitch
-# 21..108. Drums: nine bits. Comping: 0 goes on, 1 off, 2 chord struck, 3..6 one
-# tone of it. Chord of a half bar: a number of `music.chords`.
-TOKENS = MELODY, BASS, DRUMS, COMPING = range(4)
-_LOWEST_PITCH_TOKEN, _LOWEST_PITCH = 2, 21
 _KICK, _SNARE, _CLOSED_HAT, _OPEN_HAT, _CRASH, _RIDE = 0, 1, 2, 3, 7, 8
 _CONSONANCES = np.isin(np.arange(12), (0, 3, 4, 7, 8, 9))  # Above the bass.
 
@@ -130,21 +130,21 @@ def of_band(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
   """All measures of a piece: `JUDGE`, `WHOLE` and 'melody_mean_pitch'.
 
   Args:
-    tokens: ints [steps, 4] in whole bars; see `TOKENS`.
-    chords: ints [half bars]; see `TOKENS`.
+    tokens: ints [steps, 4] in whole bars; see `VOICES`.
+    chords: ints [half bars]; see `VOICES`.
 
   Raises:
     ValueError: if the two are not whole bars, or not as many.
   """
   tokens, chords = np.asarray(tokens), np.asarray(chords)
-  if tokens.ndim != 2 or tokens.shape[1] != len(TOKENS) or (
+  if tokens.ndim != 2 or tokens.shape[1] != len(VOICES) or (
       not len(tokens) or len(tokens) % STEPS_PER_BAR):
     raise ValueError(
-        f'a band is [steps, {len(TOKENS)}] tokens in whole bars of '
+        f'a band is [steps, {len(VOICES)}] tokens in whole bars of '
         f'{STEPS_PER_BAR} steps, got {tokens.shape}')
-  if chords.shape != (len(tokens) // STEPS_PER_HALF_BAR,):
+  if chords.shape != (len(tokens) // STEPS_PER_CHORD,):
     raise ValueError(
-        f'{len(tokens)} steps have {len(tokens) // STEPS_PER_HALF_BAR} chords, '
+        f'{len(tokens)} steps have {len(tokens) // STEPS_PER_CHORD} chords, '
         f'one every half bar, got {chords.shape}')
   return {
       **melody(line(tokens[:, MELODY]), len(tokens) // STEPS_PER_BAR),
@@ -155,32 +155,18 @@ def playing(tokens: np.ndarray) -> np.ndarray:
   """Which voices play, bool [4]: those that start something in half the bars.
 
   Args:
-    tokens: ints [steps, 4] in whole bars; see `TOKENS`.
+    tokens: ints [steps, 4] in whole bars; see `VOICES`.
   """
-  return (_onsets(tokens).reshape(-1, STEPS_PER_BAR, len(TOKENS)).any(1).mean(0)
+  return (_onsets(tokens).reshape(-1, STEPS_PER_BAR, len(VOICES)).any(1).mean(0)
           >= 0.5)
 
 
 def _onsets(tokens) -> np.ndarray:
   """Where each voice starts something: bool [steps, 4]."""
   tokens = np.asarray(tokens)
-  least = np.full(len(TOKENS), _LOWEST_PITCH_TOKEN)
+  least = np.full(len(VOICES), FIRST_PITCH)
   least[DRUMS] = 1
   return tokens >= least
-
-
-def line(tokens: np.ndarray) -> np.ndarray:
-  """Notes int [notes, 3], (start, length, MIDI pitch), of a row of tokens.
-
-  Args:
-    tokens: ints [steps] of melody or bass; see `TOKENS`.
-  """
-  tokens = np.asarray(tokens)
-  events = np.flatnonzero(tokens)
-  lengths = np.diff(np.append(events, len(tokens)))
-  is_note = tokens[events] >= _LOWEST_PITCH_TOKEN
-  pitches = tokens[events].astype(int) + _LOWEST_PITCH - _LOWEST_PITCH_TOKEN
-  return np.stack([events, lengths, pitches], 1)[is_note]
 
 
 def melody(notes: np.ndarray, num_bars: int = 16) -> dict[str, float]:
@@ -260,8 +246,8 @@ def accompaniment(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
   """Measures of what accompanies a melody: `ACCOMPANIMENT_JUDGE`.
 
   Args:
-    tokens: ints [steps, 4] in whole bars; see `TOKENS`.
-    chords: ints [half bars]; see `TOKENS`.
+    tokens: ints [steps, 4] in whole bars; see `VOICES`.
+    chords: ints [half bars]; see `VOICES`.
 
   Returns:
     By name; NaN of voices that do not play.
@@ -299,8 +285,8 @@ def whole(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
   ISMIR 2020), on sixteenths; XMusic (Tian et al. 2025) reports all three.
 
   Args:
-    tokens: ints [steps, 4] in whole bars; see `TOKENS`.
-    chords: ints [half bars]; see `TOKENS`.
+    tokens: ints [steps, 4] in whole bars; see `VOICES`.
+    chords: ints [half bars]; see `VOICES`.
 
   Returns:
     `pitch_class_entropy`, bits, of all notes that start but for drums (a tone
@@ -313,7 +299,7 @@ def whole(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
   counts = sum(
       np.bincount(line(tokens[:, voice])[:, 2] % 12, minlength=12)
       for voice in (MELODY, BASS))
-  comped = chords[steps // STEPS_PER_HALF_BAR]
+  comped = chords[steps // STEPS_PER_CHORD]
   struck, single = (
       _CHORDS[comped[of_kind]] for of_kind in (
           tokens[:, COMPING] == 2, tokens[:, COMPING] > 2))
@@ -331,7 +317,7 @@ def whole(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
 def _of_bass(tokens, chords) -> dict[str, float]:
   upper, lower = (_sounding(line(tokens[:, voice]), len(tokens))
                   for voice in (MELODY, BASS))
-  strong = np.arange(0, len(tokens), STEPS_PER_HALF_BAR)
+  strong = np.arange(0, len(tokens), STEPS_PER_CHORD)
   beats = np.arange(0, len(tokens), 4)
   both = beats[(upper[beats] > 0) & (lower[beats] > 0)]
   above = upper[both] - lower[both]
@@ -356,8 +342,8 @@ def _of_bass(tokens, chords) -> dict[str, float]:
   is_sounding = (here > 0) & (chords > 0)
   struck = (tokens[:, DRUMS].astype(int) >> _KICK & 1).astype(bool)
   # A note that leads to one which strikes another root on a strong beat.
-  halves = starts // STEPS_PER_HALF_BAR
-  leads = (starts[1:] % STEPS_PER_HALF_BAR == 0) & (
+  halves = starts // STEPS_PER_CHORD
+  leads = (starts[1:] % STEPS_PER_CHORD == 0) & (
       chords[halves[1:]] > 0) & (roots[halves[1:]] != roots[halves[1:] - 1]) & (
           (pitches[1:] - roots[halves[1:]]) % 12 == 0)
   return {
@@ -387,7 +373,7 @@ def _of_comping(tokens) -> dict[str, float]:
   onsets = values >= 2
   rhythms = onsets.reshape(bars.shape)
   starts = np.flatnonzero(onsets)
-  bass = tokens[:, BASS] >= _LOWEST_PITCH_TOKEN
+  bass = tokens[:, BASS] >= FIRST_PITCH
   found = {
       'onsets_per_bar': len(starts) / len(bars) if len(starts) else (
           float('nan')),

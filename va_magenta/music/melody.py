@@ -1,14 +1,7 @@
 """Melodies of Magenta's 90-token vocabulary as NoteSequences, and back.
 
-One token a sixteenth note (Roberts et al. 2018, "A Hierarchical Latent Vector
-Model for Learning Long-Term Structure in Music", configs `cat-mel_2bar_*` and
-`hierdec-mel_16bar`). The result is that of Magenta's `OneHotMelodyConverter`,
-which a test holds it to, without importing Magenta.
-
-Tokens:
-  0: nothing new (the note, or the silence, goes on).
-  1: note-off.
-  2..89: a note starts, MIDI pitch 21..108 (the keys of a piano).
+One token a sixteenth note, as in `grid`. The result is that of Magenta's
+`OneHotMelodyConverter`, which a test holds it to, without importing Magenta.
 """
 
 import os
@@ -17,15 +10,17 @@ import note_seq
 import numpy as np
 
 from va_magenta.music import midi
+from va_magenta.music.grid import (
+  FIRST_PITCH,
+  MAX_PITCH,
+  MIN_PITCH,
+  NOTE_OFF,
+  NUM_TOKENS,
+  STEPS_PER_BAR,
+  STEPS_PER_QUARTER,
+)
 
-MIN_PITCH = 21
-MAX_PITCH = 108
-STEPS_PER_QUARTER = 4
-STEPS_PER_BAR = 16
 _encoding = note_seq.MelodyOneHotEncoding(MIN_PITCH, MAX_PITCH + 1)
-NUM_TOKENS = _encoding.num_classes  # 90.
-NOTE_OFF = 1
-FIRST_PITCH_TOKEN = 2  # Of MIN_PITCH.
 VELOCITY = 80  # What Magenta's converter gives every note.
 
 
@@ -98,7 +93,7 @@ def pad(tokens: np.ndarray, multiple: int) -> np.ndarray:
   """
   padding = np.zeros(-len(tokens) % multiple, tokens.dtype)
   played = tokens[tokens > 0]
-  if len(padding) and len(played) and played[-1] >= FIRST_PITCH_TOKEN:
+  if len(padding) and len(played) and played[-1] >= FIRST_PITCH:
     padding[0] = NOTE_OFF
   return np.concatenate([tokens, padding])
 

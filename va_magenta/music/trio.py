@@ -10,13 +10,13 @@ and high tom, crash and ride cymbal. The result is that of Magenta's
 import note_seq
 import numpy as np
 
-from va_magenta.music import melody
+from va_magenta.music import grid, melody
 
 OUTPUTS = MELODY, BASS, DRUMS = range(3)
 _drums = note_seq.MultiDrumOneHotEncoding()
 NO_DRUMS = 0  # The number of a sixteenth at which none is struck.
 OUTPUT_DEPTHS = (
-    melody.NUM_TOKENS, melody.NUM_TOKENS, _drums.num_classes)  # 90, 90, 512.
+    grid.NUM_TOKENS, grid.NUM_TOKENS, _drums.num_classes)  # 90, 90, 512.
 # What Magenta's converter gives the bass: General MIDI's electric bass.
 BASS_PROGRAM = 33
 # Number in a NoteSequence of what plays each output.

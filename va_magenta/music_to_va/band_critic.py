@@ -20,15 +20,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from va_magenta import checkpoints
 from va_magenta.music import band
+from va_magenta.music.grid import STEPS_PER_BAR
+from va_magenta.music_to_va import critic
 from va_magenta.music_to_va.critic import (
   Voice,
   carried,
   intervals,
   rotations,
 )
-from va_magenta.va import AXES
 
 _KEY_UNITS = 48
 _STEP_UNITS = 64
@@ -38,7 +38,6 @@ _NUM_KINDS = len(band.DRUM_KINDS)
 _DRUM_BITS = (
     np.arange(band.OUTPUT_DEPTHS[band.DRUMS])[:, None]
     >> np.arange(_NUM_KINDS) & 1).astype(np.float32)
-_STEPS = 16
 
 
 class BandCritic(keras.Model):
@@ -49,6 +48,9 @@ class BandCritic(keras.Model):
     slope: what stretches the corpus to the spread of its labels.
     center: likewise, the labels' mean.
   """
+
+  calibration = ('mean', 'slope', 'center')
+  settings = ()
 
   def __init__(self, mean=(0.0, 0.0), slope=(1.0, 1.0), center=(0.0, 0.0),
                **kwargs):
@@ -105,16 +107,16 @@ class BandCritic(keras.Model):
         ops.sum(lower, axis=-1, keepdims=True),
         *(ops.sum(c, axis=-1, keepdims=True) for c in classes)], axis=-1))
     around = self.around(step)
-    phase = ops.one_hot(ops.arange(num_steps) % _STEPS, _STEPS)
+    phase = ops.one_hot(ops.arange(num_steps) % STEPS_PER_BAR, STEPS_PER_BAR)
     rhythm = ops.concatenate([drums, comping], axis=-1)
     # How often each drum and token comes at each sixteenth of a bar.
     pattern = ops.matmul(ops.transpose(rhythm, (0, 2, 1)), phase) / (
-        num_steps / _STEPS)
+        num_steps / STEPS_PER_BAR)
     summary = ops.concatenate([
         *summaries, ops.max(key, axis=1), ops.mean(key, axis=1),
         intervals(lower, upper), intervals(held, upper), intervals(lower, held),
         ops.mean(step, axis=1), ops.mean(around, axis=1),
-        ops.reshape(pattern, (-1, pattern.shape[1] * _STEPS)),
+        ops.reshape(pattern, (-1, pattern.shape[1] * STEPS_PER_BAR)),
         num_onsets / num_steps, ops.mean(ops.sum(held, axis=-1), axis=1)[
             :, None]], axis=-1)
     for layer in self.hidden:
@@ -127,36 +129,5 @@ class BandCritic(keras.Model):
 
 
 def load(folder: str | os.PathLike) -> BandCritic:
-  """A critic of bands that `save` wrote, frozen.
-
-  Args:
-    folder: holds config.json and weights.npz.
-
-  Raises:
-    FileNotFoundError: if a file is missing.
-    ValueError: if the files are damaged or were made for another critic.
-  """
-  model = checkpoints.load(folder, checkpoints.CRITIC, _build)
-  model.trainable = False
-  return model
-
-
-def _build(config: dict, arrays: dict) -> BandCritic:
-  model = BandCritic(*(
-      [float(config['calibration'][axis][name]) for axis in AXES]
-      for name in ('mean', 'slope', 'center')))
-  model.set_weights([arrays[str(i)] for i in range(len(arrays))])
-  return model
-
-
-def save(model: BandCritic, folder: str | os.PathLike):
-  """Writes what `load` reads, weights as float16; each file is whole."""
-  checkpoints.write(folder, checkpoints.CRITIC, {
-      'calibration': {
-          axis: {'mean': mean, 'slope': slope, 'center': center}
-          for axis, mean, slope, center in zip(
-              AXES, model.mean.tolist(), model.slope.tolist(),
-              model.center.tolist(), strict=True)},
-  }, {
-      str(i): ops.convert_to_numpy(weight).astype(np.float16)
-      for i, weight in enumerate(model.weights)})
+  """A critic of bands that `critic.save` wrote, frozen; see `critic.load`."""
+  return critic.load(folder, BandCritic)

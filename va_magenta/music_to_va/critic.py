@@ -27,10 +27,9 @@ import numpy as np
 from keras import ops
 
 from va_magenta import checkpoints
+from va_magenta.music.grid import FIRST_PITCH, NUM_TOKENS
 from va_magenta.va import AXES
 
-VOICE_DEPTH = 90
-FIRST_PITCH = 2  # The token of the lowest pitch.
 _NOTE_UNITS = 24
 _STEP_UNITS = 48
 _KEY_UNITS = 32
@@ -66,7 +65,7 @@ def _fixed_projection():
 
   Only how pitch classes lie to one another counts, so any is the first.
   """
-  tokens = np.arange(VOICE_DEPTH)
+  tokens = np.arange(NUM_TOKENS)
   is_note = tokens >= FIRST_PITCH
   return np.concatenate([
       np.eye(12)[tokens % 12] * is_note[:, None],
@@ -85,7 +84,7 @@ class Voice(keras.layers.Layer):
     super().__init__(**kwargs)
     dense = keras.layers.Dense
     self.note = self.add_weight(
-        shape=(VOICE_DEPTH - FIRST_PITCH, _NOTE_UNITS), name='note')
+        shape=(NUM_TOKENS - FIRST_PITCH, _NOTE_UNITS), name='note')
     self.step = dense(_STEP_UNITS, 'silu')
     self.around = keras.layers.Conv1D(
         _STEP_UNITS, 5, padding='same', activation='silu')
@@ -171,6 +170,10 @@ class Critic(keras.Model):
     num_voices: how many are read: 1, the melody; 2, the bass too.
   """
 
+  # Of its attributes what is saved: of each axis, and as it is.
+  calibration = ('mean', 'slope')
+  settings = ('num_voices',)
+
   def __init__(
       self, mean=(0.0, 0.0), slope=(1.0, 1.0), num_voices=1, **kwargs):
     super().__init__(**kwargs)
@@ -183,7 +186,7 @@ class Critic(keras.Model):
     self.hidden = [dense(units, 'silu') for units in _HIDDEN_UNITS]
     self.out = dense(2)
     # Makes the weights.
-    self(np.zeros((1, 16, num_voices * VOICE_DEPTH), np.float32))
+    self(np.zeros((1, 16, num_voices * NUM_TOKENS), np.float32))
 
   def regress(self, x):
     """Expected rating, the estimate of least squared error.
@@ -197,7 +200,7 @@ class Critic(keras.Model):
     """
     x = ops.convert_to_tensor(x)
     summaries, heard, struck, classes, sounding = zip(*(
-        voice(x[..., i * VOICE_DEPTH:(i + 1) * VOICE_DEPTH])
+        voice(x[..., i * NUM_TOKENS:(i + 1) * NUM_TOKENS])
         for i, voice in enumerate(self.voices)), strict=True)
     shares = ops.concatenate([
         ops.take(x / (ops.sum(x, axis=-1, keepdims=True) + 1e-2),
@@ -224,31 +227,33 @@ def shipped(num_outputs: int) -> pathlib.Path:
   return checkpoints.path('critic_va' if num_outputs == 1 else 'trio_critic_va')
 
 
-def load(folder: str | os.PathLike | None = None) -> Critic:
-  """The critic that `va_magenta_train_midi --model=critic` wrote, frozen.
+def load(folder: str | os.PathLike | None = None,
+         model_class: type[keras.Model] = Critic):
+  """The critic that `save` wrote, frozen.
 
   Args:
     folder: holds config.json and weights.npz; by default the shipped one of
       melodies.
+    model_class: of the critic.
 
   Raises:
     FileNotFoundError: if a file is missing.
     ValueError: if the files are damaged or were made for another critic.
   """
-  model = checkpoints.load(folder, checkpoints.CRITIC, _build)
+  def build(config, arrays):
+    model = model_class(
+        **{name: [float(config['calibration'][axis][name]) for axis in AXES]
+           for name in model_class.calibration},
+        **{name: config[name] for name in model_class.settings})
+    model.set_weights([arrays[str(i)] for i in range(len(arrays))])
+    return model
+
+  model = checkpoints.load(folder, checkpoints.CRITIC, build)
   model.trainable = False
   return model
 
 
-def _build(config: dict, arrays: dict) -> Critic:
-  model = Critic(*(
-      [float(config['calibration'][axis][name]) for axis in AXES]
-      for name in ('mean', 'slope')), config['num_voices'])
-  model.set_weights([arrays[str(i)] for i in range(len(arrays))])
-  return model
-
-
-def save(model: Critic, folder: str | os.PathLike):
+def save(model, folder: str | os.PathLike):
   """Writes what `load` reads; each file is whole or not there.
 
   Args:
@@ -256,10 +261,11 @@ def save(model: Critic, folder: str | os.PathLike):
     folder: exists.
   """
   checkpoints.write(folder, checkpoints.CRITIC, {
-      'num_voices': model.num_voices,
+      **{name: getattr(model, name) for name in model.settings},
       'calibration': {
-          axis: {'mean': mean, 'slope': slope} for axis, mean, slope in zip(
-              AXES, model.mean.tolist(), model.slope.tolist(), strict=True)},
+          axis: {name: float(getattr(model, name)[i])
+                 for name in model.calibration}
+          for i, axis in enumerate(AXES)},
   }, {
       str(i): keras.ops.convert_to_numpy(weight).astype(np.float16)
       for i, weight in enumerate(model.weights)})

@@ -24,7 +24,7 @@ import numpy as np
 import tqdm
 
 from va_magenta import files, processes
-from va_magenta.music import band, band_reader, midi
+from va_magenta.music import band, band_reader, grid, midi
 from va_magenta.music import chords as chord_names
 from va_magenta.music import corpus as midi_corpus
 from va_magenta.music_to_va import labelling
@@ -34,19 +34,14 @@ from va_magenta.va import AXES
 NO_LABEL = -128  # In `Corpus.va`.
 # Who plays is who plays in so many bars.
 _PLAYER_BARS = 16
-_HELD_OUT = 20  # One piece of so many.
 _BLOCK_SIZE = 256  # Pieces a file of the cache.
-
-
-def is_held_out(name: str) -> bool:
-  """Whether a piece, by its MD5 in hex, is not learned from."""
-  return split_of(name) != 'train'
 
 
 def split_of(name: str) -> str:
   """The split of a piece by its MD5 in hex: 38 of 40 'train', 1 each others."""
-  place = int(name[:2], 16) % (2 * _HELD_OUT)
-  return {0: 'test', _HELD_OUT: 'validation'}.get(place, 'train')
+  if not midi_corpus.is_held_out(name):
+    return 'train'
+  return 'validation' if int(name[:2], 16) % 40 else 'test'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +89,13 @@ class Corpus:
     Returns:
       int `[windows]`, bars.
     """
-    sings = (self.tokens[:, band.MELODY] >= band.FIRST_PITCH).reshape(
-        -1, band.STEPS_PER_BAR).any(1)
+    sings = (self.tokens[:, band.MELODY] >= grid.FIRST_PITCH).reshape(
+        -1, grid.STEPS_PER_BAR).any(1)
     total = np.concatenate([[0], np.cumsum(sings)])
     found = []
     for first, bars, name in zip(
         self.first_bars(), self.bars, self.names, strict=True):
-      if held_out is None or held_out == is_held_out(name):
+      if held_out is None or held_out == midi_corpus.is_held_out(name):
         found.append(np.arange(first, first + bars - num_bars + 1, every))
     starts = np.concatenate([np.zeros(0, int), *found])
     share = (total[starts + num_bars] - total[starts]) / num_bars
@@ -119,7 +114,7 @@ class Corpus:
       around them, bool `[windows, 4]`.
     """
     bars = starts[:, None] + np.arange(num_bars)
-    tokens = self.tokens.reshape(-1, band.STEPS_PER_BAR, 4)[bars].reshape(
+    tokens = self.tokens.reshape(-1, grid.STEPS_PER_BAR, 4)[bars].reshape(
         len(starts), -1, 4).astype(np.int16)
     chords = self.chords.reshape(-1, 2)[bars].reshape(len(starts), -1)
     up = -self.signature[starts].astype(int)
@@ -137,7 +132,7 @@ class Corpus:
     end = first + self.bars[piece]
     at = np.maximum(np.minimum(at, end - _PLAYER_BARS), first)
     plays = np.concatenate([np.zeros((1, 4), int), np.cumsum(band.who_plays(
-        self.tokens.reshape(-1, band.STEPS_PER_BAR, 4)), axis=0)])
+        self.tokens.reshape(-1, grid.STEPS_PER_BAR, 4)), axis=0)])
     return plays[np.minimum(at + _PLAYER_BARS, end)] > plays[at]
 
 
@@ -274,7 +269,7 @@ def _read_block(path) -> tuple[list, list[str]]:
     block = files.read_npz(path)
     bars = block['bars'].astype(int)
     ends = {
-        'tokens': np.cumsum(bars * band.STEPS_PER_BAR),
+        'tokens': np.cumsum(bars * grid.STEPS_PER_BAR),
         'chords': np.cumsum(bars * 2), 'bar_seconds': np.cumsum(bars + 1)}
     parts = {
         name: np.split(block[name], ends[name]) for name in _ARRAYS}
@@ -351,7 +346,7 @@ def load(path: str | os.PathLike) -> Corpus:
   corpus = Corpus(**arrays)
   num_bars = int(corpus.bars.sum())
   lengths = {
-      'tokens': num_bars * band.STEPS_PER_BAR, 'chords': num_bars * 2,
+      'tokens': num_bars * grid.STEPS_PER_BAR, 'chords': num_bars * 2,
       'va': num_bars, 'signature': num_bars,
       'tempo_qpm': len(corpus.bars), 'names': len(corpus.bars)}
   for name, length in lengths.items():

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from va_magenta.figures import metrics
 from va_magenta.music import band
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.music_to_va.band_critic import BandCritic
@@ -166,6 +167,6 @@ def agreement(model, pairs: Pairs) -> dict[str, float]:
     found = estimate(
         model, pairs.tokens[:, i], pairs.chords[:, i], pairs.plays)
     for axis, name in enumerate(('valence', 'arousal')):
-      figures[f'{what}/{name}_r'] = float(
-          np.corrcoef(found[:, axis], pairs.va[:, i, axis])[0, 1])
+      figures[f'{what}/{name}_r'] = metrics.pearson_r(
+          pairs.va[:, i, axis], found[:, axis])
   return figures

@@ -16,9 +16,10 @@ import numpy as np
 import tqdm
 
 from va_magenta import checkpoints, files
-from va_magenta.music import band
+from va_magenta.music import band, grid
 from va_magenta.music import chords as chord_names
-from va_magenta.training.band_corpus import Corpus, is_held_out
+from va_magenta.music.corpus import is_held_out
+from va_magenta.training.band_corpus import Corpus
 from va_magenta.training.music_vae import prior
 from va_magenta.training.music_vae.train import digest
 from va_magenta.va_to_music import band_model
@@ -31,8 +32,6 @@ _MELODY_SHARE = 0.6
 # A piece counts as so many windows at most.
 _MAX_PER_PIECE = 24
 _BATCH_SIZE = 512
-# Two segments are the same if their notes of the melody are so alike.
-_SAME = 0.8
 _FORM_MELODY_SHARE = 0.8
 _FORMS_PER_PIECE = 6
 _RAREST_FORM = 3
@@ -106,7 +105,7 @@ def _posteriors(vae, tokens, controls, cache_dir):
 def _ends(corpus: Corpus, segments: np.ndarray) -> np.ndarray:
   """Whether segments hold a piece's first, and last, sound: bool `[n, 2]`."""
   sounds = band.who_plays(
-      corpus.tokens.reshape(-1, band.STEPS_PER_BAR, 4)).any(1)
+      corpus.tokens.reshape(-1, grid.STEPS_PER_BAR, 4)).any(1)
   ends = []
   for first, bars in zip(corpus.first_bars(), corpus.bars, strict=True):
     at = np.flatnonzero(sounds[first:first + bars])
@@ -129,27 +128,11 @@ def forms(corpus: Corpus) -> dict[str, int]:
       starts.tolist(), corpus.pieces_of(starts).tolist(), strict=True):
     of_piece[piece] += 1
     if of_piece[piece] <= _FORMS_PER_PIECE:
-      begin = start * band.STEPS_PER_BAR
-      counts[form_of(corpus.tokens[
-          begin:begin + _WINDOW_BARS * band.STEPS_PER_BAR, band.MELODY])] += 1
+      begin = start * grid.STEPS_PER_BAR
+      counts[band_model.form_of(corpus.tokens[
+          begin:begin + _WINDOW_BARS * grid.STEPS_PER_BAR, band.MELODY])] += 1
   return {
       form: n for form, n in counts.most_common() if n >= _RAREST_FORM}
-
-
-def form_of(melody: np.ndarray) -> str:
-  """A letter for each two bars of a melody, int `[steps]`, alike for alike."""
-  letters, known = [], []
-  for segment in np.split(melody, len(melody) // band_model.SEGMENT_STEPS):
-    at = np.flatnonzero(segment >= band.FIRST_PITCH)
-    notes = set(zip(at.tolist(), segment[at].tolist(), strict=True))
-    for i, other in enumerate(known):
-      if notes and len(notes & other) >= _SAME * len(notes | other):
-        letters.append(i)
-        break
-    else:
-      letters.append(len(known))
-      known.append(notes)
-  return ''.join(chr(ord('A') + i) for i in letters)
 
 
 def write_forms(corpus: Corpus, folder: str | os.PathLike):

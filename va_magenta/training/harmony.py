@@ -22,7 +22,10 @@ import keras
 import numpy as np
 
 from va_magenta import files
+from va_magenta.figures import metrics
 from va_magenta.music import chords, midi
+from va_magenta.music.corpus import is_held_out
+from va_magenta.music.grid import STEPS_PER_BAR, STEPS_PER_CHORD, token_of
 from va_magenta.music.notes import NOTE_DTYPE, excerpt
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.training import pop909_cl
@@ -31,7 +34,6 @@ from va_magenta.va_to_music.harmony import SEGMENT_CHORDS, Harmony
 
 WINDOW_SEGMENTS = 16
 _STRIDE_SEGMENTS = 8
-_STEPS_PER_BAR = 16
 _HUMAN_SHARE = 0.6  # of the examples of a batch
 _VA_DROPOUT, _MODE_DROPOUT, _CHORD_DROPOUT = 0.15, 0.25, 0.1
 _MODE_MARGIN = 1.25
@@ -60,11 +62,6 @@ class Piece:
   chords: np.ndarray
   va: np.ndarray
   present: np.ndarray
-
-  @property
-  def is_held_out(self) -> bool:
-    """Whether it is kept for validation: one of 20."""
-    return int(self.name[:2], 16) % 20 == 0
 
 
 def canonical(melody, bass, progression) -> np.ndarray:
@@ -126,7 +123,7 @@ def read_band(path: str | os.PathLike) -> Iterator[Piece]:
   for bars, present, md5, collection in zip(
       arrays['bars'], arrays['present'], arrays['md5'], collections_,
       strict=True):
-    steps = slice(_STEPS_PER_BAR * at, _STEPS_PER_BAR * (at + bars))
+    steps = slice(STEPS_PER_BAR * at, STEPS_PER_BAR * (at + bars))
     progression = canonical(
         arrays['melody'][steps], arrays['bass'][steps],
         arrays['chords'][2 * at:2 * (at + bars)].astype(int))
@@ -173,9 +170,9 @@ def _is_diatonic(chord: int) -> bool:
 
 def _tokens(notes: np.ndarray, num_half_bars: int) -> np.ndarray:
   """A line on sixteenths as `chords.key_signatures` reads it."""
-  tokens = np.zeros(_STEPS_PER_BAR // 2 * num_half_bars, int)
+  tokens = np.zeros(STEPS_PER_CHORD * num_half_bars, int)
   for start, end, pitch in notes[np.argsort(notes[:, 0])].tolist():
-    tokens[start] = pitch - 19
+    tokens[start] = token_of(pitch)
     following = tokens[start + 1:end + 1]
     following[:] = 0
     if end < len(tokens):
@@ -235,7 +232,7 @@ def windows(pieces: Iterable[Piece]) -> dict[str, np.ndarray]:
       rows['present'].append(one.present)
       rows['mode'].append(harmony.MODES.index(mode))
       rows['source'].append(one.source)
-      rows['is_held_out'].append(one.is_held_out)
+      rows['is_held_out'].append(is_held_out(one.name))
   if not rows:
     raise ValueError('no piece has eight bars with chords')
   types = {'chords': np.int16, 'position': np.int16, 'mode': np.int8,
@@ -399,10 +396,10 @@ def measure(model: Harmony, judge, seed: int = 0, repeats: int = 16) -> dict:
         [symbolic_features.extract(_block_chords(c)) for c in drawn]))
     low, high = (np.isclose(asked[:, 0], v) for v in (-0.8, 0.8))
     result[guidance] = {
-        'r, valence asked and share of major thirds': np.corrcoef(
-            asked[:, 0], major.mean(1))[0, 1],
-        'r, valence asked and judged': np.corrcoef(
-            asked[:, 0], judged[:, 0])[0, 1],
+        'r, valence asked and share of major thirds': metrics.pearson_r(
+            asked[:, 0], major.mean(1)),
+        'r, valence asked and judged': metrics.pearson_r(
+            asked[:, 0], judged[:, 0]),
         'share in minor at valence -0.8': minor[low].mean(),
         'share in minor at valence 0.8': minor[high].mean(),
         'valence judged at 0.8 less that at -0.8': (

@@ -22,7 +22,7 @@ from scipy import linalg
 from sklearn import linear_model, model_selection
 
 from va_magenta import files
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, tables
 from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import model as model_lib
 from va_magenta.va import Scale
@@ -854,9 +854,9 @@ facial expression least.
 
 
 def _table(header: Sequence[str], rows: dict[str, list[str]]) -> str:
-  lines = [['', *header], ['---'] * (1 + len(header))]
-  lines += [[name.replace('/', ' '), *cells] for name, cells in rows.items()]
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+  return tables.table({
+      name.replace('/', ' '): dict(zip(header, cells, strict=True))
+      for name, cells in rows.items()})
 
 
 def _cell(values) -> str:

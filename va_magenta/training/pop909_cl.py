@@ -17,6 +17,7 @@ import numpy as np
 
 from va_magenta.music import chords
 from va_magenta.music.corpus import find_midi
+from va_magenta.music.grid import STEPS_PER_CHORD
 
 # Qualities in Harte's syntax beside those of `chords.QUALITIES`, and what they
 # count as: the triad below them. A second that is suspended leaves the third
@@ -33,7 +34,6 @@ _QUALITIES = {
     **{name: (steps, (name,)) for name, steps in chords.QUALITIES.items()},
     **_FURTHER}
 NONE, UNKNOWN = 'N', 'X'  # of Harte's syntax
-_STEPS_PER_HALF_BAR = 8
 _MELODY_REACH = 10  # semitones below the median of the top notes
 _BASS_BELOW = 55
 
@@ -165,13 +165,13 @@ def _labels(written: np.ndarray, num_half_bars: int) -> list[str]:
       starts, [*starts[1:], written[:, 1].max()], strict=True):
     end = min(max(e for e, _ in by_start[start]), following)
     label = _label([p for _, p in by_start[start]])
-    first, last = start // _STEPS_PER_HALF_BAR, (end - 1) // _STEPS_PER_HALF_BAR
+    first, last = start // STEPS_PER_CHORD, (end - 1) // STEPS_PER_CHORD
     for i in range(first, min(last + 1, num_half_bars)):
-      edge = _STEPS_PER_HALF_BAR * i
+      edge = STEPS_PER_CHORD * i
       heard[i][label] += (
-          min(end, edge + _STEPS_PER_HALF_BAR) - max(start, edge))
+          min(end, edge + STEPS_PER_CHORD) - max(start, edge))
   labels = []
   for counts in heard:
     label, length = counts.most_common(1)[0] if counts else (NONE, 0)
-    labels.append(label if length >= _STEPS_PER_HALF_BAR // 2 else NONE)
+    labels.append(label if length >= STEPS_PER_CHORD // 2 else NONE)
   return labels

@@ -19,12 +19,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music import band
+from va_magenta.music import band, grid
 from va_magenta.music import chords as chord_names
 
 SEGMENT_BARS = 2
-SEGMENT_STEPS = SEGMENT_BARS * band.STEPS_PER_BAR
-CHORDS_A_SEGMENT = SEGMENT_STEPS // band.STEPS_PER_CHORD
+SEGMENT_STEPS = SEGMENT_BARS * grid.STEPS_PER_BAR
+CHORDS_A_SEGMENT = SEGMENT_STEPS // grid.STEPS_PER_CHORD
 # Whether a segment is a piece's first, and its last.
 ENDS_DEPTH = 2
 CONTEXT_DEPTH = (
@@ -38,6 +38,8 @@ ALL_PLAY = (True,) * len(band.VOICES)
 _PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
 _TOKEN_TEMPERATURE = 0.2
 _LEAST_NOISE, _NOISE = 0.55, 0.35
+# Two segments of a melody are the same if their notes are so alike.
+_SAME = 0.8
 # Progressions that are tried for a melody that is given.
 _VERSIONS = 8
 
@@ -104,7 +106,7 @@ class BandModel:
     if prior == LEARNED and self.prior is None:
       raise ValueError('this checkpoint has no learned prior: ask for normal')
     if melody is not None and form is None:
-      form = _form_of(melody)
+      form = form_of(melody)
     form = self._form(random, length, form)
     noise = random.standard_normal(
         (n, length, self.vae.config.z_size), np.float32)
@@ -162,12 +164,20 @@ class BandModel:
     return (form * length)[:length]
 
 
-def _form_of(melody) -> str:
-  """A letter for each segment of a melody, those of the same notes alike."""
-  segments = [s.tobytes() for s in np.split(
-      np.asarray(melody), len(melody) // SEGMENT_STEPS)]
-  known = list(dict.fromkeys(segments))
-  return ''.join(chr(ord('A') + known.index(s)) for s in segments)
+def form_of(melody: np.ndarray) -> str:
+  """A letter for each two bars of a melody, int `[steps]`, alike for alike."""
+  letters, known = [], []
+  for segment in np.split(melody, len(melody) // SEGMENT_STEPS):
+    starts, _, pitches = grid.line(segment).T.tolist()
+    notes = set(zip(starts, pitches, strict=True))
+    for i, other in enumerate(known):
+      if notes and len(notes & other) >= _SAME * len(notes | other):
+        letters.append(i)
+        break
+    else:
+      letters.append(len(known))
+      known.append(notes)
+  return ''.join(chr(ord('A') + i) for i in letters)
 
 
 def _fit(melody, chords) -> np.ndarray:
@@ -180,14 +190,14 @@ def _fit(melody, chords) -> np.ndarray:
   onsets = np.flatnonzero(melody)
   before = np.searchsorted(onsets, np.arange(len(melody)), side='right') - 1
   sounding = np.where(before >= 0, melody[onsets[before]], 0)
-  pitch_class = (sounding - band.FIRST_PITCH + band.MIN_PITCH) % 12
+  pitch_class = (sounding - grid.FIRST_PITCH + grid.MIN_PITCH) % 12
   # A chord's features end with its pitch classes.
   of_chord = chord_names.FEATURES[np.repeat(
-      chords, band.STEPS_PER_CHORD, axis=-1), :][..., -12:]
+      chords, grid.STEPS_PER_CHORD, axis=-1), :][..., -12:]
   fits = np.take_along_axis(
       of_chord, np.broadcast_to(
           pitch_class[:, None], (*of_chord.shape[:-1], 1)), -1)[..., 0]
-  return (fits * (sounding >= band.FIRST_PITCH)).mean(-1)
+  return (fits * (sounding >= grid.FIRST_PITCH)).mean(-1)
 
 
 def context(plays, chords, ends: bool = True) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from va_magenta.music import melody, trio
+from va_magenta.music import grid, trio
 from va_magenta.va import VA
 
 # The share of the way that each phrase goes from the piece's theme towards a
@@ -93,7 +93,7 @@ def join(versions: np.ndarray) -> np.ndarray:
     on over the seam.
   """
   melodies = versions[..., trio.MELODY]
-  is_note = melodies >= melody.FIRST_PITCH_TOKEN
+  is_note = melodies >= grid.FIRST_PITCH
   is_empty = ~is_note.any(-1)
   first, last = (
       np.take_along_axis(melodies, at[..., None], -1)[..., 0]

@@ -15,16 +15,14 @@ too: of several progressions one is drawn by how likely the tonic is after each
 """
 
 import dataclasses
-import json
 import os
-import pathlib
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
-from va_magenta import files
+from va_magenta import checkpoints
 from va_magenta.music import chords as chord_names
 from va_magenta.va_to_music.decoders import CategoricalDecoder
 from va_magenta.va_to_music.tensors import compiled, shift
@@ -303,14 +301,10 @@ def _variables(model: Harmony) -> dict:
 
 def save(model: Harmony, folder: str | os.PathLike):
   """Writes `harmony.json` and `harmony.npz`, in half precision."""
-  folder = pathlib.Path(folder)
-  with files.writing(folder / 'harmony.npz') as temporary:
-    np.savez_compressed(temporary, **{
-        name: ops.convert_to_numpy(v).astype(np.float16)
-        for name, v in _variables(model).items()})
-  with files.writing(folder / 'harmony.json') as temporary:
-    temporary.write_text(
-        json.dumps(dataclasses.asdict(model.config), indent=1) + '\n')
+  checkpoints.write(
+      folder, checkpoints.HARMONY, dataclasses.asdict(model.config), {
+          name: ops.convert_to_numpy(v).astype(np.float16)
+          for name, v in _variables(model).items()})
 
 
 def load(folder: str | os.PathLike) -> Harmony:
@@ -323,21 +317,11 @@ def load(folder: str | os.PathLike) -> Harmony:
     FileNotFoundError: if a file is missing.
     ValueError: if one is damaged, or they do not fit.
   """
-  folder = pathlib.Path(folder)
-  for name in ('harmony.json', 'harmony.npz'):
-    if not (folder / name).is_file():
-      raise FileNotFoundError(f'{folder} has no model of harmony: no {name}')
-  try:
-    config = json.loads((folder / 'harmony.json').read_text())
-    model = Harmony(HarmonyConfig(units=tuple(config.pop('units')), **config))
-  except (AttributeError, KeyError, TypeError, ValueError) as error:
-    raise ValueError(
-        f'{folder / "harmony.json"} is not the config of a model of harmony: '
-        f'{error}') from error
-  arrays = files.read_npz(folder / 'harmony.npz')
+  return checkpoints.load(folder, checkpoints.HARMONY, _build)
+
+
+def _build(config, arrays) -> Harmony:
+  model = Harmony(HarmonyConfig(units=tuple(config.pop('units')), **config))
   for name, variable in _variables(model).items():
-    if name not in arrays or arrays[name].shape != tuple(variable.shape):
-      raise ValueError(
-          f'{folder / "harmony.npz"} does not fit harmony.json: {name}')
     variable.assign(arrays[name].astype(np.float32))
   return model

@@ -40,7 +40,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music import melody, midi, trio
+from va_magenta.music import grid, melody, midi, trio
 from va_magenta.va import VA
 
 # The variables of a melody's normal distribution, in this order.
@@ -124,8 +124,8 @@ def density(tokens: np.ndarray) -> np.ndarray:
 
   A melody without notes counts as one of one note.
   """
-  quarters = tokens.shape[-1] / melody.STEPS_PER_QUARTER
-  return np.maximum((tokens >= melody.FIRST_PITCH_TOKEN).sum(-1), 1) / quarters
+  quarters = tokens.shape[-1] / grid.STEPS_PER_QUARTER
+  return np.maximum((tokens >= grid.FIRST_PITCH).sum(-1), 1) / quarters
 
 
 class Normal:
@@ -398,8 +398,8 @@ def _shift(tokens: np.ndarray, register: float) -> int:
   intervals as they are; the key of a melody that stands alone is as good as any
   other.
   """
-  pitches = tokens[tokens >= melody.FIRST_PITCH_TOKEN].astype(int) + (
-      melody.MIN_PITCH - melody.FIRST_PITCH_TOKEN)
+  pitches = tokens[tokens >= grid.FIRST_PITCH].astype(int) + (
+      grid.MIN_PITCH - grid.FIRST_PITCH)
   if not len(pitches):
     return 0
   low, high = PITCH_RANGE[0] - pitches.min(), PITCH_RANGE[1] - pitches.max()
@@ -437,7 +437,7 @@ def play(tokens: np.ndarray, performances: Sequence):
     parts |= {
         trio.INSTRUMENTS[trio.BASS]: ('bass_velocity', first.bass_shift, True),
         trio.INSTRUMENTS[trio.DRUMS]: ('drum_velocity', 0, False)}
-  num_quarters = len(tokens) / melody.STEPS_PER_QUARTER
+  num_quarters = len(tokens) / grid.STEPS_PER_QUARTER
   middles = (np.arange(len(performances)) + 0.5) * (
       num_quarters / len(performances))
 

@@ -8,12 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from va_magenta.training.critic.voices import (
-  FIRST_PITCH,
-  HOLD,
-  NOTE_OFF,
-  NUM_TOKENS,
-)
+from va_magenta.music.grid import FIRST_PITCH, GO_ON, NOTE_OFF, NUM_TOKENS
 
 
 def _shift(tokens: np.ndarray, semitones) -> np.ndarray:
@@ -72,13 +67,13 @@ def gather(tokens, rng):
 def thin_out(tokens, rng):
   """Some notes left out: the one before goes on, or a rest is there."""
   out = (tokens >= FIRST_PITCH) & (rng.random(len(tokens)) < rng.random())
-  return np.where(out, rng.choice([HOLD, NOTE_OFF]), tokens)
+  return np.where(out, rng.choice([GO_ON, NOTE_OFF]), tokens)
 
 
 def shorten(tokens, rng):
   """Some held steps become note-offs, or some note-offs are held."""
   chosen = rng.random(len(tokens)) < rng.random()
-  old, new = rng.permutation([HOLD, NOTE_OFF])
+  old, new = rng.permutation([GO_ON, NOTE_OFF])
   return np.where(chosen & (tokens == old), new, tokens)
 
 

@@ -9,18 +9,14 @@ import numpy as np
 from va_magenta import files
 from va_magenta.figures import metrics
 from va_magenta.figures.tables import table
+from va_magenta.music.grid import NUM_TOKENS, STEPS_PER_BAR
 from va_magenta.training.critic.pairs import EXCERPTS, Pairs, RatedMelodies
 from va_magenta.training.critic.train import (
   estimate,
   gradient_ascent,
   relax,
 )
-from va_magenta.training.critic.voices import (
-  NUM_TOKENS,
-  STEPS_PER_BAR,
-  frequency_of,
-  one_hot,
-)
+from va_magenta.training.critic.voices import frequency_of, one_hot
 from va_magenta.va import AXES
 
 TIMED_BATCH = 128

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from va_magenta.music.grid import FIRST_PITCH, STEPS_PER_BAR
 from va_magenta.music.midi import read_notes
 from va_magenta.training import rated, symbolic
 from va_magenta.training.critic.augment import (
@@ -13,12 +14,7 @@ from va_magenta.training.critic.augment import (
   same_for_all_voices,
   transpose,
 )
-from va_magenta.training.critic.voices import (
-  FIRST_PITCH,
-  STEPS_PER_BAR,
-  features_of_many,
-  lines_of,
-)
+from va_magenta.training.critic.voices import features_of_many, lines_of
 
 # Of a rated melody, so many excerpts of so many bars.
 EXCERPTS = {2: 2, 4: 2, 8: 1}

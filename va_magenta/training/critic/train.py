@@ -7,10 +7,9 @@ import numpy as np
 import tqdm
 
 from va_magenta import processes
+from va_magenta.music.grid import NUM_TOKENS, STEPS_PER_BAR
 from va_magenta.training.critic.pairs import WINDOW_BARS, Opinion, Pairs
 from va_magenta.training.critic.voices import (
-  NUM_TOKENS,
-  STEPS_PER_BAR,
   features_of_many,
   frequency_of,
   one_hot,

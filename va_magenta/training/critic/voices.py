@@ -10,21 +10,14 @@ import numpy as np
 import tqdm
 
 from va_magenta import processes
-from va_magenta.music.melody import (
-  FIRST_PITCH_TOKEN as FIRST_PITCH,
-)
-from va_magenta.music.melody import (
-  MIN_PITCH,
-  NUM_TOKENS,
-  STEPS_PER_BAR,
-  VELOCITY,
-)
-from va_magenta.music.melody import STEPS_PER_QUARTER as STEPS_PER_BEAT
+from va_magenta.music import grid
+from va_magenta.music.grid import NOTE_OFF, NUM_TOKENS, STEPS_PER_BAR
+from va_magenta.music.grid import STEPS_PER_QUARTER as STEPS_PER_BEAT
+from va_magenta.music.melody import VELOCITY
 from va_magenta.music.notes import NOTE_DTYPE
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.training import symbolic
 
-HOLD, NOTE_OFF = 0, 1
 TEMPO_QPM = 120
 
 
@@ -32,8 +25,7 @@ def notes_of(tokens: np.ndarray) -> np.ndarray:
   """A melody played plainly: 120 qpm, velocity 80, piano.
 
   Args:
-    tokens: int [steps, voices], one a sixteenth; 0 goes on, 1 ends a note,
-      2..89 begin one of MIDI pitch 21..108.
+    tokens: int [steps, voices], see `music.grid`.
 
   Returns:
     Array of `NOTE_DTYPE`, by start and then pitch; it may be
@@ -41,15 +33,12 @@ def notes_of(tokens: np.ndarray) -> np.ndarray:
   """
   voices = []
   for part, voice in enumerate(tokens.T):
-    events = np.flatnonzero(voice != HOLD)
-    starts = events[voice[events] >= FIRST_PITCH]
-    ends = np.append(events, len(voice))[np.searchsorted(events, starts) + 1]
+    starts, lengths, pitches = grid.line(voice).T
     notes = np.zeros(len(starts), NOTE_DTYPE)
-    for edge, steps in (('start', starts), ('end', ends)):
+    for edge, steps in (('start', starts), ('end', starts + lengths)):
       notes[f'{edge}_beats'] = steps / STEPS_PER_BEAT
       notes[f'{edge}_seconds'] = steps / STEPS_PER_BEAT * 60 / TEMPO_QPM
-    notes['pitch'] = voice[starts].astype(int) - FIRST_PITCH + MIN_PITCH
-    notes['velocity'] = VELOCITY
+    notes['pitch'], notes['velocity'] = pitches, VELOCITY
     notes['part'] = part
     voices.append(notes)
   notes = np.concatenate(voices)
@@ -76,8 +65,7 @@ def tokens_of(*voices: np.ndarray) -> np.ndarray:
         for edge in ('start', 'end'))
     tokens[end, i] = NOTE_OFF
     tokens[start, i] = np.clip(
-        voice['pitch'] - MIN_PITCH + FIRST_PITCH, FIRST_PITCH,
-        NUM_TOKENS - 1)
+        grid.token_of(voice['pitch']), grid.FIRST_PITCH, NUM_TOKENS - 1)
   return tokens[:num_steps]
 
 

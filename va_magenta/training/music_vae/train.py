@@ -20,14 +20,14 @@ import numpy as np
 import tqdm
 
 from va_magenta import files
+from va_magenta.figures import metrics
+from va_magenta.music import grid
 from va_magenta.training.music_vae import examples
 from va_magenta.va_to_music import magenta_weights, tensors
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.music_vae import MusicVae
 
 # The first two tokens of a melody are hold and note-off; the rest are pitches.
-_FIRST_PITCH = 2
-_MELODY_DEPTH = 90
 _STEPS_A_BATCH = 2**14  # Of what is evaluated at once.
 
 STRATEGIES = ('none', 'mirrored', 'multi_worker')
@@ -197,11 +197,11 @@ def transpose(tokens: np.ndarray, config: Config, random) -> np.ndarray:
     random: numpy Generator.
   """
   low, high = config.transpose_range
-  pitched = np.array(config.output_depths) == _MELODY_DEPTH
-  sounding = (tokens >= _FIRST_PITCH) & pitched
-  pitch = np.where(sounding, tokens, _MELODY_DEPTH // 2)
-  low = np.maximum(low, _FIRST_PITCH - pitch.min((1, 2)))
-  high = np.minimum(high, _MELODY_DEPTH - 1 - pitch.max((1, 2)))
+  pitched = np.array(config.output_depths) == grid.NUM_TOKENS
+  sounding = (tokens >= grid.FIRST_PITCH) & pitched
+  pitch = np.where(sounding, tokens, grid.NUM_TOKENS // 2)
+  low = np.maximum(low, grid.FIRST_PITCH - pitch.min((1, 2)))
+  high = np.minimum(high, grid.NUM_TOKENS - 1 - pitch.max((1, 2)))
   shift = random.integers(low, high, endpoint=True)
   return np.where(
       sounding, tokens + shift[:, None, None], tokens).astype(tokens.dtype)
@@ -564,7 +564,7 @@ def evaluate_control(model: MusicVae, tokens=None, controls=None, *,
 
 def _correlation(x, y):
   # A model that plays the same whatever it is asked for follows nothing.
-  return float(np.corrcoef(x, y)[0, 1]) if y.std() else 0.0
+  return float(np.nan_to_num(metrics.pearson_r(x, y)))
 
 
 def _watch(model, tokens, controls) -> dict[str, float]:
