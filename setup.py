@@ -51,6 +51,7 @@ setuptools.setup(
     'numpy>=2',
     'opensmile',
     'pandas',
+    'pebble',
     'pillow',
     'pooch',
     'pretty_midi',

@@ -108,7 +108,7 @@ def main(argv):
     def sample():
       z = random.standard_normal(
           (FLAGS.batch_size, config.z_size), np.float32)
-      for tokens in model.sample(z).argmax(-1):
+      for tokens in model.sample(z)[..., 0]:
         melody.tokens_to_sequence(
             tokens, tempo_qpm=120, program=0, velocity=80)
 

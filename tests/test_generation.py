@@ -189,10 +189,6 @@ class _Spy:
     self.config = self._vae.config
     self.sampled, self.encoded, self.latents = [], [], []
 
-  def sample_tokens(self, z, **kwargs):
-    self.sampled.append((z, kwargs['controls'], kwargs['guidance']))
-    return self._vae.sample_tokens(z, **kwargs)
-
   def sample(self, z, **kwargs):
     self.sampled.append((z, kwargs['controls'], kwargs['guidance']))
     return self._vae.sample(z, **kwargs)

@@ -12,7 +12,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from va_magenta import files
+from va_magenta import files, processes
 
 _NUM_PIECES = 24
 _NUM_STEPS = 12
@@ -70,9 +70,9 @@ def run(folder, monkeypatch, run_command):
   monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
   # A thread need not import Magenta again.
   monkeypatch.setattr(
-      concurrent.futures, 'ProcessPoolExecutor',
-      lambda workers, context, *more: concurrent.futures.ThreadPoolExecutor(
-          1, '', *more))  # Each begins by forgetting what the others share.
+      processes, 'Pool',
+      lambda workers, start=None, *args: concurrent.futures.ThreadPoolExecutor(
+          1, '', start, args))  # Each forgets what the others share.
   return functools.partial(run_command, 'va_magenta_train')
 
 

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import contextlib
-import functools
 import hashlib
 import io
 import os
@@ -73,6 +72,9 @@ def label(paths, num_windows=1, window_seconds=4.8):
   table = pd.DataFrame(rows)
   numbers = table.columns.difference(['md5', 'window'])
   return table.astype({name: np.float32 for name in numbers})
+
+
+_POOL = processes.Pool
 
 
 def threads(num_workers, start, *args):
@@ -251,8 +253,7 @@ class LakhVaTest(picture_va_testing.TestCase):
           'cannot fetch Lakh from http://.*; .* into manual_dir/lmd')
 
   def test_a_killed_process_is_told(self):
-    executor = concurrent.futures.ProcessPoolExecutor(
-        1, initializer=functools.partial(os._exit, 1))
+    executor = _POOL(1, os._exit, 1)
     with self.assertRaisesRegex(OSError, 'was killed'):
       list(pieces.convert(
           [mock.sentinel], collections.Counter(), executor))

@@ -4,7 +4,6 @@ Nothing here imports TFDS, so that a process starts quickly.
 """
 
 import collections
-import concurrent.futures
 import csv
 import dataclasses
 import os
@@ -24,7 +23,6 @@ MELODY_CONFIG = 'cat-mel_2bar_small'
 MELODY_STEPS = 32
 _STEPS_PER_QUARTER = 4
 # Pieces in work at a time: what waits to be written waits in memory.
-_BATCH_SIZE = 512
 # What a value of `window` in a table of examples is made of.
 WINDOW_COLUMNS = ('window', *labelling.SECONDS, *labelling.LABELS)
 PIECE_COLUMNS = (*labelling.LABELS, *labelling.ESTIMATES)
@@ -278,14 +276,14 @@ class _Worker:
     return cls.converter(piece)
 
 
-def pool(as_melodies: bool) -> concurrent.futures.Executor:
+def pool(as_melodies: bool) -> processes.Pool:
   """Processes for `convert`."""
   return processes.Pool(None, _Worker.start, as_melodies)
 
 
 def convert(
     pieces: Sequence[Piece], left_out: collections.Counter,
-    executor: concurrent.futures.Executor) -> Iterator[tuple[str, dict]]:
+    executor: processes.Pool) -> Iterator[tuple[str, dict]]:
   """Examples of pieces, in their order, with a key each.
 
   Args:
@@ -298,24 +296,14 @@ def convert(
   """
   import tqdm
 
-  progress = tqdm.tqdm(total=len(pieces), unit='piece', leave=False)
-  for i in range(0, len(pieces), _BATCH_SIZE):
-    batch = pieces[i:i + _BATCH_SIZE]
-    futures = []
-    try:
-      with processes.told_if_killed('converted pieces'):
-        futures += [executor.submit(_Worker.convert, piece) for piece in batch]
-        for future in futures:
-          made = future.result()
-          progress.update()
-          if isinstance(made, str):
-            left_out[made] += 1
-          else:
-            yield from made
-    finally:  # Whoever reads this may stop.
-      for future in futures:
-        future.cancel()
-  progress.close()
+  with processes.told_if_killed('converted pieces'):
+    for made in tqdm.tqdm(
+        executor.map(_Worker.convert, pieces), total=len(pieces), unit='piece',
+        leave=False):
+      if isinstance(made, list):
+        yield from made
+      else:
+        left_out[getattr(made, 'reason', made)] += 1
 
 
 def convert_with_beam(pieces: Sequence[Piece], as_melodies: bool, split: str):

@@ -1,6 +1,5 @@
 """MIDI files become a table of labels, kill or no kill."""
 
-import concurrent.futures
 import errno
 import functools
 import os
@@ -11,7 +10,7 @@ import pandas as pd
 import pretty_midi
 import pytest
 
-from va_magenta import checkpoints
+from va_magenta import checkpoints, processes
 from va_magenta.music.corpus import file_md5
 from va_magenta.music.midi import read, read_notes
 from va_magenta.music_to_va import (
@@ -441,27 +440,14 @@ def test_a_killed_process_is_told(corpus, fusions, tmp_path):
 
 def test_a_piece_that_kills_does_not_stop_the_others(
     corpus, fusions, tmp_path, threads, monkeypatch):
-  """Of a process that is gone, a pool says BrokenExecutor."""
-  class Killed(concurrent.futures.BrokenExecutor):
-    pass
-
-  def estimate(path, student, settings, hear):
-    if 'tune1' in path or 'tune2' in path and hear:
-      raise Killed
-    return whole(path, student, settings, hear)
-
-  def worker_estimate(task):
-    labelling._Worker.load()
+  def estimate(task):
     path, listen, _ = task
-    try:
-      return estimate(
-          path, labelling._Worker.student, SETTINGS,
-          listen and labelling._Worker.hear)
-    except (ValueError, OSError) as error:
-      return None, str(error)
+    if 'tune1' in path or 'tune2' in path and listen:
+      return processes.Lost('kills the process that reads it')
+    return whole(task)
 
-  whole = labelling.estimate
-  monkeypatch.setattr(labelling._Worker, 'estimate', worker_estimate)
+  whole = labelling._Worker.estimate
+  monkeypatch.setattr(labelling._Worker, 'estimate', estimate)
   output = tmp_path / 'labels.parquet'
   report = _label(corpus, output, fusions, make_hear=_listen)
   assert report.num_pieces == 4 and report.num_heard == 3
@@ -471,9 +457,15 @@ def test_a_piece_that_kills_does_not_stop_the_others(
       str(corpus / '2/tune2.mid'): 'kills the process that hears it'}
 
 
-def test_a_piece_that_kills_a_process(corpus, fusions, tmp_path):
+@pytest.mark.parametrize('what, reason', [
+    ("__import__('os')._exit(1)", 'kills the process that hears it'),
+    pytest.param("__import__('time').sleep(1000)", 'takes more than 30 seconds',
+                 marks=pytest.mark.slow)])
+def test_a_piece_that_kills_a_process_or_hangs(
+    corpus, fusions, tmp_path, monkeypatch, what, reason):
+  monkeypatch.setattr(processes, 'TIMEOUT_SECONDS', 30.)
   listener = (
-      "lambda path, windows, _: __import__('os')._exit(1) if 'tune1' in path "
+      f"lambda path, windows, _: {what} if 'tune1' in path "
       'else [[0.5, 0.5]] * (1 + len(windows))')
   folder = tmp_path / 'midi'
   for i in range(2):
@@ -481,8 +473,7 @@ def test_a_piece_that_kills_a_process(corpus, fusions, tmp_path):
   report = _label(folder, tmp_path / 'labels.parquet', fusions,
                   make_hear=functools.partial(eval, listener))
   assert (report.num_pieces, report.num_heard) == (2, 1)
-  assert report.unheard == {
-      str(folder / '1/tune1.mid'): 'kills the process that hears it'}
+  assert report.unheard == {str(folder / '1/tune1.mid'): reason}
 
 
 @pytest.mark.parametrize('what', ['block', 'table'])

@@ -11,7 +11,7 @@ from va_magenta import checkpoints, trees
 from va_magenta.figures import metrics, tables
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import excerpt, from_note_sequence
-from va_magenta.music_to_va import symbolic, symbolic_features
+from va_magenta.music_to_va import symbolic, symbolic_features, trees_and_kernel
 from va_magenta.training import held_out, rated
 from va_magenta.training import symbolic as symbolic_training
 from va_magenta.va import AXES, VA
@@ -258,7 +258,7 @@ def test_calibration_gives_the_spread_of_ratings():
   rated = rng.normal(.1, .4, (500, 2))
   mean = rated.mean(axis=0)
   estimates = mean + .5 * (rated - mean) + rng.normal(0, .02, (500, 2))
-  points = symbolic.calibrate(
+  points = trees_and_kernel.calibrated(
       estimates, held_out.calibration_of(rated, estimates))
   np.testing.assert_allclose(points.std(axis=0), rated.std(axis=0))
   np.testing.assert_allclose(points.mean(axis=0), mean, atol=.01)

@@ -11,7 +11,7 @@ from va_magenta.music import synthesis
 from va_magenta.music_to_va import audio, audio_features
 from va_magenta.training import audio as audio_training
 from va_magenta.training import triplet
-from va_magenta.va import Scale
+from va_magenta.va import AXES, Scale
 
 NAMES = audio_features.FEATURE_NAMES[:130]
 
@@ -131,14 +131,14 @@ def test_what_is_saved_is_loaded(quick, tmp_path):
   songs = made_up()
   boosted = audio_training.METHODS[audio_training.TREES](songs, 0)
   kernel = audio_training.METHODS[audio_training.KERNEL](songs, 0)
-  audio.save(
-      tmp_path, audio.Normalisation.of({
+  audio.save(tmp_path, audio.AudioVA(
+      audio.Normalisation.of({
           audio.RECORDING: songs.means, audio.SYNTHESISED: 2 * songs.means}),
+      dict(zip(AXES, kernel.models, strict=True)),
       {axis: trees.from_lightgbm([booster]) for axis, booster in zip(
-          audio.AXES, boosted.boosters, strict=True)},
-      dict(zip(audio.AXES, kernel.models, strict=True)),
+          AXES, boosted.boosters, strict=True)},
       audio_training.calibration_of(
-          songs.ratings, kernel.predict(songs.means)))
+          songs.ratings, kernel.predict(songs.means))))
   asked = made_up(seed=2).means
   np.testing.assert_allclose(
       audio.load(tmp_path).regress(asked, audio.RECORDING),

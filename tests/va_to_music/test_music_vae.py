@@ -8,6 +8,7 @@ import pytest
 
 from va_magenta.va_to_music import lstm, magenta_weights, music_vae
 from va_magenta.va_to_music.configs import Config
+from va_magenta.va_to_music.tensors import one_hot
 
 _FLAT = Config(
     name='cat-mel_2bar_small', max_seq_len=8, output_depths=(12,),
@@ -38,27 +39,31 @@ def case(request, flat, random_music_vae):
           {'controls': controls} if model.config.control_depth else {})
 
 
-def _tokens(x, config):
+def _likeliest(logits, config):
   ends = np.cumsum(config.output_depths)[:-1]
   return np.stack(
-      [part.argmax(-1) for part in np.split(x, ends, axis=-1)], axis=-1)
+      [part.argmax(-1) for part in np.split(logits, ends, axis=-1)], axis=-1)
 
 
-def _teacher_forced(model, x, z, controls=None):
+def _logits(model, tokens, z, controls=None):
+  return np.array(model.decoder(
+      one_hot(tokens, model.config.output_depths), z, controls))
+
+
+def _teacher_forced(model, tokens, z, controls=None):
   if controls is not None:
-    controls = np.repeat(controls[:, None], x.shape[1], axis=1)
-  return np.array(model.decoder(x, z, controls))
+    controls = np.repeat(controls[:, None], tokens.shape[1], axis=1)
+  return _logits(model, tokens, z, controls)
 
 
-def test_samples_are_one_hots(case):
+def test_samples_are_tokens(case):
   model, z, more = case
-  x = model.sample(z, seed=0, **more)
-  assert x.shape == (6, model.config.max_seq_len, model.config.depth)
-  assert x.dtype == np.float32
-  assert set(np.unique(x)) == {0, 1}
-  ends = np.cumsum(model.config.output_depths)[:-1]
-  for part in np.split(x, ends, axis=-1):
-    np.testing.assert_array_equal(part.sum(-1), 1)
+  depths = model.config.output_depths
+  tokens = model.sample(z, seed=0, **more)
+  assert tokens.shape == (6, model.config.max_seq_len, len(depths))
+  assert np.issubdtype(tokens.dtype, np.integer)
+  assert tokens.min() == 0
+  assert (tokens.max((0, 1)) == np.array(depths) - 1).all()
 
 
 def test_a_seed_is_a_sample(case):
@@ -80,8 +85,8 @@ def test_greedy_is_the_likeliest_token_after_those_before(case):
   model, z, more = case
   x = model.sample(z, temperature=0, **more)
   logits = _teacher_forced(model, x, z, **more)
-  expected = _tokens(logits, model.config)
-  np.testing.assert_array_equal(_tokens(x, model.config), expected)
+  expected = _likeliest(logits, model.config)
+  np.testing.assert_array_equal(x, expected)
   assert len(np.unique(expected)) > 2
   # No randomness is left.
   np.testing.assert_array_equal(
@@ -94,16 +99,16 @@ def test_draws_follow_the_decoders_distribution(flat, temperature):
   # second step's frequencies are the softmax of the teacher-forced logits.
   n = 4000
   z = np.tile(np.random.default_rng(2).normal(size=(1, 4)), (n, 1))
-  x = flat.sample(z, temperature=temperature, seed=0)
-  likeliest = x[:, 0].sum(0).argmax()
-  same = x[:, 0, likeliest] == 1
+  x = flat.sample(z, temperature=temperature, seed=0)[..., 0]
+  hot = np.eye(*flat.config.output_depths)[x]
+  same = x[:, 0] == np.bincount(x[:, 0]).argmax()
   logits = _teacher_forced(
-      flat, x[same][:1], z[:1].astype(np.float32))[0, :2] / temperature
+      flat, x[same][:1, :, None], z[:1].astype(np.float32))[0, :2] / temperature
   expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
   # Five standard errors.
-  np.testing.assert_allclose(x[:, 0].mean(0), expected[0], atol=0.04)
+  np.testing.assert_allclose(hot[:, 0].mean(0), expected[0], atol=0.04)
   np.testing.assert_allclose(
-      x[same][:, 1].mean(0), expected[1], atol=2.5 / np.sqrt(same.sum()))
+      hot[same][:, 1].mean(0), expected[1], atol=2.5 / np.sqrt(same.sum()))
   assert expected.max() < 0.99
 
 
@@ -142,8 +147,7 @@ def test_guidance_moves_on_from_the_neutral_control(case):
   x = model.sample(z, temperature=0, controls=asked, guidance=2.5)
   after = [_teacher_forced(model, x, z, c) for c in (asked, neutral)]
   np.testing.assert_array_equal(
-      _tokens(x, model.config),
-      _tokens(after[1] + 2.5 * (after[0] - after[1]), model.config))
+      x, _likeliest(after[1] + 2.5 * (after[0] - after[1]), model.config))
   assert (x != model.sample(z, temperature=0, controls=asked)).any()
   np.testing.assert_array_equal(
       model.sample(z[:2], seed=0, controls=asked[:2], guidance=2.5),
@@ -178,7 +182,7 @@ def test_a_conductor_hears_the_mean_of_each_segments_controls(
   x = model.sample(z, seed=0, controls=controls)
 
   def logits(controls):
-    return np.array(model.decoder(x, z, controls))
+    return _logits(model, x, z, controls)
 
   # The second of two segments of three steps: no other hears of it.
   late = controls.copy()
@@ -202,7 +206,7 @@ def test_a_control_added_to_a_conductor_changes_nothing_at_first(
   np.testing.assert_array_equal(wider.sample(z, seed=0, controls=controls), x)
   z, controls = z.astype(np.float32), controls.astype(np.float32)
   np.testing.assert_allclose(
-      wider.decoder(x, z, controls), pretrained.decoder(x, z), atol=1e-6)
+      _logits(wider, x, z, controls), _logits(pretrained, x, z), atol=1e-6)
   # Magenta's row of no input comes first.
   saved, kernel = (
       next(np.array(w) for w in m.decoder.conductor.weights if 'kernel' in
@@ -229,7 +233,7 @@ def test_bad_guidance_is_refused(case, guidance):
 
 def test_posterior(case):
   model, z, more = case
-  tokens = _tokens(model.sample(z, seed=0, **more), model.config)
+  tokens = model.sample(z, seed=0, **more)
   mu, sigma = model.encode(tokens, **more)
   assert mu.shape == sigma.shape == (6, model.config.z_size)
   assert mu.dtype == sigma.dtype == np.float32
@@ -246,9 +250,9 @@ def test_teacher_forcing_does_not_look_ahead(case):
   model, z, more = case
   x = model.sample(z, seed=0, **more)
   logits = _teacher_forced(model, x, z, **more)
-  assert logits.shape == x.shape
+  assert logits.shape == (*x.shape[:2], model.config.depth)
   other = x.copy()
-  other[:, 4] = np.roll(other[:, 4], 1, axis=-1)
+  other[:, 4] = (other[:, 4] + 1) % model.config.output_depths
   changed = np.abs(_teacher_forced(model, other, z, **more) - logits)
   assert (changed[:, :5] == 0).all()
   assert changed[:, 5].max() > 1e-3
@@ -338,8 +342,8 @@ def test_a_mixed_precision_is_near_float32_and_not_for_sampling(
     weights = [w.value for w in model.trainable_weights]
     with tf.GradientTape() as tape:
       outputs = [
-          *model.encoder.read(x.argmax(-1)[..., None], (12,), controls),
-          model.decoder(x, z, controls)]
+          *model.encoder.read(x, (12,), controls),
+          model.decoder(one_hot(x, (12,)), z, controls)]
       loss = sum(tf.reduce_sum(tf.square(y)) for y in outputs)
     return outputs + tape.gradient(loss, weights)
 
@@ -400,12 +404,12 @@ def test_a_gain_of_controls_is_no_matter_of_files(tmp_path, random_music_vae):
   random = np.random.default_rng(3)
   z, controls = random.normal(size=(5, 4)), random.uniform(-1, 1, (5, 2))
   x = plain.sample(z, temperature=0, controls=controls)
-  mu = plain.encode(_tokens(x, _HIERARCHY), controls)[0]
+  mu = plain.encode(x, controls)[0]
   for model in (louder, again):
     np.testing.assert_array_equal(
         model.sample(z, temperature=0, controls=controls), x)
     np.testing.assert_allclose(
-        model.encode(_tokens(x, _HIERARCHY), controls)[0], mu, atol=1e-5)
+        model.encode(x, controls)[0], mu, atol=1e-5)
   assert (x != plain.sample(z, temperature=0, controls=controls * 4)).any()
 
 

@@ -202,16 +202,12 @@ class Phrases:
         options['guidance'] = settings.guidance
       if settings.mode == SEARCH:
         from va_magenta.va_to_music import search
-        played = search.search(
-            vae, self._critic, flat[batch], points[batch], **options)
-        tokens.append(np.stack([
-            one_hots.argmax(-1) for one_hots in np.split(
-                played, np.cumsum(config.output_depths)[:-1], axis=-1)],
-                               axis=-1))
+        tokens.append(search.search(
+            vae, self._critic, flat[batch], points[batch], **options))
       else:
         if config.control_depth:
           options['controls'] = points[batch]
-        tokens.append(vae.sample_tokens(flat[batch], **options))
+        tokens.append(vae.sample(flat[batch], **options))
     return np.concatenate(tokens).reshape(
         *z.shape[:3], *tokens[0].shape[1:])
 

@@ -174,16 +174,16 @@ def _first_beat(pitched, end) -> int:
       for phase in range(_QUARTERS_PER_BAR)]))
 
 
-def _straightened(beats: np.ndarray, grid) -> np.ndarray:
+def _straightened(beats: np.ndarray, places) -> np.ndarray:
   """Quarter notes as steps, of a grid of `_GRIDS`."""
   whole = np.floor(beats)
   return grid.STEPS_PER_QUARTER * whole + np.interp(
-      beats - whole, grid, np.arange(grid.STEPS_PER_QUARTER + 1))
+      beats - whole, places, np.arange(grid.STEPS_PER_QUARTER + 1))
 
 
-def _off_grid(beats: np.ndarray, grid) -> float:
+def _off_grid(beats: np.ndarray, places) -> float:
   """Mean distance from the nearest step, in steps."""
-  steps = _straightened(beats, grid)
+  steps = _straightened(beats, places)
   return float(np.abs(steps - np.rint(steps)).mean())
 
 
@@ -201,7 +201,7 @@ def _on_grid(score, first, last) -> tuple[list[_Part], _Part | None]:
   if not is_pitched.any():
     raise ValueError('its stretch in 4/4 has no notes that have a pitch')
   start = notes['start_beats'] - first
-  off = [_off_grid(start[~notes['is_drum']], grid) for grid in _GRIDS]
+  off = [_off_grid(start[~notes['is_drum']], places) for places in _GRIDS]
   best = int(np.argmin(off))
   if off[0] <= MAX_OFF_GRID and off[best] > _SWING_GAIN * off[0]:
     best = 0

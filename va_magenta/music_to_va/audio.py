@@ -25,9 +25,13 @@ import numpy as np
 from va_magenta import checkpoints
 from va_magenta.music import midi
 from va_magenta.music_to_va import audio_features
-from va_magenta.music_to_va.kernel import KernelRidge
+from va_magenta.music_to_va.trees_and_kernel import (
+  KernelRidge,
+  TreesAndKernel,
+  below,
+)
 from va_magenta.trees import Trees
-from va_magenta.va import AXES, VA
+from va_magenta.va import VA
 
 SOURCES = RECORDING, SYNTHESISED = 'recording', 'synthesised'
 # The means of the descriptors. Those of their deltas are the difference between
@@ -94,24 +98,16 @@ def _stretch(means: np.ndarray, floor: np.ndarray) -> np.ndarray:
       _IN_LOGARITHM, np.log(np.maximum(means, 0) + floor), means)
 
 
-class AudioVA:
+class AudioVA(TreesAndKernel):
   """Estimates VA from sound.
 
   Attributes:
-    residual_std: standard deviation of people's mean rating about `regress`,
-      (valence, arousal), measured on recordings that were not trained on.
+    normalisation: what both trees and kernels see.
   """
 
-  def __init__(
-      self, normalisation: Normalisation, trees: dict[str, Trees],
-      kernels: dict[str, KernelRidge], calibration: dict):
+  def __init__(self, normalisation: Normalisation, kernels, trees, calibration):
+    super().__init__(kernels, trees, calibration)
     self.normalisation = normalisation
-    self._trees = trees
-    self._kernels = kernels
-    self._mean = np.array([calibration[axis]['mean'] for axis in AXES])
-    self._slope = np.array([calibration[axis]['slope'] for axis in AXES])
-    self.residual_std = np.array(
-        [calibration[axis]['residual_std'] for axis in AXES])
 
   def regress(self, means: np.ndarray, source: str) -> np.ndarray:
     """Expected rating, the estimate of least squared error.
@@ -128,13 +124,7 @@ class AudioVA:
       raise ValueError(
           f'source must be one of {", ".join(SOURCES)}, got {source!r}')
     scores = self.normalisation.apply(means, source)
-    return np.stack([
-        (self._trees[axis].predict(scores)
-         + self._kernels[axis].predict(scores)) / 2 for axis in AXES], axis=1)
-
-  def calibrate(self, expected: np.ndarray) -> np.ndarray:
-    """Stretches `regress` about the mean to the spread of people's ratings."""
-    return self._mean + (expected - self._mean) * self._slope
+    return self._mean_of_both(scores, scores)
 
   def _points(self, means: np.ndarray, source: str) -> np.ndarray:
     return self.calibrate(self.regress(means, source)).clip(-1, 1)
@@ -261,33 +251,21 @@ def _build(config: dict, arrays: dict) -> AudioVA:
   if tuple(config['descriptors']) != DESCRIPTORS:
     raise ValueError('it was trained on other features than are extracted now')
 
-  def below(prefix):
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items() if name.startswith(prefix)}
-
   return AudioVA(
       Normalisation(
           arrays['floor'],
           {source: arrays[f'mean/{source}'] for source in SOURCES},
           {source: arrays[f'std/{source}'] for source in SOURCES}),
-      {axis: Trees(below(f'{axis}/trees/')) for axis in AXES},
-      {axis: KernelRidge(below(f'{axis}/kernel/')) for axis in AXES},
+      below(arrays, 'kernel', KernelRidge), below(arrays, 'trees', Trees),
       config['calibration'])
 
 
-def save(
-    folder: pathlib.Path, normalisation: Normalisation,
-    trees: dict[str, Trees], kernels: dict[str, KernelRidge],
-    calibration: dict):
+def save(folder: pathlib.Path, estimator: AudioVA):
   """Writes what `load` reads; each file is whole or not there."""
-  arrays = {'floor': normalisation.floor}
-  for source in SOURCES:
-    arrays[f'mean/{source}'] = normalisation.mean[source]
-    arrays[f'std/{source}'] = normalisation.std[source]
-  for axis in AXES:
-    for kind, model in (('trees', trees[axis]), ('kernel', kernels[axis])):
-      for name, array in model.arrays.items():
-        arrays[f'{axis}/{kind}/{name}'] = array
+  seen = estimator.normalisation
   checkpoints.write(folder, checkpoints.AUDIO, {
-      'calibration': calibration, 'descriptors': DESCRIPTORS}, arrays)
+      'calibration': estimator.calibration, 'descriptors': DESCRIPTORS}, {
+          'floor': seen.floor,
+          **{f'mean/{source}': seen.mean[source] for source in SOURCES},
+          **{f'std/{source}': seen.std[source] for source in SOURCES},
+          **estimator.arrays()})

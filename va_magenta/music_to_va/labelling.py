@@ -27,14 +27,13 @@ better student can read all pieces anew without their being heard again.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -446,105 +445,48 @@ def _estimate_all(
     models: as `_models` says.
     num_workers: as `label` takes.
   """
-  import tqdm
-
-  blocks = [
-      names[i:i + _BLOCK_SIZE] for i in range(0, len(names), _BLOCK_SIZE)]
-  keys = [hashlib.md5(repr((block, models)).encode()).hexdigest()
-          for block in blocks]
+  starts = range(0, len(names), _BLOCK_SIZE)
+  keys = [
+      hashlib.md5(repr((names[i:i + _BLOCK_SIZE], models)).encode()).hexdigest()
+      for i in starts]
   paths = [folder / f'{key}.json' for key in keys]
-  todo = [i for i, path in enumerate(paths) if not path.exists()]
-  if todo:
-    with (
-        processes.told_if_killed(
-            'labelled pieces',
-            f'what is in {folder} is whole; run it again'),
-        _Workers(num_workers, settings, make_hear) as workers,
-        tqdm.tqdm(
-            total=len(names), desc='labelling', unit='piece',
-            initial=len(names) - sum(len(blocks[i]) for i in todo)
-        ) as progress,
-    ):
-      for i in todo:
-        block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
-        estimates = workers.estimate(
-            [(pieces[name], listen, read.get(name))
-             for name, listen in blocks[i]], progress)
-        for (name, _), (columns, reason) in zip(
-            blocks[i], estimates, strict=True):
-          if reason:
-            what = 'unlabelled' if columns is None else 'unheard'
-            block[what][name] = reason
-          if columns:
-            block['rows'].append({'md5': name, **{
-                column: [round(v, 4) for v in values.tolist()]
-                for column, values in columns.items()
-            }})
-        with files.writing(paths[i]) as temporary:
-          temporary.write_text(json.dumps(block))
+
+  def write(path, first, results):
+    block = {'rows': [], 'unlabelled': {}, 'unheard': {}}
+    for (name, _), (columns, reason) in zip(
+        names[first:first + _BLOCK_SIZE], results, strict=True):
+      if reason:
+        what = 'unlabelled' if columns is None else 'unheard'
+        block[what][name] = reason
+      if columns:
+        block['rows'].append({'md5': name, **{
+            column: [round(v, 4) for v in values.tolist()]
+            for column, values in columns.items()
+        }})
+    path.write_text(json.dumps(block))
+
+  processes.resumable_map(
+      _estimate, [(pieces[name], listen, read.get(name))
+                  for name, listen in names], paths, write,
+      block_size=_BLOCK_SIZE, what='labelled pieces',
+      start=(_Worker.start, settings, make_hear), num_workers=num_workers)
   return [_read_block(path) for path in paths]
 
 
-class _Workers:
-  """Processes that label pieces, and may die of one.
+def _estimate(pool, tasks: Sequence[tuple]) -> Iterator[tuple]:
+  """As `_Worker.estimate`, of each.
 
-  The libraries that read MIDI and that hear are not in Python: a hostile file
-  may kill the process. Then the pieces of its block are tried one by one, so
-  that one file does not end a run of a night.
+  What hangs or kills a process when it is heard may yet be read.
   """
-
-  def __init__(self, num_workers, settings, make_hear):
-    self._num_workers = num_workers
-    self._options = settings, make_hear
-    self._pool = processes.Pool(num_workers, _Worker.start, *self._options)
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, *exception):
-    self._pool.__exit__(*exception)
-
-  def estimate(self, tasks: Sequence[tuple], progress) -> list:
-    """As `_Worker.estimate`, of each.
-
-    Raises:
-      BrokenExecutor: if processes die without any piece.
-    """
-    try:
-      estimates = []
-      for result in self._pool.map(_Worker.estimate, tasks):
-        estimates.append(result)
-        progress.update()
-      return estimates
-    except concurrent.futures.BrokenExecutor:
-      progress.update(-len(estimates))
-    estimates = []
-    self._restart(1)
-    for task in tasks:
-      estimates.append(self._estimate_alone(*task))
-      progress.update()
-    self._restart(self._num_workers)
-    return estimates
-
-  def _restart(self, num_workers):
-    self._pool.shutdown(cancel_futures=True)
-    self._pool = processes.Pool(num_workers, _Worker.start, *self._options)
-    # If this fails, no piece is to blame.
-    self._pool.submit(_Worker.load).result()
-
-  def _estimate_alone(
-      self, path: str, listen: bool, known: np.ndarray | None
-  ) -> tuple[dict | None, str | None]:
+  for task, found in zip(
+      tasks, pool.map(_Worker.estimate, tasks), strict=True):
     fault = None
-    for task in [(path, True, known), (path, False, known)][not listen:]:
-      try:
-        columns, reason = self._pool.submit(_Worker.estimate, task).result()
-        return columns, reason or fault
-      except concurrent.futures.BrokenExecutor:
-        self._restart(1)
-        fault = 'kills the process that ' + (
-            'hears it' if task[1] else 'reads it')
-    return None, fault
+    if isinstance(found, processes.Lost) and task[1]:
+      fault = found.reason.replace('reads', 'hears')
+      [found] = pool.map(_Worker.estimate, [(task[0], False, task[2])])
+    if isinstance(found, processes.Lost):
+      found = None, found.reason
+    yield found[0], found[1] or fault
 
 
 def _read_block(path: pathlib.Path) -> dict:

@@ -18,7 +18,7 @@ other, which knows none of its clips: `load(folder / 'generator')`, and
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,7 +26,11 @@ from va_magenta import checkpoints
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import from_note_sequence
 from va_magenta.music_to_va import symbolic_features
-from va_magenta.music_to_va.kernel import KernelRidge
+from va_magenta.music_to_va.trees_and_kernel import (
+  KernelRidge,
+  TreesAndKernel,
+  below,
+)
 from va_magenta.trees import Trees
 from va_magenta.va import AXES, VA
 
@@ -76,35 +80,19 @@ def spread_inputs(expected: np.ndarray, features: np.ndarray) -> np.ndarray:
       [expected, features[:, _SHARE_OF_MELODY]]).astype(np.float32)
 
 
-def calibrate(
-    expected: np.ndarray, calibration: dict[str, dict[str, float]]
-) -> np.ndarray:
-  """Stretches estimates [n, 2] about the mean, by a job's `calibration`."""
-  mean, slope = (
-      np.array([calibration[axis][name] for axis in AXES])
-      for name in ('mean', 'slope'))
-  return mean + (expected - mean) * slope
-
-
-class SymbolicVA:
+class SymbolicVA(TreesAndKernel):
   """Estimates VA from notes.
 
   Attributes:
-    residual_std: standard deviation of people's mean rating about `regress`,
-      (valence, arousal), measured on clips that were not trained on.
+    scores: what the kernels see.
+    spread: by axis, of the logarithm of the variance.
   """
 
   def __init__(
-      self, scores: Scores, kernels: dict[str, KernelRidge],
-      trees: dict[str, Trees], spread: dict[str, Trees], calibration: dict):
-    self._scores = scores
-    self._kernels = kernels
-    self._trees = trees
-    self._spread = spread
-    self._calibration = calibration
-    self._mean = np.array([calibration[axis]['mean'] for axis in AXES])
-    self.residual_std = np.array(
-        [calibration[axis]['residual_std'] for axis in AXES])
+      self, scores: Scores, spread: Mapping[str, Trees], kernels, trees,
+      calibration):
+    super().__init__(kernels, trees, calibration)
+    self.scores, self.spread = scores, spread
 
   def regress(self, features: np.ndarray) -> np.ndarray:
     """Expected rating, the estimate of least squared error.
@@ -117,12 +105,9 @@ class SymbolicVA:
       sounds) gets the mean of the training ratings.
     """
     features = np.asarray(features, np.float32)
-    scores = self._scores(features)
-    expected = np.stack([
-        (self._trees[axis].predict(features)
-         + self._kernels[axis].predict(scores)) / 2 for axis in AXES], axis=1)
     return np.where(
-        np.isnan(features).all(axis=1, keepdims=True), self._mean, expected)
+        np.isnan(features).all(axis=1, keepdims=True), self.mean,
+        self._mean_of_both(features, self.scores(features)))
 
   def std(self, features: np.ndarray) -> np.ndarray:
     """Standard deviation of people's mean rating about `regress`.
@@ -137,16 +122,8 @@ class SymbolicVA:
     inputs = spread_inputs(self.regress(features), features)
     # The trees add up to the logarithm of the variance.
     return np.stack([
-        np.exp(self._spread[axis].predict(inputs) / 2) for axis in AXES
+        np.exp(self.spread[axis].predict(inputs) / 2) for axis in AXES
     ], axis=1)
-
-  def calibrate(self, expected: np.ndarray) -> np.ndarray:
-    """Stretches `regress` about the mean to the spread of people's ratings.
-
-    What is expected of uncertain pieces lies near the mean; stretched, the
-    estimates of many pieces cover as much of the plane as ratings do.
-    """
-    return calibrate(expected, self._calibration)
 
   def estimate_va_of_notes(self, pieces: Iterable[np.ndarray]) -> list[VA]:
     """Calibrated estimates for arrays of notes, in their order.
@@ -198,43 +175,27 @@ def _build(config: dict, arrays: dict) -> SymbolicVA:
   if tuple(config['feature_names']) != symbolic_features.FEATURE_NAMES:
     raise ValueError('it was trained on other features than are extracted now')
 
-  def below(part, kind):
-    return {
-        axis: kind({
-            name.removeprefix(f'{axis}/{part}/'): array
-            for name, array in arrays.items()
-            if name.startswith(f'{axis}/{part}/')
-        }) for axis in AXES
-    }
-
   return SymbolicVA(
-      Scores(arrays['mean'], arrays['std']), below('kernel', KernelRidge),
-      below('trees', Trees), below('spread', Trees), config['calibration'])
+      Scores(arrays['mean'], arrays['std']), below(arrays, 'spread', Trees),
+      below(arrays, 'kernel', KernelRidge), below(arrays, 'trees', Trees),
+      config['calibration'])
 
 
 def save(
-    folder: pathlib.Path, scores: Scores, kernels: dict[str, KernelRidge],
-    trees: dict[str, Trees], spread: dict[str, Trees], calibration: dict,
-    groups: Sequence[int]):
+    folder: pathlib.Path, estimator: SymbolicVA, groups: Sequence[int]):
   """Writes what `load` reads; each file is whole or not there.
 
   Args:
     folder: exists.
-    scores: what the kernels see.
-    kernels: by axis.
-    trees: by axis.
-    spread: by axis, of the logarithm of the variance.
-    calibration: `mean`, `slope` and `residual_std` by axis.
+    estimator: to be written.
     groups: of EIMG, trained on: who measures on EIMG holds them out.
   """
-  arrays = {'mean': scores.mean, 'std': scores.std}
-  for axis in AXES:
-    for part, models in (
-        ('kernel', kernels), ('trees', trees), ('spread', spread)):
-      for name, array in models[axis].arrays.items():
-        arrays[f'{axis}/{part}/{name}'] = array
   checkpoints.write(folder, checkpoints.SYMBOLIC, {
-      'calibration': calibration,
+      'calibration': estimator.calibration,
       'groups': [int(group) for group in groups],
       'feature_names': symbolic_features.FEATURE_NAMES,
-  }, arrays)
+  }, {
+      'mean': estimator.scores.mean, 'std': estimator.scores.std,
+      **estimator.arrays(),
+      **{f'{axis}/spread/{name}': array for axis in AXES
+         for name, array in estimator.spread[axis].arrays.items()}})

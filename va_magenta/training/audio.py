@@ -13,8 +13,9 @@ from va_magenta import files, processes
 from va_magenta.figures import metrics, tables
 from va_magenta.figures.tables import bootstrap, plus_minus
 from va_magenta.music import synthesis
-from va_magenta.music_to_va import audio, audio_features, kernel
-from va_magenta.training import cards, rated
+from va_magenta.music_to_va import audio, audio_features
+from va_magenta.music_to_va.trees_and_kernel import KernelRidge
+from va_magenta.training import cards, rated, trees_and_kernel
 from va_magenta.training.held_out import (
   HeldOut,
   auc,
@@ -179,7 +180,9 @@ def hear(
     ):
       for i, windows in enumerate(
           pool.map(functools.partial(_hear, soundfont), todo), 1):
-        if isinstance(windows, str):
+        if isinstance(windows, processes.Lost):
+          report(f'left out: {todo[i - 1].path.name}: {windows.reason}')
+        elif isinstance(windows, str):
           report(f'left out: {windows}')
         else:
           with files.writing(cached[todo[i - 1]]) as temporary:
@@ -312,19 +315,16 @@ class Kernel:
   """Kernel ridge regression on the descriptors, by axis."""
 
   scores: Callable
-  models: list[kernel.KernelRidge]
+  models: list[KernelRidge]
   chosen: list[tuple[float, float]]
 
   @classmethod
   def fit(cls, songs: Songs, seed: int) -> 'Kernel':
     """Width and penalty are chosen by cross-validation within `songs`."""
-    drawn, phases = kernel.draw(len(audio.DESCRIPTORS), NUM_COSINES, seed)
-
-    def arrays(gamma):
-      return {
-          'directions': (drawn * np.sqrt(2 * gamma)).astype(np.float16),
-          'phases': phases}
-
+    drawn = {
+        gamma: trees_and_kernel.draw(
+            len(audio.DESCRIPTORS), gamma, NUM_COSINES, seed)
+        for gamma in GAMMAS}
     grid = [(g, penalty) for g in GAMMAS for penalty in PENALTIES]
     errors = np.zeros((len(grid), 2))
     for train, test in folds(len(songs), NUM_INNER_FOLDS, seed):
@@ -333,25 +333,21 @@ class Kernel:
       mean = part.ratings.mean(axis=0)
       for gamma in GAMMAS:
         train_cosines, test_cosines = (
-            kernel.KernelRidge.cosines(arrays(gamma), scores(some.means))
+            KernelRidge.cosines(drawn[gamma], scores(some.means))
             for some in (part, songs[test]))
         for penalty in PENALTIES:
-          estimates = mean + test_cosines @ kernel.ridge(
+          estimates = mean + test_cosines @ trees_and_kernel.ridge(
               train_cosines, part.ratings - mean, penalty)
           errors[grid.index((gamma, penalty))] += np.sum(
               (estimates - songs.ratings[test])**2, axis=0)
     scores = descriptors(songs, 0, seed)
     chosen = [grid[i] for i in errors.argmin(axis=0)]
-    models = []
-    for axis, (gamma, penalty) in enumerate(chosen):
-      target = songs.ratings[:, axis]
-      weights = kernel.ridge(
-          kernel.KernelRidge.cosines(arrays(gamma), scores(songs.means)),
-          target - target.mean(), penalty)
-      models.append(kernel.KernelRidge({
-          **arrays(gamma), 'weights': weights.astype(np.float32),
-          'mean': np.array(target.mean())}))
-    return cls(scores, models, chosen)
+    return cls(scores, [
+        trees_and_kernel.fit_kernel(
+            scores(songs.means), target, gamma=gamma, penalty=penalty,
+            num_cosines=NUM_COSINES, seed=seed)
+        for target, (gamma, penalty) in zip(
+            songs.ratings.T, chosen, strict=True)], chosen)
 
   def predict(self, means: np.ndarray) -> np.ndarray:
     """VA, [n, 2]."""
@@ -523,14 +519,13 @@ def run(
   report('training on all songs')
   trees = METHODS[TREES](songs, seed)
   ridge = METHODS[KERNEL](songs, seed)
-  weights = (
+  estimator = audio.AudioVA(
       audio.Normalisation.of(
           {audio.RECORDING: songs.means, audio.SYNTHESISED: reference}),
+      dict(zip(AXES, ridge.models, strict=True)),
       {axis: from_lightgbm([booster])
        for axis, booster in zip(AXES, trees.boosters, strict=True)},
-      dict(zip(AXES, ridge.models, strict=True)),
       calibration_of(songs.ratings, held_out.estimates[SHIPPED]))
-  estimator = audio.AudioVA(*weights)
   check = ''
   if checks:
     rows = _check(estimator, list(checks), np.stack([*checks.values()]))
@@ -540,7 +535,7 @@ def run(
         **{axis: sum(row[f'{axis} is'] == 'right' for row in rows.values())
            for axis in AXES})
   run_dir.mkdir(parents=True, exist_ok=True)
-  audio.save(run_dir, *weights)
+  audio.save(run_dir, estimator)
   estimates = held_out.estimates[SHIPPED]
   plot_held_out(
       run_dir / 'held_out.png', held_out.ratings, estimates, [

@@ -21,7 +21,6 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-import tqdm
 
 from va_magenta import files, processes
 from va_magenta.music import band, band_reader, grid, midi
@@ -190,29 +189,16 @@ def convert(
   folder = pathlib.Path(cache_dir).expanduser()
   folder.mkdir(parents=True, exist_ok=True)
   by_name = _labels_by_name(labels) if labels else {}
-  blocks = [paths[i:i + _BLOCK_SIZE] for i in range(0, len(paths), _BLOCK_SIZE)]
   # Of other files, other blocks.
   key = hashlib.md5(repr(paths).encode()).hexdigest()[:12]
-  files_of = [folder / f'band-{key}-{i:05d}.npz' for i in range(len(blocks))]
-  todo = [i for i, path in enumerate(files_of) if not path.exists()]
-  if todo:
-    with (
-        processes.told_if_killed(
-            'converted pieces', f'what is in {folder} is whole; run it again'),
-        processes.Pool(num_workers) as pool,
-        tqdm.tqdm(
-            total=len(paths), desc='converting', unit='piece',
-            initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress,
-    ):
-      for i in todo:
-        read, refused = [], []
-        for name, piece in pool.map(_read, blocks[i], chunksize=4):
-          progress.update()
-          (refused if isinstance(piece, str) else read).append((name, piece))
-        with files.writing(files_of[i]) as temporary:
-          _write_block(temporary, read, refused)
+  blocks = [folder / f'band-{key}-{i:05d}.npz' for i in range(
+      -(-len(paths) // _BLOCK_SIZE))]
+  processes.resumable_map(
+      lambda pool, block: pool.map(_read, block, chunksize=4), paths, blocks,
+      _write_block, block_size=_BLOCK_SIZE, what='converted pieces',
+      num_workers=num_workers)
   read, reasons = [], collections.Counter()
-  for path in files_of:
+  for path in blocks:
     pieces, refused = _read_block(path)
     read += pieces
     reasons.update(refused)
@@ -247,8 +233,16 @@ def _read(path: str) -> tuple[str, band_reader.Band | str]:
 _ARRAYS = ('tokens', 'chords', 'bar_seconds')
 
 
-def _write_block(path, read, refused):
-  """Writes pieces and reasons."""
+def _write_block(path, _, results):
+  """Writes pieces and reasons: what `_read` gives, or `processes.Lost`."""
+  read, refused = [], []
+  for result in results:
+    if isinstance(result, processes.Lost):
+      refused.append(result.reason)
+    elif isinstance(result[1], str):
+      refused.append(result[1])
+    else:
+      read.append(result)
   arrays = {
       name: np.concatenate(
           [np.zeros((0, 4), np.uint16)] * (name == 'tokens')
@@ -260,7 +254,7 @@ def _write_block(path, read, refused):
       path, **arrays, bars=[len(piece.chords) // 2 for _, piece in read],
       tempo_qpm=[piece.tempo_qpm for _, piece in read],
       names=np.array([name for name, _ in read], '<U32'),
-      reasons=np.array([reason for _, reason in refused], '<U80'))
+      reasons=np.array(refused, '<U80'))
 
 
 def _read_block(path) -> tuple[list, list[str]]:

@@ -65,13 +65,10 @@ def partners(vae, tokens, chords, plays, va, seed: int) -> np.ndarray:
   mu, sigma = vae.encode(tokens, band.controls(va, plays, chords))
   z = mu + sigma * random.normal(size=mu.shape)
   asked = np.stack([random.permutation(axis) for axis in va.T], axis=-1)
-  x = vae.sample(
+  return vae.sample(
       z, seed=seed, guidance=float(random.uniform(1, 4)),
       temperature=float(random.uniform(0.2, 1.2)),
-      controls=band.controls(asked, plays, chords))
-  ends = np.cumsum(band.OUTPUT_DEPTHS)[:-1]
-  return np.stack([part.argmax(-1) for part in np.split(x, ends, axis=-1)],
-                  axis=-1).astype(np.int16)
+      controls=band.controls(asked, plays, chords)).astype(np.int16)
 
 
 def one_hot(tokens: np.ndarray) -> np.ndarray:

@@ -11,10 +11,12 @@ from va_magenta.figures import metrics
 from va_magenta.figures.tables import plus_minus, table, table_of_columns
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import excerpt, skyline
-from va_magenta.music_to_va import kernel, symbolic, symbolic_features
+from va_magenta.music_to_va import symbolic, symbolic_features
+from va_magenta.music_to_va.trees_and_kernel import KernelRidge, calibrated
 from va_magenta.training import cards, rated
 from va_magenta.training import held_out as held_out_lib
 from va_magenta.training.held_out import auc, calibration_of, folds
+from va_magenta.training.trees_and_kernel import fit_kernel
 from va_magenta.trees import from_lightgbm
 from va_magenta.va import AXES, Scale
 
@@ -189,35 +191,24 @@ class Student:
 
   boosters: dict[str, list]
   scores: symbolic.Scores
-  kernels: dict[str, kernel.KernelRidge]
+  kernels: dict[str, KernelRidge]
 
   @classmethod
   def fit(cls, data: Examples, seed: int) -> 'Student':
     """Fits all members to all rows of `data`."""
     scores = symbolic.Scores.of(data.features)
     seen = scores(data.features)
-    drawn, phases = kernel.draw(seen.shape[1], NUM_COSINES, seed)
     weights = data.weights
-    root = np.sqrt(weights).astype(np.float32)
     boosters, kernels = {}, {}
     for axis, target in zip(AXES, data.ratings.T, strict=True):
       boosters[axis] = [
           _train(
               data.features, target, weights, NUM_TREES, **_COMMON, **member,
               seed=seed) for member in MEMBERS.values()]
-      relevance = _relevance(seen, target, weights)
-      arrays = {
-          'directions': (
-              drawn * relevance[:, None] * np.sqrt(2 * GAMMA)
-          ).astype(np.float16),
-          'phases': phases}
-      mean = np.average(target, weights=weights)
-      ridge = kernel.ridge(
-          kernel.KernelRidge.cosines(arrays, seen) * root[:, None],
-          (target - mean) * root, PENALTY)
-      kernels[axis] = kernel.KernelRidge({
-          **arrays, 'weights': ridge.astype(np.float32),
-          'mean': np.array(mean)})
+      kernels[axis] = fit_kernel(
+          seen, target, gamma=GAMMA, penalty=PENALTY, num_cosines=NUM_COSINES,
+          seed=seed, weights=weights,
+          relevance=_relevance(seen, target, weights))
     return cls(boosters, scores, kernels)
 
   def regress(self, features: np.ndarray) -> np.ndarray:
@@ -284,7 +275,7 @@ class HeldOut(held_out_lib.HeldOut):
       points = result.estimates[variant] = estimates.copy()
       for fold in np.unique(self.fold):
         rows, others = self.fold == fold, clips & (self.fold != fold)
-        points[rows] = symbolic.calibrate(
+        points[rows] = calibrated(
             estimates[rows],
             calibration_of(self.ratings[others], estimates[others]))
     return result
@@ -434,11 +425,11 @@ def _write(
   """Writes what `symbolic.load` reads, and loads it."""
   spread = fit_spread(held_out.data, held_out.estimates[SHIPPED], seed)
   folder.mkdir(parents=True, exist_ok=True)
-  symbolic.save(
-      folder, student.scores, student.kernels,
+  symbolic.save(folder, symbolic.SymbolicVA(
+      student.scores, {axis: from_lightgbm(spread[axis]) for axis in AXES},
+      student.kernels,
       {axis: from_lightgbm(student.boosters[axis]) for axis in AXES},
-      {axis: from_lightgbm(spread[axis]) for axis in AXES},
-      held_out.calibration(), np.unique(held_out.data.groups))
+      held_out.calibration()), np.unique(held_out.data.groups))
   return symbolic.load(folder)
 
 

@@ -138,7 +138,7 @@ class BandModel:
     controls = band.controls(
         np.repeat(va, CHORDS_A_SEGMENT, axis=1) if guidance else 0 * np.repeat(
             va, CHORDS_A_SEGMENT, axis=1), plays, progression)
-    tokens = self.vae.sample_tokens(
+    tokens = self.vae.sample(
         z.reshape(n * length, -1), temperature=_TOKEN_TEMPERATURE * temperature,
         seed=seed, controls=controls.reshape(
             n * length, CHORDS_A_SEGMENT, controls.shape[-1]))

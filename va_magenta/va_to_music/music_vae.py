@@ -436,17 +436,7 @@ class MusicVae(keras.Model):
       context = ops.convert_to_tensor(context, 'float32')
     return ops.convert_to_numpy(self._label(x, context))
 
-  def sample(self, z, **options) -> np.ndarray:
-    """As `sample_tokens`, as one-hots.
-
-    Returns:
-      Side by side, float32 `[n, max_seq_len, depth]`.
-    """
-    return ops.convert_to_numpy(one_hot(
-        ops.convert_to_tensor(self.sample_tokens(z, **options)),
-        self.config.output_depths))
-
-  def sample_tokens(
+  def sample(
       self, z, *, temperature: float = 1.0, seed: int | None = None,
       controls=None, guidance: float = 1.0) -> np.ndarray:
     """Decodes latent vectors by drawing one token after the other.

@@ -17,7 +17,7 @@ from keras import ops
 
 from va_magenta.va_to_music import va_losses
 from va_magenta.va_to_music.music_vae import MusicVae
-from va_magenta.va_to_music.tensors import split_outputs
+from va_magenta.va_to_music.tensors import one_hot, split_outputs
 
 NUM_STEPS = 40
 _LEARNING_RATE = 0.1
@@ -75,9 +75,9 @@ def search(
     num_steps: of the descent.
 
   Returns:
-    One-hots side by side, float32 `[n, steps, depth]`, as of `MusicVae.sample`.
-    The critic finds none of them farther from its targets, on average over
-    segments, than what is played from where the search began.
+    Tokens, as of `MusicVae.sample`. The critic finds none of them farther from
+    its targets, on average over segments, than what is played from where the
+    search began.
   """
   random = keras.random.SeedGenerator(seed)
   config = model.config
@@ -111,14 +111,16 @@ def search(
   latents = _Latents(z, estimate, name='latents')
   latents.compile(keras.optimizers.Adam(_LEARNING_RATE), jit_compile=False)
   best = np.full(len(z), np.inf)
-  nearest = np.zeros((len(z), config.max_seq_len, config.depth), np.float32)
+  nearest = np.zeros(
+      (len(z), config.max_seq_len, len(config.output_depths)), np.int32)
   for step in range(num_steps + 1):
     played = model.sample(ops.convert_to_numpy(latents.z), **options)
+    x = one_hot(ops.convert_to_tensor(played), config.output_depths)
     distance = np.linalg.norm(
-        ops.convert_to_numpy(judge(played)) - targets, axis=-1).mean(-1)
+        ops.convert_to_numpy(judge(x)) - targets, axis=-1).mean(-1)
     nearer = distance < best
     best[nearer] = distance[nearer]
     nearest[nearer] = played[nearer]
     if step < num_steps:
-      latents.train_on_batch(played, targets)
+      latents.train_on_batch(x, targets)
   return nearest

@@ -184,7 +184,7 @@ def test_a_trio_begins_as_the_melody_that_it_was(tmp_path, random_music_vae):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
   z = np.random.default_rng(0).normal(size=(2, _FLAT.z_size))
   np.testing.assert_array_equal(
-      trio.sample(z, temperature=0, controls=va)[..., :90],
+      trio.sample(z, temperature=0, controls=va)[..., :1],
       melody.sample(z, temperature=0, controls=va))
   with pytest.raises(ValueError, match='is not a checkpoint of'):
     magenta_weights.load(trio, tmp_path / 'weights.npz')

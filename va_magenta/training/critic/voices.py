@@ -110,9 +110,13 @@ def features_of_many(
     pool: of processes that extract them.
     what: what the progress bar says.
   """
-  return np.stack(list(tqdm.tqdm(
+  rows = list(tqdm.tqdm(
       pool.map(features_of, melodies, chunksize=32), what, len(melodies),
-      unit='melody', mininterval=2, leave=False)))
+      unit='melody', mininterval=2, leave=False))
+  for row in rows:
+    if isinstance(row, processes.Lost):
+      raise RuntimeError(f'a melody {row.reason}')
+  return np.stack(rows)
 
 
 def one_hot(tokens: np.ndarray) -> np.ndarray:

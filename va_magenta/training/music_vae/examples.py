@@ -18,7 +18,6 @@ import pathlib
 from collections.abc import Iterator
 
 import numpy as np
-import tqdm
 
 from va_magenta import files, processes
 from va_magenta.music import midi
@@ -219,8 +218,6 @@ def convert(
     pieces = [(pathlib.Path(p).stem, p) for p in paths if _is_midi(p)]
     pieces += _read_tfrecords([p for p in paths if not _is_midi(p)])
 
-  blocks = [
-      pieces[i:i + _BLOCK_SIZE] for i in range(0, len(pieces), _BLOCK_SIZE)]
   key = hashlib.md5(repr((
       config_name, max_per_piece, seed,
       [(name, _fingerprint(source)) for name, source in pieces],
@@ -228,39 +225,31 @@ def convert(
   folder = pathlib.Path(cache_dir).expanduser() / f'{config_name}-{key}'
   folder.mkdir(parents=True, exist_ok=True)
 
-  todo = [i for i in range(len(blocks)) if not _block(folder, i).exists()]
-  if todo:
-    left_out = collections.Counter()
-    with (
-        processes.told_if_killed(
-            'converted examples', f'what is in {folder} is whole; run it again'
-        ),
-        processes.Pool(
-            num_workers, _Worker.start, config_name, max_per_piece, seed
-        ) as pool,
-        tqdm.tqdm(
-            total=len(pieces), desc='converting', unit='piece',
-            initial=(len(blocks) - len(todo)) * _BLOCK_SIZE) as progress,
-    ):
-      for i in todo:
-        tokens, piece = [], []
-        for j, result in enumerate(
-            pool.map(_Worker.convert, blocks[i], chunksize=4)):
-          progress.update()
-          if isinstance(result, str):
-            left_out[result] += 1
-            continue
-          tokens.append(result)
-          piece.append(np.full(len(result), i * _BLOCK_SIZE + j, np.int32))
-        with files.writing(_block(folder, i)) as path:
-          np.savez_compressed(
-              path,
-              tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
-              piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
-    for reason, count in left_out.most_common():
-      print(f'left out: {count} pieces: {reason}')
+  left_out = collections.Counter()
 
-  loaded = [_load_block(_block(folder, i)) for i in range(len(blocks))]
+  def write(path, first, results):
+    tokens, piece = [], []
+    for i, result in enumerate(results, first):
+      if isinstance(result, np.ndarray):
+        tokens.append(result)
+        piece.append(np.full(len(result), i, np.int32))
+      else:
+        left_out[getattr(result, 'reason', result)] += 1
+    np.savez_compressed(
+        path, tokens=np.concatenate(tokens or [np.zeros(0, np.int16)]),
+        piece=np.concatenate(piece or [np.zeros(0, np.int32)]))
+
+  paths = [folder / f'{i:05d}.npz' for i in range(
+      -(-len(pieces) // _BLOCK_SIZE))]
+  processes.resumable_map(
+      lambda pool, block: pool.map(_Worker.convert, block, chunksize=4),
+      pieces, paths, write, block_size=_BLOCK_SIZE, what='converted examples',
+      start=(_Worker.start, config_name, max_per_piece, seed),
+      num_workers=num_workers)
+  for reason, count in left_out.most_common():
+    print(f'left out: {count} pieces: {reason}')
+
+  loaded = [_load_block(path) for path in paths]
   loaded = [b for b in loaded if len(b[1])]
   if not loaded:
     raise ValueError(
@@ -282,10 +271,6 @@ def _fingerprint(source: str | bytes) -> str | None:
   except OSError:
     return None
   return hashlib.md5(content).hexdigest()
-
-
-def _block(folder: pathlib.Path, i: int) -> pathlib.Path:
-  return folder / f'{i:05d}.npz'
 
 
 def _load_block(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:

@@ -482,7 +482,7 @@ def evaluate(model: MusicVae, tokens: np.ndarray,
     va = inputs.get('controls')
     if va is None:
       va = model.critic_va(padded)
-    free = model.sample_tokens(
+    free = model.sample(
         model.encode(padded, va)[0], temperature=0, controls=va)[:len(batch)]
     right = free == batch
     batches.append({
@@ -551,7 +551,7 @@ def evaluate_control(model: MusicVae, tokens=None, controls=None, *,
   if context is not None:
     conditioning = np.concatenate([
         np.repeat(asked[:, None], context.shape[1], axis=1), context], axis=-1)
-  found = model.critic_va(model.sample_tokens(
+  found = model.critic_va(model.sample(
       z, temperature=temperature, seed=seed, controls=conditioning,
       guidance=guidance), context).mean(1)
   return {
