@@ -29,7 +29,7 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.evaluation import report
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, tables
 from va_magenta.music import corpus, midi
 from va_magenta.va import VA
 
@@ -582,7 +582,7 @@ def describe(found: dict) -> str:
       f'{found["num_listeners"]} listeners, {found["num_pieces"]} pieces, '
       f'{found["num_answers"]} ratings. In brackets 95 % of bootstrap draws of '
       'listeners and pieces.',
-      '## Mood\n\n' + report.table(
+      '## Mood\n\n' + tables.aligned(
           ['', *(heading for heading, _ in _MOOD)],
           [[name, *(_cell(figures.get(figure)) for _, figure in _MOOD)]
            for name, figures in found['mood'].items()])]
@@ -592,7 +592,7 @@ def describe(found: dict) -> str:
     parts.append(
         '## People or machine\n\nAccuracy of single answers, and AUC of the '
         'share of listeners who say "machine"; .5 is a guess. The forest tells '
-        "our melodies from those of other people's pieces.\n\n" + report.table(
+        "our melodies from those of other people's pieces.\n\n" + tables.aligned(
             ['', 'accuracy', 'AUC'],
             [['listeners', *(_cell(telling.get(name))
                              for name in ('accuracy', 'auc'))],
@@ -601,7 +601,7 @@ def describe(found: dict) -> str:
   if found['fits the picture']:
     parts.append(
         '## Which of two fits the picture\n\nShare of choices of the piece '
-        'that was made for it; .5 is a guess.\n\n' + report.table(
+        'that was made for it; .5 is a guess.\n\n' + tables.aligned(
             ['', 'accuracy'],
             [[name, _cell(figures.get('accuracy'))]
              for name, figures in found['fits the picture'].items()]))
