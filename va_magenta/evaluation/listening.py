@@ -592,7 +592,8 @@ def describe(found: dict) -> str:
     parts.append(
         '## People or machine\n\nAccuracy of single answers, and AUC of the '
         'share of listeners who say "machine"; .5 is a guess. The forest tells '
-        "our melodies from those of other people's pieces.\n\n" + tables.aligned(
+        "our melodies from those of other people's pieces.\n\n"
+        + tables.aligned(
             ['', 'accuracy', 'AUC'],
             [['listeners', *(_cell(telling.get(name))
                              for name in ('accuracy', 'auc'))],
