@@ -27,6 +27,8 @@ setuptools.setup(
   name='va_magenta',
   version=VERSION,
   description='Music that feels like a picture, by way of valence and arousal',
+  long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+  long_description_content_type='text/markdown',
   license='Apache-2.0',
   license_files=['LICENSE'],
   classifiers=[

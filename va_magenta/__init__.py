@@ -13,7 +13,7 @@ import sys
 
 from va_magenta.va import VA, Quadrant, Scale
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 __all__ = ['VA', 'Quadrant', 'Scale', 'generate', 'generate_and_save']
 
 # Installed, datasets/ stands within this package; in a clone it stands beside
