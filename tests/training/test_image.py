@@ -200,6 +200,38 @@ def test_the_less_is_known_the_less_extreme(linear_world):
   assert 0.3 < training.covered(points, result.estimates) < 0.5
 
 
+def test_caution_covers_what_was_not_seen():
+  """Who is off by .4 where the head's errors say .2, is off twice as much."""
+  rng = np.random.default_rng(0)
+  points = rng.normal(0, .4, (2000, 2))
+  unseen = training.Unseen(
+      points, np.zeros_like(points), np.full_like(points, .2**2),
+      np.zeros_like(points))
+  caution = training.caution_of([unseen])
+  assert caution == pytest.approx(2, rel=0.1)
+  assert training.covered(points, unseen.estimates(caution)) == (
+      pytest.approx(training.COVERED, abs=0.01))
+  # What the datasets' raters disagree by is not counted twice.
+  torn = dataclasses.replace(unseen, disagreement=np.full_like(points, .12))
+  assert training.caution_of([torn]) < 1.3
+
+
+def test_a_dataset_that_was_left_out_is_judged_by_the_others(linear_world):
+  datasets = [linear_world, linear_world[:100], linear_world[100:]]
+  opinions = [training.learn_opinions(d) for d in datasets]
+  found = training.leave_out(datasets, opinions, 2)
+  points = datasets[2].ratings.points
+  for axis in (0, 1):
+    assert np.corrcoef(found.points[:, axis], points[:, axis])[0, 1] > 0.5
+  assert (found.errors > 0).all() and (found.disagreement >= 0).all()
+  kinds = training.learn_kinds(datasets[:2])
+  heads = [
+      training.fit_head(
+          datasets[0], opinions[1:2], kinds, caution=caution).head
+      for caution in (1, 3)]
+  np.testing.assert_allclose(heads[1].errors, 3 * heads[0].errors)
+
+
 def test_no_group_is_in_training_and_test():
   # Features that name the group: of one never seen, nothing can be told.
   groups = np.arange(160) // 4

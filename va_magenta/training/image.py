@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tqdm
-from scipy import linalg
+from scipy import linalg, optimize
 from sklearn import linear_model, model_selection
 
 from va_magenta import files
@@ -27,6 +27,8 @@ from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import model as model_lib
 from va_magenta.va import Scale
 
+# Of a Gaussian in two dimensions, within one standard deviation.
+COVERED = 1 - np.exp(-0.5)
 # Candidates for the penalty: variance of what no picture tells (raters'
 # differences, tastes) over that of what similar pictures share.
 PENALTIES = np.logspace(-1.5, 0.5, 9)
@@ -336,7 +338,8 @@ class Fit:
 
 def fit_head(
     first: Data, others: Sequence[Opinions] = (),
-    kinds: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0) -> Fit:
+    kinds: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0,
+    caution: float = 1) -> Fit:
   """Fits to the first dataset, with penalty and calibration from inner folds.
 
   Args:
@@ -344,6 +347,8 @@ def fit_head(
     others: of the raters of further datasets.
     kinds: of `learn_kinds`; if None, all pictures are of the first kind.
     seed: of the inner folds.
+    caution: how many times as far off as held-out pictures of the datasets the
+      head expects to be; see `Unseen`.
   """
   mean, scale = first.standardization()
   compared = first.compared()
@@ -391,7 +396,7 @@ def fit_head(
         opinions_mean[columns] - other.mean[:2])
     column += len(other.mean)
   calibrations = [calibration, *(o.calibration for o in others)]
-  head.errors[:] = np.concatenate([c.errors for c in calibrations])
+  head.errors[:] = caution * np.concatenate([c.errors for c in calibrations])
   return Fit(head, calibrations)
 
 
@@ -486,7 +491,7 @@ class CrossValidation:
 def cross_validate(
     first: Data, others: Sequence[Data] = (),
     opinions: Sequence[Opinions] = (), *, by_group: bool, num_folds: int = 5,
-    num_repeats: int = 1, seed: int = 0,
+    num_repeats: int = 1, seed: int = 0, caution: float = 1,
     name: str = 'folds') -> CrossValidation:
   """Measures `fit_head` on pictures that it was not fitted on.
 
@@ -498,6 +503,7 @@ def cross_validate(
     num_folds: at least 2.
     num_repeats: how often pictures are dealt to folds anew.
     seed: of the first repeat; later ones count on from it.
+    caution: see `fit_head`.
     name: on the progress bar.
 
   Raises:
@@ -517,7 +523,7 @@ def cross_validate(
       for train, test in splits:
         part = first[train]
         kinds = learn_kinds([part, *others], seed) if others else None
-        fit = fit_head(part, opinions, kinds, seed)
+        fit = fit_head(part, opinions, kinds, seed, caution)
         found = apply_head(fit.head, first.features[test])
         alone = apply_head(
             fit.head, first.features[test],
@@ -535,19 +541,60 @@ def cross_validate(
   return CrossValidation(_stacked(folds), estimates)
 
 
+@dataclasses.dataclass(frozen=True)
+class Unseen:
+  """What a head says of a dataset whose like it was not fitted on.
+
+  Attributes:
+    rated: [n, 2].
+    points: [n, 2], estimates.
+    errors: [n, 2], variance that comes of the head's errors.
+    disagreement: [n, 2], variance of what the datasets' raters would say.
+  """
+
+  rated: np.ndarray
+  points: np.ndarray
+  errors: np.ndarray
+  disagreement: np.ndarray
+
+  def estimates(self, caution: float) -> np.ndarray:
+    """Points and spreads [n, 4], with `caution` as `fit_head` takes it."""
+    return np.concatenate([
+        self.points, np.sqrt(caution**2 * self.errors + self.disagreement)],
+        axis=1)
+
+
 def leave_out(
     data: Sequence[Data], opinions: Sequence[Opinions], left_out: int,
-    seed: int = 0) -> np.ndarray:
-  """Estimates [num_pictures, 4] of a dataset, fitted on all the others."""
+    seed: int = 0) -> Unseen:
+  """Estimates of a dataset, fitted on all the others."""
   kept = [i for i in range(len(data)) if i != left_out]
   parts, said = [data[i] for i in kept], [opinions[i] for i in kept[1:]]
   kinds = learn_kinds(parts, seed) if len(parts) > 1 else None
-  fit = fit_head(parts[0], said, kinds, seed)
-  return apply_head(fit.head, data[left_out].features)
+  head = fit_head(parts[0], said, kinds, seed).head
+  features = data[left_out].features
+  found = apply_head(head, features)
+  head.errors[:] = 0
+  disagreement = apply_head(head, features)[:, 2:]**2
+  return Unseen(
+      data[left_out].ratings.points, found[:, :2],
+      found[:, 2:]**2 - disagreement, disagreement)
+
+
+def caution_of(unseen: Sequence[Unseen]) -> float:
+  """With which as many ratings as should are covered, in the datasets' mean."""
+  def excess(caution):
+    return np.mean([
+        covered(u.rated, u.estimates(caution)) for u in unseen]) - COVERED
+
+  low, high = 0.25, 4.0
+  if excess(low) > 0 or excess(high) < 0:
+    return low if excess(low) > 0 else high
+  return optimize.brentq(excess, low, high, xtol=1e-3)
 
 
 def covered(points: np.ndarray, estimates: np.ndarray) -> float:
-  """Share of ratings within the ellipse that one spread makes, nominally .39.
+  """Share of ratings within the ellipse of one spread, nominally `COVERED`.
 
   Args:
     points: [n, 2].
@@ -627,23 +674,30 @@ def train(
   first, *rest = data_of
   opinions = [learn_opinions(d, seed) for d in tqdm.tqdm(
       data_of, desc='regressions', unit='dataset')] if rest else []
+  unseen = [
+      leave_out(data_of, opinions, i, seed)
+      for i in range(len(data_of) if rest else 0)]
+  caution = caution_of(unseen) if rest else 1
   validations = {}
   for name, by_group in (('random folds', False), ('folds by group', True)):
     validations[name] = cross_validate(
         first, rest, opinions[1:], by_group=by_group, name=name,
-        num_folds=num_folds, num_repeats=num_repeats, seed=seed)
+        num_folds=num_folds, num_repeats=num_repeats, seed=seed,
+        caution=caution)
   results = {
       name: validation.figures for name, validation in validations.items()}
   fit = fit_head(
-      first, opinions[1:], learn_kinds(data_of, seed) if rest else None, seed)
+      first, opinions[1:], learn_kinds(data_of, seed) if rest else None, seed,
+      caution)
   kinds = {}
-  for i, d in enumerate(data_of if rest else []):
-    points, found = d.ratings.points, leave_out(data_of, opinions, i, seed)
+  for i, (d, found) in enumerate(zip(data_of, unseen, strict=False)):
+    points, others = d.ratings.points, unseen[:i] + unseen[i + 1:]
     kinds[d.ratings.name] = {
         'own raters, held out': _kind_figures(
             points, fit.calibrations[i].held_out),
-        'left out': _kind_figures(points, found[:, :2]) | {
-            'covered': covered(points, found)},
+        'left out': _kind_figures(points, found.points) | {
+            'covered without caution': covered(points, found.estimates(1)),
+            'covered': covered(points, found.estimates(caution_of(others)))},
         'mean rating': _kind_figures(
             points, np.tile(points.mean(axis=0), (len(points), 1)))}
 
@@ -664,9 +718,12 @@ def train(
   megabytes = (run_dir / 'weights.npz').stat().st_size / 1e6
   with files.writing(run_dir / 'README.md') as path:
     path.write_text(card(
-        job, ratings, fit, results, kinds, num_folds=num_folds,
-        num_repeats=num_repeats, seed=seed, command=command,
-        milliseconds=milliseconds, megabytes=megabytes))
+        job, ratings, fit, results, kinds, caution=caution,
+        own_covered={
+            name: covered(first.ratings.points, validation.estimates)
+            for name, validation in validations.items()},
+        num_folds=num_folds, num_repeats=num_repeats, seed=seed,
+        command=command, milliseconds=milliseconds, megabytes=megabytes))
   return results
 
 
@@ -718,7 +775,7 @@ def plot(rated: np.ndarray, predicted: np.ndarray, path: str | os.PathLike):
 
 def card(
     job: dict, ratings: Sequence[Ratings], fit: Fit, results: dict,
-    kinds: dict, *,
+    kinds: dict, *, caution: float, own_covered: dict[str, float],
     num_folds: int, num_repeats: int, seed: int, command: str,
     milliseconds: float, megabytes: float) -> str:
   """The README.md of a checkpoint."""
@@ -738,7 +795,10 @@ On the plane, all of a dataset. *Own raters, held out*: what was learned of the
 dataset itself, in {_INNER_FOLDS} folds by group. *Left out*: fitted on all the
 other datasets, tested on one whose raters, scale and kind of picture were never
 seen; the figure that tells what to expect of other pictures. *Covered*: share
-of ratings within the ellipse of one spread, .39 if all were as expected.
+of ratings within the ellipse of one spread, {COVERED:.2f} if all were as
+expected, with the caution that the other datasets' figures ask for. Of
+`{first.name}`, held out in random folds, {own_covered['random folds']:.3f}, and
+by group, {own_covered['folds by group']:.3f}, with the caution that ships.
 
 ''' + _table(keys, {
       f'{name}, {how}': [_cell(np.array([found.get(key, np.nan)]))
@@ -766,9 +826,10 @@ estimates bend towards {model_lib.EDGE:g}, as hardly any mean rating lies
 farther out.
 
 The *spread* of an estimate is the standard deviation of the mixture: how far
-each dataset's raters were off for pictures that were held out, and how much
-they disagree. It is a standard deviation of people's mean rating about the
-estimate, for each axis.
+each dataset's raters were off for pictures that were held out, times
+{caution:.2f} (the *caution*: by how much more the head is off for pictures and
+raters of datasets that it did not see), and how much they disagree. It is a
+standard deviation of people's mean rating about the estimate, for each axis.
 '''
   chosen = _table(
       ['penalty', 'scaled by', 'error of held-out estimates'],
