@@ -141,7 +141,7 @@ def test_labels_may_stand_elsewhere(run, midi):
 
 
 @pytest.mark.parametrize(('args', 'message'), [
-    (('--midi_dir=',), '--midi_dir must be given'),
+    (('--midi_dir=',), 'a path must not be empty'),
     (('--midi_dir=none',), 'no folder'),
     (('--midi_dir=empty',), 'empty has no MIDI files'),
     (('--configs=fulll',), "no config 'fulll': it has full, clean, 2bar-mel"),

@@ -7,8 +7,10 @@ import pytest
 
 
 @pytest.mark.parametrize(('args', 'line'), [
-    ([], '--model must be given'),
-    (['--model=student'], '--run_dir must be given'),
+    ([], '--model must be given, --run_dir must be given (--help lists the '
+     'flags)'),
+    (['--model=student'],
+     '--run_dir must be given (--help lists the flags)'),
     (['--model=student', '--run_dir=run', '--eimg_dir=eimg'],
      '--emopia_dir must be given'),
     (['--model=fusion', '--run_dir=run', '--eimg_dir=eimg'],

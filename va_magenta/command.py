@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.util
 import io
 import os
+import re
 import signal
 import sys
 import types
@@ -27,6 +28,8 @@ class _PathParser(flags.ArgumentParser):
   """Expands `~`, which shells leave alone after `--flag=`."""
 
   def parse(self, argument):
+    if not argument:
+      raise ValueError('a path must not be empty')
     return os.path.expanduser(argument)
 
 
@@ -116,7 +119,10 @@ def run(main: Callable[[Sequence[str]], int | None], *,
     try:
       return flags.FLAGS(argv)
     except flags.Error as error:
-      _fail(f'{error} (--help lists the flags)')
+      message = re.sub(
+          r'^flag --(\w+)=None: .* must have a value other than None\.$',
+          r'--\1 must be given', str(error), flags=re.MULTILINE)
+      _fail(f'{", ".join(message.splitlines())} (--help lists the flags)')
 
   def checked_main(argv: Sequence[str]) -> int | None:
     try:

@@ -23,51 +23,49 @@ from absl import flags, logging
 
 from va_magenta import command
 
-FLAGS = flags.FLAGS
-
-command.DEFINE_path(
-    'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.')
-command.DEFINE_path(
+_MIDI_DIR = command.DEFINE_path(
+    'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.',
+    required=True)
+_LABELS = command.DEFINE_path(
     'labels', None, 'Table of labels (Parquet), read if it is there, and '
     'written; by default labels.parquet in --midi_dir.')
-flags.DEFINE_list(
+_CONFIGS = flags.DEFINE_list(
     'configs', 'full,2bar-melody', 'Configs of lakh_va to prepare.')
-command.DEFINE_path(
+_DATA_DIR = command.DEFINE_path(
     'data_dir', None, "Folder of TFDS's datasets; by default its own.")
-flags.DEFINE_boolean('audio', True, 'Listen to pieces of two parts and more.')
-flags.DEFINE_integer(
+_AUDIO = flags.DEFINE_boolean(
+    'audio', True, 'Listen to pieces of two parts and more.')
+_NUM_WORKERS = flags.DEFINE_integer(
     'num_workers', None, 'Processes that label; all cores if not given.',
     lower_bound=1)
 
 
 def main(argv):
   """Builds as the flags say."""
-  if not FLAGS.midi_dir:
-    raise ValueError('--midi_dir must be given')
   if logging.get_verbosity() == logging.INFO:  # TFDS tells of every file.
     logging.set_verbosity(logging.WARNING)
   from va_magenta.datasets.lakh_va import lakh_va_dataset_builder as lakh_va
   from va_magenta.music_to_va import fusion, labelling
 
   names = [config.name for config in lakh_va.Builder.BUILDER_CONFIGS]
-  unknown = [name for name in FLAGS.configs if name not in names]
+  unknown = [name for name in _CONFIGS.value if name not in names]
   if unknown:
     raise ValueError(
         f'lakh_va has no config {unknown[0]!r}: it has {", ".join(names)}')
-  midi_dir = pathlib.Path(FLAGS.midi_dir).expanduser()
+  midi_dir = pathlib.Path(_MIDI_DIR.value).expanduser()
   labels = pathlib.Path(
-      FLAGS.labels or midi_dir / lakh_va.LABELS.name).expanduser()
+      _LABELS.value or midi_dir / lakh_va.LABELS.name).expanduser()
   report = labelling.label(
       midi_dir, labels, fusion.load(), settings=labelling.LAKH_VA,
-      make_hear=labelling.teacher if FLAGS.audio else None,
+      make_hear=labelling.teacher if _AUDIO.value else None,
       known=labelling.read(labels) if labels.exists() else None,
-      num_workers=FLAGS.num_workers, overwrite=True)
+      num_workers=_NUM_WORKERS.value, overwrite=True)
   for path, reason in sorted(report.unlabelled.items()):
     print(command.error_line(f'{path}: {reason}'), file=sys.stderr)
   for line in report.lines():
     print(line)
   print(f'wrote {labels}')
-  for name in FLAGS.configs:
+  for name in _CONFIGS.value:
     print(f'prepared {_prepare(name, midi_dir, labels)}')
 
 
@@ -81,7 +79,7 @@ def _prepare(
 
   def make_builder():
     return lakh_va.Builder(
-        labels=labels, config=config, data_dir=FLAGS.data_dir)
+        labels=labels, config=config, data_dir=_DATA_DIR.value)
 
   builder = make_builder()
   if builder.is_prepared() and (

@@ -22,42 +22,39 @@ from absl import flags
 
 from va_magenta import command
 
-FLAGS = flags.FLAGS
-
-command.DEFINE_path(
-    'checkpoint', None, 'Folder of a run, or name of a checkpoint that ships.')
-command.DEFINE_path('output_dir', None, 'Folder to write to.')
-flags.DEFINE_enum(
+_CHECKPOINT = command.DEFINE_path(
+    'checkpoint', None, 'Folder of a run, or name of a checkpoint that ships.',
+    required=True)
+_OUTPUT_DIR = command.DEFINE_path(
+    'output_dir', None, 'Folder to write to.', required=True)
+_FORMAT = flags.DEFINE_enum(
     'format', 'magenta', ['magenta', 'js', 'release'],
     'A TensorFlow checkpoint; weights for magenta.js; or what '
     '`--checkpoint` takes, in float16.')
-flags.DEFINE_boolean(
+_OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace files that exist.')
 
 
 def main(argv):
   """Exports as the flags say."""
-  for name in ('checkpoint', 'output_dir'):
-    if not FLAGS[name].value:
-      raise ValueError(f'--{name} must be given')
   from va_magenta import checkpoints, files
   from va_magenta.va_to_music import magenta_weights, music_vae
 
-  source = checkpoints.locate(FLAGS.checkpoint, checkpoints.MUSIC_VAE)
+  source = checkpoints.locate(_CHECKPOINT.value, checkpoints.MUSIC_VAE)
   with files.writing_set(
-      FLAGS.output_dir, inputs=[source], overwrite=FLAGS.overwrite) as folder:
+      _OUTPUT_DIR.value, inputs=[source], overwrite=_OVERWRITE.value) as folder:
     model = music_vae.load(source)
-    if FLAGS.format == 'js':
+    if _FORMAT.value == 'js':
       magenta_weights.save_javascript(model, folder)
       written = 'config.json and weights_manifest.json'
-    elif FLAGS.format == 'release':
+    elif _FORMAT.value == 'release':
       magenta_weights.save(model, folder / 'weights.npz', 'float16')
       model.config.save(folder / 'config.json')
       written = 'config.json and weights.npz'
     else:
       magenta_weights.save(model, folder / 'model.ckpt-0')
       written = 'model.ckpt-0'
-  print(f'wrote {FLAGS.output_dir}/{written}')
+  print(f'wrote {_OUTPUT_DIR.value}/{written}')
 
 
 def console_entry_point():

@@ -39,71 +39,68 @@ from absl import flags
 
 from va_magenta import command
 
-FLAGS = flags.FLAGS
-
-command.DEFINE_path(
-    'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.')
-command.DEFINE_path('output', None, 'Parquet file to write.')
-flags.DEFINE_boolean(
+_MIDI_DIR = command.DEFINE_path(
+    'midi_dir', None, 'Folder with MIDI files, in it or in folders in it.',
+    required=True)
+_OUTPUT = command.DEFINE_path(
+    'output', None, 'Parquet file to write.', required=True)
+_AUDIO = flags.DEFINE_boolean(
     'audio', False, 'Listen too: synthesise pieces and ask the audio teacher.')
-command.DEFINE_path(
+_LABELS = command.DEFINE_path(
     'labels', None, 'An earlier table: what was heard is not heard again, nor '
     'what this student has read read again; with --audio, what was not heard '
     'is heard.')
-command.DEFINE_path(
+_ESTIMATOR = command.DEFINE_path(
     'estimator', None, 'Estimator of notes of your own: the --run_dir of '
     'va_magenta_train_midi --model=student.')
-command.DEFINE_path(
+_AUDIO_MODEL = command.DEFINE_path(
     'audio_model', None, 'Estimator of sound: the --run_dir of '
     'va_magenta_train_audio.')
-command.DEFINE_path(
+_SOUNDFONT = command.DEFINE_path(
     'soundfont', None, '.sf2 file to play pieces with; the teacher knows that '
     'of pretty_midi, which is the default.')
-flags.DEFINE_boolean(
+_OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace the table if it exists.')
-command.DEFINE_path(
+_FUSION = command.DEFINE_path(
     'fusion', None, 'JSON file that says how notes and sound become one label; '
     'by default the one that ships.')
-flags.DEFINE_integer(
+_NUM_WORKERS = flags.DEFINE_integer(
     'num_workers', None, 'Processes; all cores if not given.', lower_bound=1)
-flags.DEFINE_float(
+_MAX_SECONDS = flags.DEFINE_float(
     'max_seconds', 600, 'Of a longer piece so much is read.', lower_bound=1)
-flags.DEFINE_float(
+_MAX_AUDIO_SECONDS = flags.DEFINE_float(
     'max_audio_seconds', 60, 'Of a longer piece so much is heard.',
     lower_bound=1)
-flags.DEFINE_integer(
+_MIN_AUDIO_PARTS = flags.DEFINE_integer(
     'min_audio_parts', 1, 'Pieces with fewer instruments or tracks are not '
     'heard.', lower_bound=1)
 
 
 def main(argv) -> int:
   """Labels as the flags say; 1 if any file could not be labelled."""
-  for name in ('midi_dir', 'output'):
-    if not FLAGS[name].value:
-      raise ValueError(f'--{name} must be given')
-  command.check_file(FLAGS.soundfont, 'soundfont')
+  command.check_file(_SOUNDFONT.value, 'soundfont')
   from va_magenta.music_to_va import fusion, labelling
 
   report = labelling.label(
-      FLAGS.midi_dir, FLAGS.output, fusion.load(FLAGS.fusion),
+      _MIDI_DIR.value, _OUTPUT.value, fusion.load(_FUSION.value),
       settings=labelling.Settings(
-          max_seconds=FLAGS.max_seconds,
-          max_audio_seconds=FLAGS.max_audio_seconds,
-          min_audio_parts=FLAGS.min_audio_parts,
-          estimator=FLAGS.estimator,
-          audio_model=FLAGS.audio_model),
+          max_seconds=_MAX_SECONDS.value,
+          max_audio_seconds=_MAX_AUDIO_SECONDS.value,
+          min_audio_parts=_MIN_AUDIO_PARTS.value,
+          estimator=_ESTIMATOR.value,
+          audio_model=_AUDIO_MODEL.value),
       make_hear=functools.partial(
-          labelling.teacher, FLAGS.audio_model, FLAGS.soundfont)
-                if FLAGS.audio else None,
-      overwrite=FLAGS.overwrite,
-      known=labelling.read(FLAGS.labels) if FLAGS.labels else None,
-      num_workers=FLAGS.num_workers)
+          labelling.teacher, _AUDIO_MODEL.value, _SOUNDFONT.value)
+                if _AUDIO.value else None,
+      overwrite=_OVERWRITE.value,
+      known=labelling.read(_LABELS.value) if _LABELS.value else None,
+      num_workers=_NUM_WORKERS.value)
   for path, reason in sorted(
       report.unlabelled.items(), key=lambda item: item[::-1]):
     print(command.error_line(f'{path}: {reason}'), file=sys.stderr)
   for line in report.lines():
     print(line)
-  print(f'wrote {FLAGS.output}')
+  print(f'wrote {_OUTPUT.value}')
   return 1 if report.unlabelled else 0
 
 

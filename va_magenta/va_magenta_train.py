@@ -60,148 +60,147 @@ from absl import flags
 
 from va_magenta import command, files
 
-FLAGS = flags.FLAGS
-
-flags.DEFINE_string(
+_CONFIG = flags.DEFINE_string(
     'config', None,
-    "Name of the config: Magenta's, or va- and Magenta's to follow VA.")
-command.DEFINE_path('run_dir', None, 'Folder of the run.')
-command.DEFINE_path(
+    "Name of the config: Magenta's, or va- and Magenta's to follow VA.",
+    required=True)
+_RUN_DIR = command.DEFINE_path(
+    'run_dir', None, 'Folder of the run.', required=True)
+_EXAMPLES_PATH = command.DEFINE_path(
     'examples_path', None,
     'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences.')
-flags.DEFINE_string(
+_TFDS_NAME = flags.DEFINE_string(
     'tfds_name', None,
     'Instead, a TensorFlow Dataset whose examples carry MIDI.')
-command.DEFINE_path(
+_LABELS = command.DEFINE_path(
     'labels', None,
     'Of the corpus of a band, the table of its VA: labels.parquet of Lakh-VA.')
-command.DEFINE_path(
+_CACHE_DIR = command.DEFINE_path(
     'cache_dir', None,
     'Folder for the converted examples; in run_dir if not given.')
-flags.DEFINE_integer(
+_NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 200000, 'Training steps in all.', lower_bound=1)
-flags.DEFINE_string(
+_HPARAMS = flags.DEFINE_string(
     'hparams', '',
     'Changes to the hyperparameters: name=value, separated by commas.')
-flags.DEFINE_enum(
+_OBJECTIVE = flags.DEFINE_enum(
     'objective', None, ['elbo', 'wae_mmd', 'wae_gan'],
     'What brings z to its prior; the same as --hparams=objective=...')
-command.DEFINE_path('warm_start', None, 'Checkpoint to begin with.')
-command.DEFINE_path(
+_WARM_START = command.DEFINE_path(
+    'warm_start', None, 'Checkpoint to begin with.')
+_SEGMENTS = command.DEFINE_path(
     'segments', None,
     'Instead, the checkpoint of a flat model that reads and plays the segments '
     'of a hierarchy; only the levels above it are trained.')
-command.DEFINE_path(
+_CRITIC = command.DEFINE_path(
     'critic', None,
     'Checkpoint of the critic that va- configs follow; by default critic_va, '
     'or, of trios, trio_critic_va.')
-command.DEFINE_path(
+_PRIOR_OF = command.DEFINE_path(
     'prior_of', None,
     "Of a band, in place of a MusicVAE: learn the prior of this checkpoint's "
     'latents, and the forms of the corpus.')
-flags.DEFINE_enum(
+_FREEZE = flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
-flags.DEFINE_integer(
+_MAX_PER_PIECE = flags.DEFINE_integer(
     'max_per_piece', 64, 'Examples taken of a piece, at most.', lower_bound=1)
-flags.DEFINE_enum(
+_STRATEGY = flags.DEFINE_enum(
     'strategy', 'none', ['none', 'mirrored', 'multi_worker'],
     'Whether batches are dealt out: to all devices of this machine, or to the '
     'processes that TF_CONFIG names.')
-flags.DEFINE_enum(
+_PRECISION = flags.DEFINE_enum(
     'precision', 'float32', ['float32', 'mixed_bfloat16', 'mixed_float16'],
     'Of the LSTMs in training; weights and losses are float32 in any case.')
-flags.DEFINE_integer(
+_GRADIENT_ACCUMULATION_STEPS = flags.DEFINE_integer(
     'gradient_accumulation_steps', 1,
     'Batches that make one change of the weights.', lower_bound=1)
-flags.DEFINE_integer(
+_SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of everything random.', lower_bound=0,
     upper_bound=2**32 - 1)
 
 
 def main(argv):
   """Trains as the flags say."""
-  for name in ('config', 'run_dir'):
-    if not FLAGS[name].value:
-      raise ValueError(f'--{name} must be given')
   from va_magenta import checkpoints
   from va_magenta.training.music_vae import examples
   from va_magenta.training.music_vae import train as training
   from va_magenta.va_to_music import configs
 
-  if FLAGS.strategy == 'multi_worker' and not FLAGS.cache_dir:
+  if _STRATEGY.value == 'multi_worker' and not _CACHE_DIR.value:
     raise ValueError(
         '--strategy=multi_worker needs --cache_dir: only the chief writes to '
         '--run_dir')
-  if FLAGS.segments and (
-      FLAGS.warm_start or FLAGS.freeze or FLAGS.strategy != 'none'
-      or FLAGS.precision != 'float32'
-      or FLAGS.gradient_accumulation_steps > 1):
+  if _SEGMENTS.value and (
+      _WARM_START.value or _FREEZE.value or _STRATEGY.value != 'none'
+      or _PRECISION.value != 'float32'
+      or _GRADIENT_ACCUMULATION_STEPS.value > 1):
     raise ValueError(
         '--segments trains nothing but the levels above, on one device: leave '
         'out --warm_start, --freeze, --strategy, --precision and '
         '--gradient_accumulation_steps')
   # Workers meet before TensorFlow is used for anything else.
-  strategy = training.Strategy(FLAGS.strategy)
-  if FLAGS.prior_of and not configs.get(FLAGS.config).context_depth:
+  strategy = training.Strategy(_STRATEGY.value)
+  if _PRIOR_OF.value and not configs.get(_CONFIG.value).context_depth:
     raise ValueError(
-        f'--prior_of is for bands, va-cat-band_2bar; {FLAGS.config} is none')
-  hparams = FLAGS.hparams
-  if FLAGS.objective:
-    hparams = ','.join(filter(None, [hparams, f'objective={FLAGS.objective}']))
-  config = configs.get(FLAGS.config, hparams)
+        f'--prior_of is for bands, va-cat-band_2bar; {_CONFIG.value} is none')
+  hparams = _HPARAMS.value
+  if _OBJECTIVE.value:
+    hparams = ','.join(filter(None, [hparams, f'objective={_OBJECTIVE.value}']))
+  config = configs.get(_CONFIG.value, hparams)
   critic = None
   if config.context_depth:
     if config.va_weight:
-      if not FLAGS.critic:
+      if not _CRITIC.value:
         raise ValueError('a band with va_weight needs --critic: none ships')
       from va_magenta.music_to_va import band_critic
-      critic = band_critic.load(FLAGS.critic)
+      critic = band_critic.load(_CRITIC.value)
   elif config.control_depth:
     from va_magenta.music_to_va import critic as critics
     critic = critics.load(
-        checkpoints.resolve(FLAGS.critic) if FLAGS.critic else
+        checkpoints.resolve(_CRITIC.value) if _CRITIC.value else
         critics.shipped(len(config.output_depths)))
-  warm_start = FLAGS.warm_start and checkpoints.resolve(FLAGS.warm_start)
-  cache_dir = FLAGS.cache_dir or f'{FLAGS.run_dir}/examples'
+  warm_start = _WARM_START.value and checkpoints.resolve(_WARM_START.value)
+  cache_dir = _CACHE_DIR.value or f'{_RUN_DIR.value}/examples'
   if config.context_depth:
     from va_magenta.training import band_corpus
     num_bars = config.max_seq_len // 16
     bands = band_corpus.convert(
-        cache_dir, examples_path=FLAGS.examples_path, labels=FLAGS.labels)
-    if FLAGS.prior_of:
+        cache_dir, examples_path=_EXAMPLES_PATH.value, labels=_LABELS.value)
+    if _PRIOR_OF.value:
       _train_prior(bands, warm_start, cache_dir)
       return
     corpus = band_corpus.to_examples(
-        bands, num_bars, num_bars, FLAGS.max_per_piece)
+        bands, num_bars, num_bars, _MAX_PER_PIECE.value)
   else:
     corpus = examples.convert(
-        configs.magenta_name(FLAGS.config), cache_dir,
-        examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name,
-        max_per_piece=FLAGS.max_per_piece)
+        configs.magenta_name(_CONFIG.value), cache_dir,
+        examples_path=_EXAMPLES_PATH.value, tfds_name=_TFDS_NAME.value,
+        max_per_piece=_MAX_PER_PIECE.value)
     if corpus.tokens.shape[1] > config.max_seq_len:
       corpus = examples.cut(corpus, config.max_seq_len)
   print(f'{len(corpus.tokens)} examples of {len(corpus.names)} pieces')
   with contextlib.ExitStack() as stack:
     if not strategy.worker:  # The chief alone writes.
-      stack.enter_context(files.held(pathlib.Path(FLAGS.run_dir).expanduser()))
-    if FLAGS.segments:
+      stack.enter_context(files.held(pathlib.Path(_RUN_DIR.value).expanduser()))
+    if _SEGMENTS.value:
       from va_magenta.training.music_vae import levels
       flat = levels.load_flat(
-          checkpoints.resolve(FLAGS.segments), config, critic)
+          checkpoints.resolve(_SEGMENTS.value), config, critic)
       figures = levels.train(
           config, flat, corpus, levels.read(
-              flat, corpus, config, seed=FLAGS.seed, cache_dir=FLAGS.cache_dir),
-          FLAGS.run_dir, num_steps=FLAGS.num_steps, seed=FLAGS.seed)
+              flat, corpus, config, seed=_SEED.value,
+              cache_dir=_CACHE_DIR.value),
+          _RUN_DIR.value, num_steps=_NUM_STEPS.value, seed=_SEED.value)
     else:
       figures = training.train(
-          config, corpus, FLAGS.run_dir, num_steps=FLAGS.num_steps,
-          critic=critic, warm_start=warm_start, freeze=FLAGS.freeze,
-          seed=FLAGS.seed, strategy=strategy, precision=FLAGS.precision,
-          gradient_accumulation_steps=FLAGS.gradient_accumulation_steps)
+          config, corpus, _RUN_DIR.value, num_steps=_NUM_STEPS.value,
+          critic=critic, warm_start=warm_start, freeze=_FREEZE.value,
+          seed=_SEED.value, strategy=strategy, precision=_PRECISION.value,
+          gradient_accumulation_steps=_GRADIENT_ACCUMULATION_STEPS.value)
   for name, value in figures.items():
     print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
   if figures:
-    print(f'wrote {FLAGS.run_dir}/config.json and weights.npz')
+    print(f'wrote {_RUN_DIR.value}/config.json and weights.npz')
 
 
 def _train_prior(bands, warm_start, cache_dir):
@@ -211,19 +210,19 @@ def _train_prior(bands, warm_start, cache_dir):
   from va_magenta.training.music_vae import prior
   from va_magenta.va_to_music import music_vae
 
-  with files.held(pathlib.Path(FLAGS.run_dir).expanduser()):
+  with files.held(pathlib.Path(_RUN_DIR.value).expanduser()):
     latents = band_prior.read(
-        music_vae.load(checkpoints.resolve(FLAGS.prior_of)), bands, cache_dir)
+        music_vae.load(checkpoints.resolve(_PRIOR_OF.value)), bands, cache_dir)
     print(', '.join(
         f'{len(rows)} windows of 16 bars in {split}'
         for split, rows in latents.rows.items()))
     figures = prior.train(
-        band_prior.CONFIG, latents, FLAGS.run_dir, num_steps=FLAGS.num_steps,
-        warm_start=warm_start, seed=FLAGS.seed)
-    band_prior.write_forms(bands, FLAGS.run_dir)
+        band_prior.CONFIG, latents, _RUN_DIR.value, num_steps=_NUM_STEPS.value,
+        warm_start=warm_start, seed=_SEED.value)
+    band_prior.write_forms(bands, _RUN_DIR.value)
   for name, value in figures.items():
     print(f'validation {name}: {value:.4f}')
-  print(f'wrote {FLAGS.run_dir}/prior.json, prior.npz and forms.json')
+  print(f'wrote {_RUN_DIR.value}/prior.json, prior.npz and forms.json')
 
 
 def console_entry_point():

@@ -18,59 +18,58 @@ from absl import flags
 
 from va_magenta import command
 
-FLAGS = flags.FLAGS
-
-flags.DEFINE_enum(
+_MODEL = flags.DEFINE_enum(
     'model', None, ['recognition', 'harmony'], 'What to train.', required=True)
-command.DEFINE_path(
+_POP909_CL_DIR = command.DEFINE_path(
     'pop909_cl_dir', None, 'POP909-CL: NNN.mid.', required=True)
-command.DEFINE_path(
+_BAND = command.DEFINE_path(
     'band', None, 'Corpus of bands (.npz), of harmony.')
-command.DEFINE_path('run_dir', None, 'Folder to write.', required=True)
-flags.DEFINE_integer(
+_RUN_DIR = command.DEFINE_path(
+    'run_dir', None, 'Folder to write.', required=True)
+_SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of everything random.', lower_bound=0,
     upper_bound=2**32 - 1)
-flags.DEFINE_integer(
+_NUM_FOLDS = flags.DEFINE_integer(
     'num_folds', 5, 'Folds of cross-validation, of recognition.', lower_bound=2)
-flags.DEFINE_integer(
+_NUM_EPOCHS = flags.DEFINE_integer(
     'num_epochs', 5, 'Epochs of recognition.', lower_bound=1)
-flags.DEFINE_integer(
+_NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 2000, 'Training steps of harmony.', lower_bound=1)
 
 
 def main(argv):
   """Trains as the flags say."""
   del argv
-  if FLAGS.model == 'harmony' and FLAGS.band is None:
+  if _MODEL.value == 'harmony' and _BAND.value is None:
     raise ValueError('--band must be given for --model=harmony')
   import pathlib
 
-  run_dir = pathlib.Path(FLAGS.run_dir).expanduser()
-  made_by = (f'va_magenta_train_harmony --model={FLAGS.model} '
+  run_dir = pathlib.Path(_RUN_DIR.value).expanduser()
+  made_by = (f'va_magenta_train_harmony --model={_MODEL.value} '
              '--pop909_cl_dir=POP909_CL \\\n      ')
-  if FLAGS.model == 'recognition':
+  if _MODEL.value == 'recognition':
     from va_magenta.training import chord_recognition
 
     chord_recognition.run(
-        pop909_cl_dir=FLAGS.pop909_cl_dir, run_dir=run_dir,
-        num_folds=FLAGS.num_folds, num_epochs=FLAGS.num_epochs,
-        seed=FLAGS.seed, report=print,
+        pop909_cl_dir=_POP909_CL_DIR.value, run_dir=run_dir,
+        num_folds=_NUM_FOLDS.value, num_epochs=_NUM_EPOCHS.value,
+        seed=_SEED.value, report=print,
         command=f'{made_by}--run_dir=checkpoints/chord_recognition '
-                f'--num_folds={FLAGS.num_folds} --num_epochs='
-                f'{FLAGS.num_epochs} --seed={FLAGS.seed}')
+                f'--num_folds={_NUM_FOLDS.value} --num_epochs='
+                f'{_NUM_EPOCHS.value} --seed={_SEED.value}')
     return
   from va_magenta import checkpoints
   from va_magenta.music_to_va import symbolic
   from va_magenta.training import harmony
 
   harmony.run(
-      pop909_cl_dir=FLAGS.pop909_cl_dir, band_path=FLAGS.band,
-      run_dir=run_dir, num_steps=FLAGS.num_steps, seed=FLAGS.seed,
+      pop909_cl_dir=_POP909_CL_DIR.value, band_path=_BAND.value,
+      run_dir=run_dir, num_steps=_NUM_STEPS.value, seed=_SEED.value,
       report=print,
       student=symbolic.load(checkpoints.path('symbolic_va') / 'generator'),
       judge=symbolic.load(checkpoints.path('symbolic_va') / 'judge'),
       command=f'{made_by}--band=band.npz --run_dir=HARMONY '
-              f'--num_steps={FLAGS.num_steps} --seed={FLAGS.seed}')
+              f'--num_steps={_NUM_STEPS.value} --seed={_SEED.value}')
 
 
 def console_entry_point():

@@ -32,77 +32,76 @@ from absl import flags
 from va_magenta import command
 from va_magenta.music import grid
 
-FLAGS = flags.FLAGS
-
-# The flags, beside --run_dir and --seed, that each model needs.
-_TAKES = {
-    'student': ('eimg_dir', 'emopia_dir', 'num_folds'),
-    'fusion': ('eimg_dir', 'eimg_labels', 'emopia_dir', 'emopia_labels',
-               'num_folds'),
-    'critic': ('eimg_dir', 'cache_dir', 'num_steps'),
-    'trio_critic': ('eimg_dir', 'cache_dir', 'num_steps'),
-}
 # Whose examples a critic reads, and how many of their voices.
 _CRITICS = {
     'critic': ('cat-mel_2bar_small', 1),
     'trio_critic': ('hierdec-trio_16bar', 2),
 }
 
-flags.DEFINE_enum('model', None, list(_TAKES), 'What to train.')
-command.DEFINE_path('eimg_dir', None, 'EIMG: labels.csv and midi/.')
-command.DEFINE_path('emopia_dir', None, 'EMOPIA: label.csv and midi/.')
-command.DEFINE_path(
+_MODEL = flags.DEFINE_enum(
+    'model', None, ['student', 'fusion', *_CRITICS], 'What to train.',
+    required=True)
+_EIMG_DIR = command.DEFINE_path('eimg_dir', None, 'EIMG: labels.csv and midi/.')
+_EMOPIA_DIR = command.DEFINE_path(
+    'emopia_dir', None, 'EMOPIA: label.csv and midi/.')
+_EIMG_LABELS = command.DEFINE_path(
     'eimg_labels', None, "Table of EIMG's midi/ by va_magenta_label --audio.")
-command.DEFINE_path(
+_EMOPIA_LABELS = command.DEFINE_path(
     'emopia_labels', None,
     "Table of EMOPIA's midi/ by va_magenta_label --audio.")
-command.DEFINE_path(
+_EXAMPLES_PATH = command.DEFINE_path(
     'examples_path', None,
     'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences, '
     'whose melodies the critic reads.')
-flags.DEFINE_string(
+_TFDS_NAME = flags.DEFINE_string(
     'tfds_name', None, 'Instead, a TensorFlow Dataset whose examples carry '
     'MIDI, such as lakh_va.')
-command.DEFINE_path(
+_CACHE_DIR = command.DEFINE_path(
     'cache_dir', None, 'Folder for the converted melodies; that of '
     'va_magenta_train will do.')
-command.DEFINE_path('run_dir', None, 'Folder to write.')
-flags.DEFINE_integer(
+_RUN_DIR = command.DEFINE_path(
+    'run_dir', None, 'Folder to write.', required=True)
+_SEED = flags.DEFINE_integer(
     'seed', 0, 'Seed of everything random.', lower_bound=0,
     upper_bound=2**32 - 1)
-flags.DEFINE_integer(
+_NUM_FOLDS = flags.DEFINE_integer(
     'num_folds', 10, 'Folds of cross-validation.', lower_bound=2)
-flags.DEFINE_integer(
+_NUM_STEPS = flags.DEFINE_integer(
     'num_steps', 6000, 'Training steps of the critic.', lower_bound=1)
+
+# What each model needs beside --run_dir and --seed.
+_TAKES = {
+    'student': (_EIMG_DIR, _EMOPIA_DIR, _NUM_FOLDS),
+    'fusion': (
+        _EIMG_DIR, _EIMG_LABELS, _EMOPIA_DIR, _EMOPIA_LABELS, _NUM_FOLDS),
+    **dict.fromkeys(_CRITICS, (_EIMG_DIR, _CACHE_DIR, _NUM_STEPS)),
+}
 
 
 def main(argv):
   """Trains as the flags say."""
-  for name in ('model', 'run_dir', *_TAKES.get(FLAGS.model, ())):
-    if FLAGS[name].value is None:
-      raise ValueError(f'--{name} must be given')
   import dataclasses
   import pathlib
 
-  arguments = {
-      name: FLAGS[name].value for name in _TAKES[FLAGS.model] + (
-          'run_dir', 'seed')}
-  for name, value in arguments.items():
-    if isinstance(value, str):
-      arguments[name] = pathlib.Path(value).expanduser()
-  if FLAGS.model == 'student':
+  arguments = {}
+  for flag in (*_TAKES[_MODEL.value], _RUN_DIR, _SEED):
+    if flag.value is None:
+      raise ValueError(f'--{flag.name} must be given')
+    arguments[flag.name] = pathlib.Path(flag.value).expanduser() if isinstance(
+        flag.value, str) else flag.value
+  if _MODEL.value == 'student':
     from va_magenta.training import symbolic as training
-  elif FLAGS.model == 'fusion':
+  elif _MODEL.value == 'fusion':
     from va_magenta.training import fusion as training
   else:
     from va_magenta.training.critic import job as training
     from va_magenta.training.critic import pairs
     from va_magenta.training.music_vae import examples
 
-    config, num_voices = _CRITICS[FLAGS.model]
+    config, num_voices = _CRITICS[_MODEL.value]
     corpus = examples.convert(
         config, str(arguments.pop('cache_dir')),
-        examples_path=FLAGS.examples_path, tfds_name=FLAGS.tfds_name)
+        examples_path=_EXAMPLES_PATH.value, tfds_name=_TFDS_NAME.value)
     num_steps = pairs.WINDOW_BARS * grid.STEPS_PER_BAR
     if corpus.tokens.shape[1] > num_steps:
       corpus = examples.cut(dataclasses.replace(
