@@ -287,7 +287,7 @@ def _checkpoint() -> tuple[dict, dict]:
   with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     (folder / 'config.json').write_text(json.dumps(config))
-    model = music_vae.MusicVae(configs.Config.load(folder / 'config.json'))
+    model = music_vae.MusicVAE(configs.Config.load(folder / 'config.json'))
     magenta_weights.save(model, folder / 'weights.npz')
     with np.load(folder / 'weights.npz') as arrays:
       return config, dict(arrays)

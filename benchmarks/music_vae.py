@@ -6,7 +6,7 @@ r"""Our MusicVAE against Magenta's own, in one run on one machine, as ratios.
 
 Both sides hold the same weights and see the same random examples:
 
-- sampling: `TrainedModel.sample` against `MusicVae.sample` and conversion to
+- sampling: `TrainedModel.sample` against `MusicVAE.sample` and conversion to
   NoteSequences, melodies a second;
 - training: the train operation of Magenta's `music_vae_train` (gradients,
   clipping by the global norm, Adam), fed from memory, against one step of ours,
@@ -99,7 +99,7 @@ def main(argv):
   random = np.random.default_rng(0)
 
   if FLAGS.sampling:
-    model = music_vae.MusicVae(config)
+    model = music_vae.MusicVAE(config)
     with tempfile.TemporaryDirectory() as folder:
       magenta_weights.save(model, f'{folder}/model.ckpt-0')
       trained = TrainedModel(
@@ -124,7 +124,7 @@ def main(argv):
     tokens = random.integers(
         0, 90, (FLAGS.batch_size, config.max_seq_len, 1)).astype(np.int32)
     one_hot = np.eye(90, dtype=np.float32)[tokens[..., 0]]
-    model = music_vae.MusicVae(config, precision=FLAGS.precision)
+    model = music_vae.MusicVAE(config, precision=FLAGS.precision)
     model.compile(
         keras.optimizers.Adam(
             training.MagentaDecay(config), global_clipnorm=config.grad_clip),

@@ -81,14 +81,14 @@ def notes_alone():
 
 @pytest.fixture(scope='session')
 def random_music_vae():
-  """Makes a MusicVae whose weights are all random and large: (config, seed).
+  """Makes a MusicVAE whose weights are all random and large: (config, seed).
 
   Those that begin as zeros, and those that begin small, would hide a mistake.
   """
   def function(config, seed=0):
     from va_magenta.va_to_music import music_vae
 
-    model = music_vae.MusicVae(config, seed=seed)
+    model = music_vae.MusicVAE(config, seed=seed)
     random = np.random.default_rng(seed)
     for weight in model.encoder.weights + model.decoder.weights:
       scale = 2 / np.sqrt(weight.shape[0]) if len(weight.shape) > 1 else 0.3

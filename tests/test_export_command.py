@@ -88,7 +88,7 @@ def test_what_javascript_has_no_model_for_is_told(tmp_path):
       name='hierdec-mel_16bar', max_seq_len=4, output_depths=(5,),
       level_lengths=(2, 2), z_size=3, enc_rnn_size=(4,), dec_rnn_size=(3,))
   with pytest.raises(ValueError, match='cannot read hierdec-mel_16bar'):
-    magenta_weights.save_javascript(music_vae.MusicVae(config), tmp_path)
+    magenta_weights.save_javascript(music_vae.MusicVAE(config), tmp_path)
   assert not list(tmp_path.iterdir())
 
 

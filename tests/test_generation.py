@@ -37,7 +37,7 @@ TINY = configs.Config(
 def _save_model(folder, config):
   """A checkpoint with random weights, but of melodies with notes."""
   folder.mkdir()
-  model = music_vae.MusicVae(config, seed=1)
+  model = music_vae.MusicVAE(config, seed=1)
   rng = np.random.default_rng(0)
   for core in model.decoder.cores:
     for variable in core.trainable_variables:
@@ -873,7 +873,7 @@ def test_magentas_own_checkpoint(generate, tmp_path, monkeypatch):
   config = configs.from_magenta('cat-mel_2bar_small')
   folder = tmp_path / 'magenta'
   folder.mkdir()
-  magenta_weights.save(music_vae.MusicVae(config, seed=0), folder / 'a.ckpt')
+  magenta_weights.save(music_vae.MusicVAE(config, seed=0), folder / 'a.ckpt')
   with tarfile.open(tmp_path / 'a.tar', 'w') as tar:
     for path in folder.glob('a.ckpt.*'):
       tar.add(path, path.name)
@@ -886,12 +886,12 @@ def test_magentas_own_checkpoint(generate, tmp_path, monkeypatch):
   trios = configs.from_magenta(
       'hierdec-trio_16bar', 'enc_rnn_size=[4],dec_rnn_size=[4,4],'
       'sampling_schedule=constant,sampling_rate=0')
-  magenta_weights.save(music_vae.MusicVae(trios), folder / 't.ckpt')
+  magenta_weights.save(music_vae.MusicVAE(trios), folder / 't.ckpt')
   assert configs.guess(
       magenta_weights.read(folder / 't.ckpt'), folder / 't.ckpt'
   ).name == 'hierdec-trio_16bar'
   # Of none of the configs.
-  magenta_weights.save(music_vae.MusicVae(TINY), folder / 'b.ckpt')
+  magenta_weights.save(music_vae.MusicVAE(TINY), folder / 'b.ckpt')
   with pytest.raises(ValueError, match='of none of the configs cat-mel'):
     generate(checkpoint=folder / 'b.ckpt', overwrite=True)
 

@@ -183,11 +183,11 @@ def main(argv):
     if not strategy.worker:  # The chief alone writes.
       stack.enter_context(files.held(pathlib.Path(_RUN_DIR.value).expanduser()))
     if _SEGMENTS.value:
-      from va_magenta.training.music_vae import levels
-      flat = levels.load_flat(
+      from va_magenta.training.music_vae import latent_pretraining
+      flat = latent_pretraining.load_flat(
           checkpoints.resolve(_SEGMENTS.value), config, critic)
-      figures = levels.train(
-          config, flat, corpus, levels.read(
+      figures = latent_pretraining.train(
+          config, flat, corpus, latent_pretraining.read(
               flat, corpus, config, seed=_SEED.value,
               cache_dir=_CACHE_DIR.value),
           _RUN_DIR.value, num_steps=_NUM_STEPS.value, seed=_SEED.value)

@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory):
       output_depths=band.OUTPUT_DEPTHS, level_lengths=None, z_size=8,
       enc_rnn_size=(4,), dec_rnn_size=(16,), control_depth=31,
       context_depth=29, structure='band')
-  vae = music_vae.MusicVae(config, seed=1)
+  vae = music_vae.MusicVAE(config, seed=1)
   random = np.random.default_rng(0)
   for core in vae.decoder.cores:
     for variable in core.trainable_variables:

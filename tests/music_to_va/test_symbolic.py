@@ -236,7 +236,7 @@ def test_a_variance_of_the_piece_is_told_from_a_constant():
 def test_scores_are_centred_and_what_is_undefined_is_at_the_mean():
   features = examples(2000).features * 3 + 7
   features[:, 9] = np.nan
-  scores = symbolic.Scores.of(features)(features)
+  scores = symbolic.Standardizer.of(features)(features)
   assert np.isfinite(scores).all()
   assert (scores[np.isnan(features)] == 0).all()
   np.testing.assert_allclose(scores.mean(axis=0), 0, atol=.02)
@@ -245,7 +245,7 @@ def test_scores_are_centred_and_what_is_undefined_is_at_the_mean():
 
 def test_what_is_relevant_counts_more():
   data = examples(1000)
-  scores = symbolic.Scores.of(data.features)(data.features)
+  scores = symbolic.Standardizer.of(data.features)(data.features)
   relevance = symbolic_training._relevance(
       scores, data.ratings[:, 0], data.weights)
   assert relevance.argmax() == 5

@@ -32,7 +32,7 @@ def corpus():
 
 @pytest.fixture(scope='module')
 def vae():
-  return music_vae.MusicVae(configs.Config(
+  return music_vae.MusicVAE(configs.Config(
       name='va-cat-band_2bar', max_seq_len=32,
       output_depths=band.OUTPUT_DEPTHS, level_lengths=None, z_size=4,
       enc_rnn_size=(4,), dec_rnn_size=(8,), control_depth=31,

@@ -145,7 +145,7 @@ def test_greedy_samples_equal_those_of_trained_model(case):
 
 def test_magentas_checkpoint_loads_into_our_model(case):
   model, _, folder = case
-  other = music_vae.MusicVae(model.config, seed=5)
+  other = music_vae.MusicVAE(model.config, seed=5)
   assert magenta_weights.load(other, folder) == []
   for ours, theirs in zip(
       other.encoder.weights + other.decoder.weights,
@@ -172,7 +172,7 @@ def test_controls_added_to_a_checkpoint_change_nothing_at_first(
 
 def test_the_pretrained_model_is_what_fine_tuning_begins_with():
   pretrained = music_vae.load(checkpoints.path('cat-mel_2bar_small'))
-  model = music_vae.MusicVae(dataclasses.replace(
+  model = music_vae.MusicVAE(dataclasses.replace(
       pretrained.config, name='va-cat-mel_2bar', control_depth=2))
   assert magenta_weights.load(
       model, checkpoints.path('cat-mel_2bar_small')) == []

@@ -219,7 +219,7 @@ def test_magenta_has_no_conductor_that_hears_a_control(tmp_path):
   with pytest.raises(ValueError, match='cannot read hierdec-trio_16bar with '
                      'conductor_control: its own conductor takes no control$'):
     magenta_weights.save(
-        music_vae.MusicVae(_CONDUCTED), tmp_path / 'model.ckpt-0')
+        music_vae.MusicVAE(_CONDUCTED), tmp_path / 'model.ckpt-0')
   assert not list(tmp_path.iterdir())
 
 
@@ -278,7 +278,7 @@ def test_what_cannot_be_sampled(flat, z, more, complaint):
     None, np.zeros((2, 3)), np.zeros((3, 2)), np.zeros((2, 5, 2)), np.zeros(2),
     np.full((2, 2), np.inf)])
 def test_bad_controls_are_refused(controls):
-  model = music_vae.MusicVae(_HIERARCHY)
+  model = music_vae.MusicVAE(_HIERARCHY)
   with pytest.raises(ValueError, match='controls'):
     model.sample(np.zeros((2, 4)), controls=controls)
   with pytest.raises(ValueError, match='controls'):
@@ -325,8 +325,8 @@ def test_a_mixed_precision_is_near_float32_and_not_for_sampling(
 
   config = dataclasses.replace(
       _CONDUCTED, output_depths=(12,), enc_rnn_size=(7,), dec_rnn_size=(8,))
-  model = music_vae.MusicVae(config)
-  mixed = music_vae.MusicVae(config, precision=precision)
+  model = music_vae.MusicVAE(config)
+  mixed = music_vae.MusicVAE(config, precision=precision)
   random = np.random.default_rng(1)
   for ours, theirs in zip(model.weights, mixed.weights, strict=True):
     if ours.dtype == 'float32':
@@ -356,7 +356,7 @@ def test_a_mixed_precision_is_near_float32_and_not_for_sampling(
 
 def test_scheduled_sampling_is_for_flat_decoders():
   with pytest.raises(ValueError, match='set sampling_schedule=constant'):
-    music_vae.MusicVae(
+    music_vae.MusicVAE(
         dataclasses.replace(_HIERARCHY, sampling_schedule='exponential'))
 
 
@@ -397,9 +397,9 @@ def test_a_gain_of_controls_is_no_matter_of_files(tmp_path, random_music_vae):
   # samples or encodes, and in a file only the latter.
   louder = random_music_vae(dataclasses.replace(_HIERARCHY, control_gain=4.0))
   magenta_weights.save(louder, tmp_path / 'weights.npz')
-  plain = music_vae.MusicVae(_HIERARCHY)
+  plain = music_vae.MusicVAE(_HIERARCHY)
   magenta_weights.load(plain, tmp_path / 'weights.npz')
-  again = music_vae.MusicVae(louder.config)
+  again = music_vae.MusicVAE(louder.config)
   magenta_weights.load(again, tmp_path / 'weights.npz')
   random = np.random.default_rng(3)
   z, controls = random.normal(size=(5, 4)), random.uniform(-1, 1, (5, 2))

@@ -79,17 +79,17 @@ def critic(path):
 
 @_remembered(checkpoints.MUSIC_VAE)
 def music_vae(path):
-  """The `va_to_music.music_vae.MusicVae` of a name or path, likewise."""
+  """The `va_to_music.music_vae.MusicVAE` of a name or path, likewise."""
   quiet.start_keras()
   from va_magenta.va_to_music import configs, magenta_weights
-  from va_magenta.va_to_music.music_vae import MusicVae
+  from va_magenta.va_to_music.music_vae import MusicVAE
 
   if (path / 'config.json').is_file():
     config = configs.Config.load(path / 'config.json')
     path = path / 'weights.npz'
   else:
     config = configs.guess(magenta_weights.read(path), path)
-  model = MusicVae(config)
+  model = MusicVAE(config)
   magenta_weights.load(model, path)
   return model
 

@@ -25,7 +25,7 @@ class Phrases:
   """Draws with a MusicVAE of melodies or of trios.
 
   Args:
-    vae: a `music_vae.MusicVae`.
+    vae: a `music_vae.MusicVAE`.
     performer: a `performance.PerformanceModel`, for learned performances.
     critic: a Keras model, one-hots to VA, for `mode='search'`, and for an
       `input` to a model that follows VA.

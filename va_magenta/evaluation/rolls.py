@@ -23,7 +23,7 @@ def plot(path: str | os.PathLike, bands: Mapping[str, np.ndarray]):
   Args:
     path: the file; it is replaced if it exists.
     bands: tokens [pieces, steps, 4] by what they are called; see
-      `measures.TOKENS`.
+      `music.band`.
   """
   from matplotlib.figure import Figure
 

@@ -381,7 +381,7 @@ def _with_critic(model):
   from va_magenta.music_to_va import critic
   from va_magenta.va_to_music import music_vae
 
-  told = music_vae.MusicVae(model.config, critic=critic.load(
+  told = music_vae.MusicVAE(model.config, critic=critic.load(
       critic.shipped(len(model.config.output_depths))))
   told.set_weights(model.get_weights())
   return told

@@ -47,8 +47,6 @@ _MAX_SCORE = 3.0
 # A point for a window of half a second hears so many seconds about it.
 SMOOTHING_SECONDS = 5.0
 
-Samples = tuple[np.ndarray, int]
-
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:

@@ -40,7 +40,7 @@ _SHARE_OF_MELODY = symbolic_features.FEATURE_NAMES.index(
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
+class Standardizer:
   """What the kernel regression sees: features by their mean and deviation.
 
   Attributes:
@@ -52,7 +52,7 @@ class Scores:
   std: np.ndarray
 
   @classmethod
-  def of(cls, features: np.ndarray) -> 'Scores':
+  def of(cls, features: np.ndarray) -> 'Standardizer':
     """Statistics of float32 [n, features]; what is NaN does not count."""
     defined = np.ma.masked_invalid(features)
     return cls(
@@ -89,7 +89,7 @@ class SymbolicVA(TreesAndKernel):
   """
 
   def __init__(
-      self, scores: Scores, spread: Mapping[str, Trees], kernels, trees,
+      self, scores: Standardizer, spread: Mapping[str, Trees], kernels, trees,
       calibration):
     super().__init__(kernels, trees, calibration)
     self.scores, self.spread = scores, spread
@@ -176,9 +176,9 @@ def _build(config: dict, arrays: dict) -> SymbolicVA:
     raise ValueError('it was trained on other features than are extracted now')
 
   return SymbolicVA(
-      Scores(arrays['mean'], arrays['std']), below(arrays, 'spread', Trees),
-      below(arrays, 'kernel', KernelRidge), below(arrays, 'trees', Trees),
-      config['calibration'])
+      Standardizer(arrays['mean'], arrays['std']),
+      below(arrays, 'spread', Trees), below(arrays, 'kernel', KernelRidge),
+      below(arrays, 'trees', Trees), config['calibration'])
 
 
 def save(

@@ -51,7 +51,7 @@ def partners(vae, tokens, chords, plays, va, seed: int) -> np.ndarray:
   """What a band's MusicVAE makes of windows when asked for others' VA.
 
   Args:
-    vae: a `MusicVae` of bands.
+    vae: a `MusicVAE` of bands.
     tokens: int `[n, steps, 4]`.
     chords: int `[n, half bars]`.
     plays: bool `[n, 4]`.

@@ -42,7 +42,7 @@ def read(vae, corpus: Corpus, cache_dir: str | os.PathLike | None = None
   """What a MusicVAE makes of each segment of a corpus.
 
   Args:
-    vae: `MusicVae` of config va-cat-band_2bar.
+    vae: `MusicVAE` of config va-cat-band_2bar.
     corpus: of bands.
     cache_dir: where posteriors are kept, if given.
 

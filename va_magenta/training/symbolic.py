@@ -190,13 +190,13 @@ class Student:
   """
 
   boosters: dict[str, list]
-  scores: symbolic.Scores
+  scores: symbolic.Standardizer
   kernels: dict[str, KernelRidge]
 
   @classmethod
   def fit(cls, data: Examples, seed: int) -> 'Student':
     """Fits all members to all rows of `data`."""
-    scores = symbolic.Scores.of(data.features)
+    scores = symbolic.Standardizer.of(data.features)
     seen = scores(data.features)
     weights = data.weights
     boosters, kernels = {}, {}

@@ -14,7 +14,7 @@ class Bidirectional(keras.layers.Layer):
   Args:
     depth: of the input.
     units: of each layer, in each direction.
-    precision: see `MusicVae`.
+    precision: see `MusicVAE`.
   """
 
   def __init__(self, depth, units, precision='float32', **kwargs):

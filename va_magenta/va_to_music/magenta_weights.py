@@ -82,7 +82,7 @@ def load(model, path: str | os.PathLike, allow_missing: bool = False
   """Fills a model with the weights of a checkpoint.
 
   Args:
-    model: a `MusicVae`.
+    model: a `MusicVAE`.
     path: an `.npz`, a folder with `weights.npz`, the prefix of a TensorFlow
       checkpoint, or a folder of them, whose latest is taken.
     allow_missing: whether variables that the checkpoint lacks keep their
@@ -216,7 +216,7 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
   """Writes a model's weights as plain arrays, or as Magenta's own checkpoint.
 
   Args:
-    model: a `MusicVae`.
+    model: a `MusicVAE`.
     path: a name ending in `.npz`; or the prefix of a TensorFlow checkpoint,
       which Magenta's `TrainedModel` and its training open.
     dtype: of the arrays in an `.npz`.
@@ -256,7 +256,7 @@ def save_javascript(model, folder: pathlib.Path):
   weights end to end, float32, little endian, cut into files of 4 MB.
 
   Args:
-    model: a `MusicVae`.
+    model: a `MusicVAE`.
     folder: an existing folder.
 
   Raises:

@@ -58,7 +58,7 @@ def _hides_the_step() -> bool:
   return keras.backend.backend() == 'jax'
 
 
-class MusicVae(keras.Model):
+class MusicVAE(keras.Model):
   """A MusicVAE: encoder, decoder, loss, sampling.
 
   Args:
@@ -505,7 +505,7 @@ class MusicVae(keras.Model):
     return self.broadcast_controls(ops.convert_to_tensor(controls))
 
 
-def load(path: str | os.PathLike) -> MusicVae:
+def load(path: str | os.PathLike) -> MusicVAE:
   """A trained model from the folder of a checkpoint.
 
   Args:
@@ -522,6 +522,6 @@ def load(path: str | os.PathLike) -> MusicVae:
     if not (path / name).is_file():
       raise FileNotFoundError(
           f'{path} is not the folder of a checkpoint: it has no {name}')
-  model = MusicVae(Config.load(path / 'config.json'))
+  model = MusicVAE(Config.load(path / 'config.json'))
   magenta_weights.load(model, path / 'weights.npz')
   return model

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from va_magenta.va_to_music import va_losses
-from va_magenta.va_to_music.music_vae import MusicVae
+from va_magenta.va_to_music.music_vae import MusicVAE
 from va_magenta.va_to_music.tensors import one_hot, split_outputs
 
 NUM_STEPS = 40
@@ -58,7 +58,7 @@ def _norm_penalty(z):
 
 
 def search(
-    model: MusicVae, critic, z: np.ndarray, targets: np.ndarray, *,
+    model: MusicVAE, critic, z: np.ndarray, targets: np.ndarray, *,
     temperature: float, seed: int, guidance: float = 1.0,
     num_steps: int = NUM_STEPS) -> np.ndarray:
   """The nearest pieces that were passed on the way.
@@ -69,13 +69,13 @@ def search(
       `[n, 2]`.
     z: `[n, z_size]`, where to begin.
     targets: `[n, segments, 2]`, VA; a flat model has one segment.
-    temperature: see `MusicVae.sample`.
+    temperature: see `MusicVAE.sample`.
     seed: likewise.
     guidance: likewise.
     num_steps: of the descent.
 
   Returns:
-    Tokens, as of `MusicVae.sample`. The critic finds none of them farther from
+    Tokens, as of `MusicVAE.sample`. The critic finds none of them farther from
     its targets, on average over segments, than what is played from where the
     search began.
   """

@@ -1,7 +1,7 @@
 """What the loss of a VA-conditioned MusicVAE is made of, term by term.
 
 Each function takes tensors and returns the term of each example, or of the
-batch where it is about the batch; `MusicVae` weighs and sums them. `keras.ops`
+batch where it is about the batch; `MusicVAE` weighs and sums them. `keras.ops`
 only.
 """
 

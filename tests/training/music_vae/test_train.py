@@ -20,7 +20,7 @@ from va_magenta.music.corpus import split_of
 from va_magenta.training.music_vae import examples
 from va_magenta.training.music_vae import train as training
 from va_magenta.va_to_music import configs, magenta_weights
-from va_magenta.va_to_music.music_vae import MusicVae, load
+from va_magenta.va_to_music.music_vae import MusicVAE, load
 
 _CONFIG = configs.Config(
     name='cat-mel_2bar_small', max_seq_len=4, output_depths=(90,),
@@ -106,7 +106,7 @@ def test_another_seed_is_another_run(finished, tmp_path):
 def test_training_learns(tmp_path, precision):
   corpus = _corpus(12, held_out=False)
   config = dataclasses.replace(_CONFIG, transpose_range=(0, 0))
-  model = MusicVae(config)
+  model = MusicVAE(config)
   before = _means(training.evaluate(model, corpus.split('train')))
   training.train(
       config, corpus, tmp_path, num_steps=400, precision=precision)
@@ -121,7 +121,7 @@ def test_training_learns(tmp_path, precision):
 def test_a_frozen_part_stays_and_the_other_moves(
     tmp_path, capsys, freeze, lacking):
   first = tmp_path / 'first.npz'
-  magenta_weights.save(MusicVae(_CONFIG, seed=5), first)
+  magenta_weights.save(MusicVAE(_CONFIG, seed=5), first)
   before = magenta_weights.read(first)
   if lacking:
     # What a checkpoint lacks begins at random, and that is told.
@@ -129,7 +129,7 @@ def test_a_frozen_part_stays_and_the_other_moves(
     del arrays[lacking.replace('/', '|')]
     np.savez(first, **arrays)
     with pytest.raises(ValueError, match=f'lacks {lacking}'):
-      magenta_weights.load(MusicVae(_CONFIG), first)
+      magenta_weights.load(MusicVAE(_CONFIG), first)
   training.train(_CONFIG, _corpus(held_out=False), tmp_path / 'run',
                  num_steps=3, warm_start=first, freeze=freeze)
   told = f'{first} lacks {lacking}: it begins at random\n'
@@ -284,7 +284,7 @@ def test_learning_rate_decays_as_magentas():
 
 
 def _training_model(config, critic, reference=None):
-  model = MusicVae(config, critic=critic, reference=reference)
+  model = MusicVAE(config, critic=critic, reference=reference)
   model.compile(optimizer='adam')
   return model
 
@@ -300,7 +300,7 @@ def _batch(n, config=_VA_CONFIG):
 
 def test_examples_are_labelled_by_the_critic_as_they_are(stand_in_critic):
   critic = stand_in_critic()
-  model = MusicVae(_VA_CONFIG, critic=critic)
+  model = MusicVAE(_VA_CONFIG, critic=critic)
   batch = _batch(20)
   expected = np.array(critic(np.eye(90)[batch['tokens'][..., 0]]))[:, None]
   np.testing.assert_allclose(model(batch)['va'], expected, atol=1e-6)
@@ -308,7 +308,7 @@ def test_examples_are_labelled_by_the_critic_as_they_are(stand_in_critic):
       model.critic_va(batch['tokens']), expected, atol=1e-6)
   assert expected.std(0).min() > 0.05
   # A conductor that hears it is told of each segment.
-  conducted = MusicVae(dataclasses.replace(
+  conducted = MusicVAE(dataclasses.replace(
       _VA_CONFIG, level_lengths=(2, 2), dec_rnn_size=(9,),
       conductor_control=True), critic=critic)
   np.testing.assert_allclose(
@@ -327,7 +327,7 @@ def test_labels_are_clipped_to_the_plane(stand_in_critic):
 
   stretched = keras.Sequential(
       [stand_in_critic(), keras.layers.Rescaling(9.0)])
-  va = MusicVae(_VA_CONFIG, critic=stretched).critic_va(_batch(50)['tokens'])
+  va = MusicVAE(_VA_CONFIG, critic=stretched).critic_va(_batch(50)['tokens'])
   assert np.abs(va).max() == 1
 
 
@@ -404,7 +404,7 @@ def test_training_follows_va_and_leaves_the_critic_alone(
   training.train(config, corpus, tmp_path, num_steps=150, critic=critic)
   for was, now in zip(before, critic.get_weights(), strict=True):
     np.testing.assert_array_equal(was, now)
-  model = MusicVae(config, critic=critic)
+  model = MusicVAE(config, critic=critic)
   first = training.evaluate_control(model)
   magenta_weights.load(model, tmp_path / 'weights.npz')
   figures = training.evaluate_control(model)
@@ -425,7 +425,7 @@ def test_the_loss_is_the_sum_of_its_terms(stand_in_critic, objective):
   config = dataclasses.replace(
       _VA_CONFIG, objective=objective, beta_rate=0.5, kl_control_weight=2.0)
   model = _training_model(
-      config, stand_in_critic(), reference=MusicVae(config, seed=1))
+      config, stand_in_critic(), reference=MusicVAE(config, seed=1))
   model.optimizer.iterations.assign(1)
   batch = _batch(8)
   loss = model.compute_loss(batch, y_pred=model(batch, training=True))
@@ -446,7 +446,7 @@ def test_kl_control_measures_how_far_from_the_reference_is_played(
 
   config = dataclasses.replace(_VA_CONFIG, kl_control_weight=1.0)
   magenta_weights.save(random_music_vae(_CONFIG), tmp_path / 'begin.npz')
-  reference = MusicVae(config)
+  reference = MusicVAE(config)
   model = _training_model(config, stand_in_critic(), reference)
   for one in reference, model:
     magenta_weights.load(one, tmp_path / 'begin.npz')
@@ -479,11 +479,11 @@ def test_kl_control_holds_a_run_to_its_warm_start(
   def make(config, **kwargs):
     if 'critic' in kwargs:
       raise _Made(kwargs['reference'])
-    return MusicVae(config, **kwargs)
+    return MusicVAE(config, **kwargs)
 
   begin = random_music_vae(_CONFIG)
   magenta_weights.save(begin, tmp_path / 'begin.npz')
-  monkeypatch.setattr(training, 'MusicVae', make)
+  monkeypatch.setattr(training, 'MusicVAE', make)
   with pytest.raises(_Made) as made:
     training.train(
         dataclasses.replace(_VA_CONFIG, kl_control_weight=weight), _corpus(),
@@ -517,7 +517,7 @@ def figures_of_z(tmp_path_factory, stand_in_critic):
     config = dataclasses.replace(_NOTHING_WORKS_ON_Z, **changes)
     folder = tmp_path_factory.mktemp('z')
     training.train(config, corpus, folder, num_steps=150, critic=critic)
-    va = MusicVae(config, critic=critic).critic_va(corpus.tokens)[:, 0]
+    va = MusicVAE(config, critic=critic).critic_va(corpus.tokens)[:, 0]
     mu, sigma = load(folder).encode(corpus.tokens, va)
     design = np.column_stack([mu, np.ones(len(mu))])
     rest = va - design @ np.linalg.lstsq(design, va, rcond=None)[0]

@@ -13,7 +13,7 @@ from va_magenta.training.music_vae import examples
 from va_magenta.training.music_vae import train as training
 from va_magenta.va_to_music import configs, tensors
 from va_magenta.va_to_music.configs import Config
-from va_magenta.va_to_music.music_vae import MusicVae
+from va_magenta.va_to_music.music_vae import MusicVAE
 
 _TINY = Config(
     name='va-cat-band_2bar', max_seq_len=8, output_depths=(5, 7),
@@ -123,7 +123,7 @@ def test_the_gradient_of_the_critic_reaches_every_decoder():
       random.uniform(-1, 1, (4, 2)), np.ones((4, 4)),
       random.integers(1, 97, (4, 4)))
   critic = band_critic.BandCritic()
-  model = MusicVae(config, critic=critic)
+  model = MusicVAE(config, critic=critic)
   weights = [
       weight.value for core in model.decoder.cores
       for weight in (core.lstm.kernels[0], core.output_projection.kernel)]

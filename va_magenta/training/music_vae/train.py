@@ -25,7 +25,7 @@ from va_magenta.music import grid
 from va_magenta.training.music_vae import examples
 from va_magenta.va_to_music import magenta_weights, tensors
 from va_magenta.va_to_music.configs import Config
-from va_magenta.va_to_music.music_vae import MusicVae
+from va_magenta.va_to_music.music_vae import MusicVAE
 
 # The first two tokens of a melody are hold and note-off; the rest are pitches.
 _STEPS_A_BATCH = 2**14  # Of what is evaluated at once.
@@ -445,7 +445,7 @@ def plot_scalars(
     figure.savefig(temporary, format='png')
 
 
-def evaluate(model: MusicVae, tokens: np.ndarray,
+def evaluate(model: MusicVAE, tokens: np.ndarray,
              controls: np.ndarray | None = None) -> dict[str, np.ndarray]:
   """Reconstruction of each example from the mean of its posterior.
 
@@ -512,7 +512,7 @@ def _teacher_forced(model):
   return model.teacher_forced_losses
 
 
-def evaluate_control(model: MusicVae, tokens=None, controls=None, *,
+def evaluate_control(model: MusicVAE, tokens=None, controls=None, *,
                      num_z: int = 16, num_targets: int = 5,
                      temperature: float = 0.5, guidance: float = 1.0,
                      seed: int = 0) -> dict[str, float]:
@@ -635,7 +635,7 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     strategy: how each batch is dealt out; None for not at all. Of several
       workers each calls this with the same arguments, and a `run_dir` that all
       can read; figures of training are those of the chief's share.
-    precision: see `MusicVae`; 'mixed_float16' goes with a loss scale
+    precision: see `MusicVAE`; 'mixed_float16' goes with a loss scale
       (Micikevicius et al., "Mixed precision training", 2018). On a CPU both
       are slower than float32.
     gradient_accumulation_steps: batches whose mean gradient makes one change of
@@ -705,9 +705,9 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
   with strategy.scope():
     reference = None
     if config.kl_control_weight and warm_start:
-      reference = MusicVae(config)
+      reference = MusicVAE(config)
       magenta_weights.load(reference, warm_start, allow_missing=True)
-    model = MusicVae(config, seed=seed, critic=critic, reference=reference,
+    model = MusicVAE(config, seed=seed, critic=critic, reference=reference,
                      precision=precision)
     if warm_start and not goes_on:
       missing = magenta_weights.load(model, warm_start, allow_missing=True)

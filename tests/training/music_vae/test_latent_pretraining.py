@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from va_magenta.training.music_vae import examples, levels
+from va_magenta.training.music_vae import examples
+from va_magenta.training.music_vae import latent_pretraining as pretraining
 from va_magenta.training.music_vae import train as training
 from va_magenta.va_to_music import (
   configs,
@@ -45,12 +46,12 @@ def flat(tmp_path, random_music_vae, stand_in_critic):
   folder.mkdir()
   _FLAT.save(folder / 'config.json')
   magenta_weights.save(random_music_vae(_FLAT), folder / 'weights.npz')
-  return levels.load_flat(folder, _CONFIG, stand_in_critic(_CONFIG.depth))
+  return pretraining.load_flat(folder, _CONFIG, stand_in_critic(_CONFIG.depth))
 
 
 def test_segments_are_read_and_played_as_the_flat_model_does(flat):
-  model = music_vae.MusicVae(_CONFIG, critic=flat.critic.func)
-  levels.grow(model, flat)
+  model = music_vae.MusicVAE(_CONFIG, critic=flat.critic.func)
+  pretraining.grow(model, flat)
   tokens = _corpus(2).tokens.astype(np.int32)
   segments = tokens.reshape(6, 4, 3)
   va = model.critic_va(tokens)
@@ -60,21 +61,21 @@ def test_segments_are_read_and_played_as_the_flat_model_does(flat):
   # Both told what they hear of a control, which their gains multiply.
   read = model.encoder.embedding(model.encoder.segments.read(
       segments, _CONFIG.output_depths, controls * _CONFIG.control_gain))
-  np.testing.assert_allclose(levels.SCALE * np.array(read), mu, atol=1e-5)
+  np.testing.assert_allclose(pretraining.SCALE * np.array(read), mu, atol=1e-5)
   x = np.array(tensors.one_hot(segments, _CONFIG.output_depths))
   x_input = np.pad(x[:, :-1], ((0, 0), (1, 0), (0, 0)))
   for i, (ours, theirs) in enumerate(zip(
       model.decoder.cores, flat.decoder.cores, strict=True)):
     part = np.split(x_input, np.cumsum(_CONFIG.output_depths)[:-1], -1)[i]
     np.testing.assert_allclose(
-        ours(part, mu / levels.SCALE, controls * _CONFIG.control_gain),
+        ours(part, mu / pretraining.SCALE, controls * _CONFIG.control_gain),
         theirs(part, mu, controls * flat.config.control_gain), atol=1e-4)
 
 
 def test_each_segment_is_read_once_and_as_the_flat_model_reads_it(
     flat, tmp_path):
   corpus = _corpus()
-  latents = levels.read(
+  latents = pretraining.read(
       flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
   assert latents.rows.shape == (2, 60, 3)
   np.testing.assert_array_equal(latents.rows[:, :, 0], latents.rows[:, :, 2])
@@ -91,22 +92,23 @@ def test_each_segment_is_read_once_and_as_the_flat_model_reads_it(
         found[name].reshape(12, -1), values, rtol=2e-3, atol=1e-3)
   (kept,) = tmp_path.glob('latents-*.npz')
   kept_at = kept.stat().st_mtime_ns
-  again = levels.read(
+  again = pretraining.read(
       flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
   np.testing.assert_array_equal(again.rows, latents.rows)
   assert kept.stat().st_mtime_ns == kept_at
   kept.write_bytes(kept.read_bytes()[:-100])
   with pytest.raises(ValueError, match='latents-.* is damaged .* remove it'):
-    levels.read(flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
+    pretraining.read(
+        flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
 
 
 @pytest.mark.slow
 def test_a_run_in_two_parts_equals_a_run_in_one_and_learns(flat, tmp_path):
   corpus = _corpus()
-  latents = levels.read(flat, corpus, _CONFIG)
+  latents = pretraining.read(flat, corpus, _CONFIG)
 
   def run(name, num_steps):
-    return levels.train(
+    return pretraining.train(
         _CONFIG, flat, corpus, latents, tmp_path / name, num_steps=num_steps)
 
   few = run('few', 1)
@@ -129,7 +131,7 @@ def test_a_run_in_two_parts_equals_a_run_in_one_and_learns(flat, tmp_path):
   for name, array in magenta_weights.read(tmp_path / 'notes').items():
     assert (array == ours[name]).all() == name.startswith('encoder'), name
   with pytest.raises(ValueError, match='holds a run with another seed'):
-    levels.train(_CONFIG, flat, corpus, latents, tmp_path / 'one',
+    pretraining.train(_CONFIG, flat, corpus, latents, tmp_path / 'one',
                  num_steps=301, seed=1)
   with pytest.raises(ValueError, match='has done 300 steps already'):
     run('one', 299)
@@ -144,15 +146,15 @@ def test_a_run_in_two_parts_equals_a_run_in_one_and_learns(flat, tmp_path):
 def test_what_are_no_segments_of_a_hierarchy(tmp_path, changes, complaint):
   dataclasses.replace(_FLAT, **changes).save(tmp_path / 'config.json')
   with pytest.raises(ValueError, match=complaint):
-    levels.load_flat(tmp_path, _CONFIG, None)
+    pretraining.load_flat(tmp_path, _CONFIG, None)
 
 
 def test_what_has_no_segments(tmp_path):
   with pytest.raises(FileNotFoundError, match='has no config.json'):
-    levels.load_flat(tmp_path, _CONFIG, None)
+    pretraining.load_flat(tmp_path, _CONFIG, None)
   _FLAT.save(tmp_path / 'config.json')
   with pytest.raises(ValueError, match='is no hierarchy above segments'):
-    levels.load_flat(tmp_path, dataclasses.replace(
+    pretraining.load_flat(tmp_path, dataclasses.replace(
         _CONFIG, hierarchical_encoder=False), None)
 
 
@@ -172,7 +174,7 @@ def test_what_is_saved_of_a_hierarchy_is_loaded(tmp_path, random_music_vae):
 def test_a_trio_begins_as_the_melody_that_it_was(tmp_path, random_music_vae):
   melody = random_music_vae(dataclasses.replace(_FLAT, output_depths=(90,)))
   magenta_weights.save(melody, tmp_path / 'weights.npz')
-  trio = music_vae.MusicVae(_FLAT, seed=1)
+  trio = music_vae.MusicVAE(_FLAT, seed=1)
   missing = magenta_weights.load(
       trio, tmp_path / 'weights.npz', allow_missing=True)
   assert {name.split('/')[0] for name in missing} == {

@@ -1,4 +1,4 @@
-"""The levels above segments, learned from what a flat model makes of segments.
+"""Pretraining of a hierarchy on the latent vectors of its segments.
 
 A MusicVAE of 16 bars of our own begins as one of 2 bars. That one's encoder
 reads each of 8 segments, its decoder plays it, and between them stand the
@@ -9,13 +9,13 @@ model's posterior says of it, N(mu, sigma^2), and the levels above are a VAE of
 rows of such posteriors. A step is so cheap that two cores see a million pieces
 in the time in which they would see ten thousand in notes.
 
-  flat = levels.load_flat('va-cat-mel_2bar', config, critic)
-  latents = levels.read(flat, corpus, config)
-  levels.train(config, flat, latents, run_dir, num_steps=...)
+  flat = latent_pretraining.load_flat('va-cat-mel_2bar', config, critic)
+  latents = latent_pretraining.read(flat, corpus, config)
+  latent_pretraining.train(config, flat, latents, run_dir, num_steps=...)
 
 The conductor's outputs lie in (-1, 1), the flat model's z about N(0, 1): an
 embedding is z / `SCALE`, which the weights above and below take into account.
-What comes of it is a `MusicVae` like any other, and goes on learning in notes
+What comes of it is a `MusicVAE` like any other, and goes on learning in notes
 by `training.train`, with the run as its `warm_start`.
 """
 
@@ -34,7 +34,7 @@ from va_magenta.training.music_vae import examples
 from va_magenta.training.music_vae import train as training
 from va_magenta.va_to_music import magenta_weights, tensors, va_losses
 from va_magenta.va_to_music.configs import Config
-from va_magenta.va_to_music.music_vae import MusicVae
+from va_magenta.va_to_music.music_vae import MusicVAE
 
 SCALE = 4.0
 _BATCH_SIZE = 512
@@ -64,7 +64,7 @@ class Latents:
         for name in ('mu', 'sigma', 'va')}
 
 
-def load_flat(path: str | os.PathLike, config: Config, critic) -> MusicVae:
+def load_flat(path: str | os.PathLike, config: Config, critic) -> MusicVAE:
   """The flat model whose segments a hierarchy shall have.
 
   Args:
@@ -98,7 +98,7 @@ def load_flat(path: str | os.PathLike, config: Config, critic) -> MusicVae:
       raise ValueError(
           f'{path} cannot play the segments of {config.name}: its {name} is '
           f'{getattr(flat, name)}, {value} is needed')
-  model = MusicVae(
+  model = MusicVAE(
       dataclasses.replace(flat, control_gain=config.control_gain),
       critic=critic)
   magenta_weights.load(model, path / 'weights.npz')
@@ -106,7 +106,7 @@ def load_flat(path: str | os.PathLike, config: Config, critic) -> MusicVae:
 
 
 def read(
-    flat: MusicVae, corpus: examples.Examples, config: Config, *,
+    flat: MusicVAE, corpus: examples.Examples, config: Config, *,
     num_transpositions: int = 3, seed: int = 0,
     cache_dir: str | os.PathLike | None = None) -> Latents:
   """Reads each segment of a corpus once.
@@ -168,7 +168,7 @@ def read(
   return latents
 
 
-def grow(model: MusicVae, flat: MusicVae):
+def grow(model: MusicVAE, flat: MusicVAE):
   """Gives a hierarchy a flat model's encoder and decoders for its segments."""
   encoder, decoder = model.encoder, model.decoder
   for name in ('forward', 'backward'):
@@ -188,13 +188,13 @@ def grow(model: MusicVae, flat: MusicVae):
 
 
 class Levels(keras.Model):
-  """The levels above segments of a `MusicVae`, as a VAE of their own.
+  """The levels above segments of a `MusicVAE`, as a VAE of their own.
 
   Its data are rows of the segments' posteriors. Given an embedding e, a segment
   is N(`SCALE` e, deviation^2), with a deviation learned for each dimension.
   """
 
-  def __init__(self, vae: MusicVae, seed: int = 0, **kwargs):
+  def __init__(self, vae: MusicVAE, seed: int = 0, **kwargs):
     super().__init__(**kwargs)
     self.config = vae.config
     self.above = vae.encoder.above
@@ -240,7 +240,7 @@ class Levels(keras.Model):
     Returns:
       Each `[batch]`: 'r_loss', the KL divergence of the segments' posteriors
       from what is expected of them, in nats; 'kl_loss' and 'kl_bits', as in
-      `MusicVae.losses_of`; 'explained', the share of the variance of segments'
+      `MusicVAE.losses_of`; 'explained', the share of the variance of segments'
       mu (about 0, their prior's mean) that is expected.
     """
     mu, sigma = inputs['mu'], inputs['sigma']
@@ -261,7 +261,7 @@ class Levels(keras.Model):
 
   def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None,
                    training=True):
-    """r_loss, kl_loss and independence_loss, weighed as in `MusicVae`."""
+    """r_loss, kl_loss and independence_loss, weighed as in `MusicVAE`."""
     del y, sample_weight, training
     losses = {name: ops.mean(values)
               for name, values in self.losses_of(x, y_pred).items()}
@@ -293,7 +293,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def train(
-    config: Config, flat: MusicVae, corpus: examples.Examples,
+    config: Config, flat: MusicVAE, corpus: examples.Examples,
     latents: Latents, run_dir: str | os.PathLike, *, num_steps: int,
     seed: int = 0, log_every: int = 100, save_every_seconds: float = 300,
     num_validation: int = 2048) -> dict[str, float]:
@@ -334,7 +334,7 @@ def train(
       'corpus': training.digest([latents.rows, latents.va])}))
   goes_on = training.check_origin(run_dir, identity)
   keras.utils.set_random_seed(seed)
-  vae = MusicVae(config, seed=seed)
+  vae = MusicVAE(config, seed=seed)
   grow(vae, flat)
   model = Levels(vae, seed=seed)
   optimizer = keras.optimizers.Adam(
