@@ -25,6 +25,7 @@ from va_magenta import files
 from va_magenta.figures import metrics, tables
 from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import model as model_lib
+from va_magenta.training import cards
 from va_magenta.va import Scale
 
 # Of a Gaussian in two dimensions, within one standard deviation.
@@ -789,21 +790,14 @@ def card(
              for validation in validations.values() for name in estimators]
        for key in results['random folds']['mixture']})
   keys = list(next(iter(kinds.values()))['left out']) if kinds else []
-  elsewhere = '' if not kinds else f'''### Other kinds of pictures, other people
-
-On the plane, all of a dataset. *Own raters, held out*: what was learned of the
-dataset itself, in {_INNER_FOLDS} folds by group. *Left out*: fitted on all the
-other datasets, tested on one whose raters, scale and kind of picture were never
-seen; the figure that tells what to expect of other pictures. *Covered*: share
-of ratings within the ellipse of one spread, {COVERED:.2f} if all were as
-expected, with the caution that the other datasets' figures ask for. Of
-`{first.name}`, held out in random folds, {own_covered['random folds']:.3f}, and
-by group, {own_covered['folds by group']:.3f}, with the caution that ships.
-
-''' + _table(keys, {
-      f'{name}, {how}': [_cell(np.array([found.get(key, np.nan)]))
-                         for key in keys]
-      for name, hows in kinds.items() for how, found in hows.items()}) + '\n'
+  elsewhere = '' if not kinds else cards.render(
+      'image_kinds', num_inner=_INNER_FOLDS, expected=COVERED, first=first.name,
+      random=own_covered['random folds'],
+      by_group=own_covered['folds by group'],
+      table=_table(keys, {
+          f'{name}, {how}': [_cell(np.array([found.get(key, np.nan)]))
+                             for key in keys]
+          for name, hows in kinds.items() for how, found in hows.items()}))
   backbones = '\n'.join(
       f'- {backbones_lib.BUILT_IN.get(name, f"`{name}`, a preset of KerasHub")}'
       for name in job['backbones'])
@@ -814,104 +808,22 @@ by group, {own_covered['folds by group']:.3f}, with the caution that ships.
       f'`{r.name}`: {r.about}\nHere: {len(r)} pictures in {len(set(r.groups))} '
       'groups' + (f', {r.num_raters} raters each (median).' if r.num_raters
                   else '.') for r in ratings)
-  helped = '' if not rest else f'''
-Ridge regressions learn what the raters of {_names(rest)} would say of a
-picture, of its colors and textures too (the early depths), and the emotions
-they would name. That enters beside resemblance. What comes out is a mixture of
-what each dataset's raters would say, weighted by how much the picture is of the
-dataset's kind, which a further regression tells; `{first.name}` counts
-{_FIRST_COUNTS:g} times. Of a picture that is further from the mean than
-{_REACH_SHARE:.0%} of all, opinions are drawn back to that distance; and
-estimates bend towards {model_lib.EDGE:g}, as hardly any mean rating lies
-farther out.
-
-The *spread* of an estimate is the standard deviation of the mixture: how far
-each dataset's raters were off for pictures that were held out, times
-{caution:.2f} (the *caution*: by how much more the head is off for pictures and
-raters of datasets that it did not see), and how much they disagree. It is a
-standard deviation of people's mean rating about the estimate, for each axis.
-'''
+  helped = '' if not rest else cards.render(
+      'image_spread', others=' and '.join(f'`{r.name}`' for r in rest),
+      first=first.name, first_counts=_FIRST_COUNTS, reach=_REACH_SHARE,
+      edge=model_lib.EDGE, caution=caution)
   chosen = _table(
       ['penalty', 'scaled by', 'error of held-out estimates'],
       {f'`{r.name}`': [_pair(c.penalty), _pair(c.spread), _pair(c.errors)]
        for r, c in zip(ratings, fit.calibrations, strict=True)})
-  return f'''# Picture to valence and arousal
-
-A picture, resized to {job['image_width']} x {job['image_height']} pixels, is
-seen by networks that were pretrained to recognise objects and that stay as they
-were:
-
-{backbones}
-
-Mean and standard deviation over positions of their activations at a few depths
-are its features. By those of later depths it is compared with each of the
-{len(first)} pictures of `{first.name}`: a Gaussian process (kernel ridge
-regression) holds that pictures which look alike feel alike, and gives valence
-and arousal in [-1, 1].
-{helped}
-## Data
-
-{data}
-
-They are for research; `datasets/NAME/README.md` says under which terms. No
-picture ships, only numbers computed from them.
-
-## Files of pretrained weights
-
-{weights}
-
-## What was chosen
-
-Two numbers are for valence and for arousal.
-
-{chosen}
-
-The penalty is how much of the ratings is held to be what no picture tells
-(raters' tastes, chance), as against what similar pictures share; it is chosen
-in {_INNER_FOLDS} folds by group of the training pictures. Estimates are then
-scaled about the mean rating, so that for held-out pictures they vary by the
-root of their correlation with ratings times as much as ratings do: half way
-between least squares, by which all that people find extreme comes out grey, and
-people's own variation, by which what is hardly known does not.
-
-## How it was made
-
-```
-{command}
-```
-
-Seed {seed}. Loaded and used before, the model takes {milliseconds:.0f} ms of
-one core for a picture, and so do the backbones in training, which look at each
-of {sum(map(len, ratings))} pictures once; the folds take a minute or two.
-Weights are stored as float16, {megabytes:.1f} MB.
-
-## How good it is
-
-`{first.name}`, {num_folds} folds, dealt {num_repeats} times: mean ± standard
-deviation over folds. Folds share most of their training pictures, and all deals
-the same pictures: they are not independent, and the mean is less certain than
-the deviation over the root of their number. Penalty and scaling are chosen
-inside the training folds. *Mixture* is what ships, *first alone* the share in
-it that `{first.name}` has. *Random folds*: a picture of which the like was
-trained on. *Folds by group* keep 'Acorns 1', 'Acorns 2', ... together, as for a
-picture unlike any that was trained on. *Mean rating* knows nothing of the
-picture. Errors are in units of the scale 1..7; sign and quadrant are about its
-middle.
-
-{figures}
-
-![predicted against rated](predicted_vs_rated.png)
-
-Held-out estimates of `{first.name}`, folds by group (first deal).
-
-{elsewhere}
-## Limits
-
-Mostly photographs, rated by adults in North America, and abstract paintings;
-drawings, text and screenshots were hardly seen. The features are those of
-object recognition: who or what is shown is seen better than what happens, and
-facial expression least.
-'''
+  return cards.render(
+      'image', width=job['image_width'], height=job['image_height'],
+      backbones=backbones, num_first=len(first), first=first.name,
+      helped=helped, data=data, weights=weights, chosen=chosen,
+      num_inner=_INNER_FOLDS, command=command, seed=seed,
+      milliseconds=milliseconds, num_pictures=sum(map(len, ratings)),
+      megabytes=megabytes, num_folds=num_folds, num_repeats=num_repeats,
+      figures=figures, elsewhere=elsewhere)
 
 
 def _table(header: Sequence[str], rows: dict[str, list[str]]) -> str:
@@ -929,7 +841,3 @@ def _cell(values) -> str:
 
 def _pair(values) -> str:
   return ' and '.join(f'{value:.2g}' for value in values)
-
-
-def _names(ratings: Sequence[Ratings]) -> str:
-  return ' and '.join(f'`{r.name}`' for r in ratings)
