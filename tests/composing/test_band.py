@@ -141,6 +141,18 @@ def test_a_melody_is_kept_note_for_note(structure, tmp_path, up):
     assert (candidate.notes['part'] != band.MELODY).any()
 
 
+def test_a_melody_ends_where_it_ends(structure, tmp_path):
+  """In the middle of a segment, which is filled up with silence."""
+  written = np.zeros((48, 4), int)
+  written[::4, band.MELODY] = grid.token_of(np.resize([60, 64, 67], 12))
+  path = tmp_path / 'three_bars.mid'
+  path.write_bytes(midi.to_bytes(band.to_sequence(
+      band.voice(written, np.zeros(6, int)), tempo_qpm=100)))
+  for candidate in _draw(structure, input=path):
+    heard = candidate.notes[candidate.notes['part'] == band.MELODY]
+    assert heard['end_beats'].max() == pytest.approx(12)
+
+
 def test_harmony_of_a_melody_fits_it():
   c_major_arpeggio = np.zeros(32, int)
   c_major_arpeggio[::4] = np.array([60, 64, 67, 72] * 2) - 19

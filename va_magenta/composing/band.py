@@ -169,8 +169,8 @@ def _read_melody(settings: Settings):
   from va_magenta.music import melody
   from va_magenta.va_to_music import band_model
 
-  tokens = melody.read(settings.input)
-  tokens = np.pad(tokens, (0, -len(tokens) % band_model.SEGMENT_STEPS))
+  tokens = melody.pad(
+      melody.read(settings.input), band_model.SEGMENT_STEPS)
   if len(tokens) > MAX_BARS * grid.STEPS_PER_BAR:
     raise ValueError(
         f'{settings.input} has more than {MAX_BARS} bars: give a part of it')
