@@ -49,6 +49,7 @@ setuptools.setup(
     'librosa',
     'lightgbm',
     'matplotlib',
+    'mido',
     'note-seq==0.0.5',
     'numpy>=2',
     'opensmile',
@@ -85,14 +86,18 @@ setuptools.setup(
     # The site of README, docs/ and the cards.
     'docs': ['mkdocs==1.6.1', 'mkdocs-material==9.8.2'],
     'heic': ['pillow-heif==1.8.1'],  # Pictures as telephones take them.
+    'score': ['music21>=9.1'],  # MusicXML.
+    'video': ['imageio-ffmpeg==0.8.1'],
     'test': [
       'dill==0.4.1',  # TFDS's own test case of a builder asks for it.
       'gradio==6.31.0',  # As in `app`.
       'hypothesis==6.168.5',
+      'imageio-ffmpeg==0.8.1',  # As in `video`.
       'ipykernel==7.3.0',
       'keras-hub==0.32.0; python_version >= "3.11"',
       'mkdocs==1.6.1',  # As in `docs`, and so is the next.
       'mkdocs-material==9.8.2',
+      'music21>=9.1',  # As in `score`; 10 wants Python 3.11.
       'nbclient==0.11.0',
       'pillow-heif==1.8.1',  # As in `heic`.
       'playwright==1.65.2',

@@ -522,6 +522,30 @@ def test_audio_is_written_beside_the_midi(generate):
   assert json.loads(again.json_path.read_text())['soundfont'] == str(soundfont)
 
 
+def test_a_score_and_a_video_beside_the_midi(generate, tmp_path, monkeypatch):
+  music21 = pytest.importorskip('music21')
+  ffmpeg = pytest.importorskip('imageio_ffmpeg')
+  try:
+    synthesis.import_fluidsynth()
+  except OSError as error:
+    pytest.skip(str(error))
+  monkeypatch.setattr(
+      models, 'image_model', lambda path: _Eye(lambda picture: VA(0, 0)))
+  picture = np.full((30, 41, 3), 200, np.uint8)
+  saved = generate(
+      image=picture, valence=None, arousal=None, score=True, video=True)
+  record = json.loads(saved.json_path.read_text())['outputs'][0]
+  folder = saved.json_path.parent
+  assert record['score'] == 'picture-1.musicxml'
+  assert record['video'] == 'picture-1.mp4' and 'audio' not in record
+  assert len(music21.converter.parse(folder / record['score']).parts) == 1
+  _, seconds = ffmpeg.count_frames_and_secs(str(folder / record['video']))
+  assert seconds == pytest.approx(
+      saved.pieces[0].sequence.total_time + synthesis.TAIL_SECONDS, abs=.1)
+  assert {path.suffix for path in folder.iterdir()} == {
+      '.mid', '.musicxml', '.mp4', '.json', '.png'}
+
+
 def test_sound_that_cannot_be_made_is_told_before_the_work(
     generate, monkeypatch, tmp_path):
   monkeypatch.setattr(composer, 'compose', pytest.fail)
@@ -529,6 +553,8 @@ def test_sound_that_cannot_be_made_is_told_before_the_work(
     generate(audio='aiff')
   with pytest.raises(FileNotFoundError, match='no soundfont at .*none.sf2'):
     generate(audio=True, soundfont=tmp_path / 'none.sf2')
+  with pytest.raises(ValueError, match='a video shows a picture'):
+    generate(video=True)
 
 
 def test_without_fluidsynth_nothing_is_begun(generate, tmp_path, monkeypatch):

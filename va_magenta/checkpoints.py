@@ -70,6 +70,8 @@ CRITIC = Kind('a critic', 'va_magenta_train_midi --model=critic', 'critic_va')
 PERFORMANCE = Kind(
     'a performance model', 'va_magenta_train_performance', 'performance_va',
     weights_file=None)
+EXPRESSION = Kind(
+    'a model of expression', 'va_magenta_train_expression', 'expression_va')
 RECOGNITION = Kind(
     'a recogniser of chords', 'va_magenta_train_harmony --model=recognition',
     'chord_recognition')
@@ -119,6 +121,7 @@ TABLE = {
         Checkpoint('trio_critic_va', CRITIC),
         Checkpoint('fusion_va', FUSION),
         Checkpoint('performance_va', PERFORMANCE),
+        Checkpoint('expression_va', EXPRESSION),
         Checkpoint('plausibility', PLAUSIBILITY),
         Checkpoint('chord_recognition', RECOGNITION),
     )

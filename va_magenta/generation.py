@@ -63,6 +63,8 @@ def generate_and_save(
     output_dir: str | os.PathLike = output.OUTPUT_DIR,
     audio: bool | str = False,
     soundfont: str | os.PathLike | None = None,
+    score: bool = False,
+    video: bool = False,
     overwrite: bool = False,
     report: Callable[[output.Saved], None] | None = None,
     **settings,
@@ -83,6 +85,8 @@ def generate_and_save(
     output_dir: where to; it is made if it does not exist.
     audio: whether to write NAME-1.wav and so on too; or 'flac', 'ogg' or 'mp3'.
     soundfont: an .sf2 file to play it with; the best of the system if None.
+    score: whether to write NAME-1.musicxml and so on too.
+    video: whether to write NAME-1.mp4 and so on too, of the pictures.
     overwrite: whether an earlier set of this name may be replaced; all its
       files go. What is read is never written over.
     report: called with what was made before the files appear; if it raises,
@@ -96,11 +100,13 @@ def generate_and_save(
   settings = Settings(**settings)
   target = Target(image, valence, arousal, va_path, frames)
   composing.check(settings)
-  extras = output.Extras(audio, soundfont)
+  extras = output.Extras(audio, soundfont, score, video)
   names = output.Names.of(output_dir, target, settings, extras)
   read = output.inputs(target, settings, extras)
   # All that can go wrong with the output does so before the work.
   extras.check_libraries()
+  if video and not target.images:
+    raise ValueError('a video shows a picture: give an image')
   with files.writing_set(
       output_dir, inputs=read, overwrite=overwrite,
       replaced=names.earlier) as folder:
@@ -110,7 +116,7 @@ def generate_and_save(
         path, composing.compose(path, settings), names, spreads)
     output.write(
         folder, saved, output.record(saved, settings, target, extras), extras,
-        pictures[0] if len(pictures) == 1 else None)
+        pictures)
     if report is not None:
       report(saved)
   return saved

@@ -76,12 +76,16 @@ _FORM = flags.DEFINE_string(
 _VOICES = flags.DEFINE_list(
     'voices', None, 'Which voices of a band play, of melody, bass, drums and '
     'comping; by default all, drums as is usual for the target.')
+_BAND = flags.DEFINE_list(
+    'band', None, 'Who plays in a band, by the names of General MIDI: '
+    'piano,strings,bass,drums. Of those that are no bass or drums the first '
+    'plays the melody, the second the comping; who is not named rests.')
 _PRIOR = flags.DEFINE_enum(
     'prior', 'learned', ['learned', 'normal'], "Where a band's latent vectors "
     'come from: what was learned of music, or N(0, 1), for comparison.')
 _LOOP = flags.DEFINE_boolean(
-    'loop', False, "Leave out a band's ending, so that the end leads back to "
-    'the beginning.')
+    'loop', False, 'Of a band: no ending, the end leads back to the beginning; '
+    '.wav is exact to the sample, with what rings on wrapped round.')
 _OUTPUT_DIR = command.DEFINE_path(
     'output_dir', 'va_magenta_output', 'Folder to write to.')
 _NUM_OUTPUTS = flags.DEFINE_integer(
@@ -109,6 +113,9 @@ _BARS = flags.DEFINE_integer(
     'is the default (2 bars; 16 of hierdec models); a band plays 16, of any '
     'even number. Of several points or pictures two phrases each, or, of '
     'hierdec models, a segment each.')
+_SECONDS = flags.DEFINE_float(
+    'seconds', None, 'Of a band, instead of --bars: how long a piece is; bars '
+    'and tempo are what brings it there.')
 _TEMPO_QPM = flags.DEFINE_float(
     'tempo_qpm', None, 'Quarter notes a minute; by default as suits the '
     'target.')
@@ -133,6 +140,12 @@ _AUDIO = command.DEFINE_optional_enum(
 _SOUNDFONT = command.DEFINE_path(
     'soundfont', None, '.sf2 file to play it with; by default the best of the '
     'system, or a small one (the .json tells).')
+_SCORE = flags.DEFINE_boolean(
+    'score', False, 'Also write .musicxml, with parts, chords and tempo, which '
+    'notation programs open: pip install "va_magenta[score]".')
+_VIDEO = flags.DEFINE_boolean(
+    'video', False, 'Also write .mp4 of the picture and the sound; several '
+    'pictures fade where the music turns: pip install "va_magenta[video]".')
 _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace files that exist.')
 
@@ -153,6 +166,8 @@ def main(argv: Sequence[str]):
       output_dir=_OUTPUT_DIR.value,
       audio=_AUDIO.value,
       soundfont=_SOUNDFONT.value,
+      score=_SCORE.value,
+      video=_VIDEO.value,
       overwrite=_OVERWRITE.value,
       checkpoint=_CHECKPOINT.value,
       num_outputs=_NUM_OUTPUTS.value,
@@ -163,6 +178,7 @@ def main(argv: Sequence[str]):
       performance=_PERFORMANCE.value,
       seed=_SEED.value,
       bars=_BARS.value,
+      seconds=_SECONDS.value,
       tempo_qpm=_TEMPO_QPM.value,
       program=_PROGRAM.value,
       input=_INPUT.value,
@@ -170,6 +186,7 @@ def main(argv: Sequence[str]):
       key=_KEY.value,
       form=_FORM.value,
       voices=_VOICES.value,
+      band=_BAND.value,
       prior=_PRIOR.value,
       loop=_LOOP.value,
       image_model=_IMAGE_MODEL.value,

@@ -123,6 +123,19 @@ def test_voices_that_are_not_asked_for_rest(structure):
         band.MELODY, band.COMPING}
 
 
+def test_who_plays_by_name(structure):
+  for candidate in _draw(structure, n=4, band='violin,choir aahs,bass'):
+    found = {
+        (int(p), int(q)) for p, q in candidate.notes[['part', 'program']]}
+    assert found <= {(band.MELODY, 40), (band.COMPING, 52), (band.BASS, 33)}
+    melody = candidate.notes[candidate.notes['part'] == band.MELODY]
+    assert 55 <= melody['pitch'].min() and melody['pitch'].max() <= 103
+  with pytest.raises(ValueError, match='give either band or program'):
+    request.Settings(band='piano', program=3)
+  with pytest.raises(ValueError, match="'kazoo' is no instrument"):
+    request.Settings(band='piano,kazoo')
+
+
 # In D; in A flat and D at an edge of the piano, which C is beyond.
 @pytest.mark.parametrize('up', [2, 32, -34])
 def test_a_melody_is_kept_note_for_note(structure, tmp_path, up):
@@ -138,7 +151,10 @@ def test_a_melody_is_kept_note_for_note(structure, tmp_path, up):
     heard = candidate.notes[candidate.notes['part'] == band.MELODY]
     assert heard['pitch'].tolist() == pitches.tolist()
     assert heard['start_beats'].tolist() == list(range(16))
+    assert heard['end_beats'].max() <= 16  # It is not held at the end.
     assert (candidate.notes['part'] != band.MELODY).any()
+  with pytest.raises(ValueError, match='seconds must lie in 4..24'):
+    _draw(structure, input=path, seconds=60)
 
 
 def test_a_melody_ends_where_it_ends(structure, tmp_path):
@@ -226,6 +242,48 @@ def test_played_as_it_is_performed():
   assert drums['start_beats'].min() == 8  # They rest in the first section.
   comping = heard[heard['part'] == band.COMPING]
   assert set(comping['program']) == {4} and comping['velocity'].max() < 40
+
+
+def test_a_piece_ends_on_a_chord_of_its_key_and_slows_down(structure):
+  for candidate in _draw(structure, n=4, bars=4, key='A minor'):
+    heard = candidate.notes
+    last = heard[heard['start_beats'] == heard['start_beats'].max()]
+    assert last['start_beats'][0] == 16
+    pitched = last[~last['is_drum']]
+    assert {*pitched['pitch'] % 12} <= {9, 0, 4}
+    bass = pitched[pitched['part'] == band.BASS]
+    assert {*bass['pitch'] % 12} <= {9}
+    # Held together, for 2 to 4 quarter notes.
+    assert len({*pitched['end_beats']}) == 1
+    assert 2 <= pitched['end_beats'][0] - 16 <= 4
+    sequence = candidate.to_sequence()
+    tempos = [t.qpm for t in sequence.tempos]
+    assert tempos == sorted(tempos, reverse=True)
+    assert tempos[0] == 120 and 60 < tempos[-1] < 100
+    assert chords.parse(_chords(candidate)[-1]) >= 1
+  for candidate in _draw(structure, n=4, bars=4, key='A minor', loop=True):
+    assert candidate.notes['start_beats'].max() < 16
+    assert [t.qpm for t in candidate.to_sequence().tempos] == [120]
+    assert candidate.sound_seconds == pytest.approx(8)
+
+
+def test_a_length_is_kept(structure):
+  for seconds, loop in ((12, False), (30, False), (30, True), (57.5, False)):
+    for candidate in _draw(structure, n=2, seconds=seconds, loop=loop):
+      assert candidate.sound_seconds == seconds and candidate.loops == loop
+      sequence = candidate.to_sequence()
+      assert candidate.num_bars % 2 == 0
+      assert sequence.tempos[0].qpm == pytest.approx(120, rel=.3)
+      if not loop:
+        assert sequence.total_time == pytest.approx(seconds - .4, abs=.01)
+      else:
+        beats = candidate.num_bars * 4
+        assert beats * 60 / sequence.tempos[0].qpm == pytest.approx(
+            seconds, abs=1e-3)
+  with pytest.raises(ValueError, match='give either seconds or bars'):
+    request.Settings(seconds=30, bars=16)
+  with pytest.raises(ValueError, match='seconds must lie in 5.0..300.0'):
+    request.Settings(seconds=2)
 
 
 def test_what_is_heard_is_what_the_file_says(structure):

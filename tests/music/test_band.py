@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from va_magenta.music import band, chords, grid
+from va_magenta.music import band, chords, grid, midi
 
 _C, _G, _AM = (chords.parse(name) for name in ('C', 'G', 'Am'))
 
@@ -172,3 +172,35 @@ def test_a_sequence_says_who_plays_what():
 def test_what_is_no_band_is_refused(tokens, progression, complaint):
   with pytest.raises(ValueError, match=complaint):
     band.voice(tokens, progression)
+
+
+def test_a_daw_sees_names_markers_and_tempos():
+  import io
+
+  import mido
+
+  tokens = np.zeros((32, 4), int)
+  tokens[::8, band.MELODY] = 60 - 19
+  tokens[::8, band.BASS] = 36 - 19
+  progression = chords.parse_progression('C | Am G')
+  sequence = band.as_sequence(
+      band.play(band.voice(tokens, progression), tempo_qpm=[120] * 7 + [60]),
+      chords=progression, key=chords.parse_key('C major'),
+      tempo_qpm=[120] * 7 + [60], sections=[(0, 'A'), (1, 'B')])
+  content = midi.to_bytes(sequence)
+  file = mido.MidiFile(file=io.BytesIO(content))
+  assert [track.name for track in file.tracks[1:]] == ['melody', 'bass']
+  found, tick = [], 0
+  for message in file.tracks[0]:
+    tick += message.time
+    if message.type in ('marker', 'set_tempo'):
+      found.append((tick / file.ticks_per_beat, message.type, (
+          message.text if message.type == 'marker' else
+          round(6e7 / message.tempo))))
+  assert found == [
+      (0, 'set_tempo', 120), (0, 'marker', 'A  C'), (4, 'marker', 'B  Am'),
+      (6, 'marker', 'G'), (7, 'set_tempo', 60)]
+  del sequence.text_annotations[:]
+  plain = mido.MidiFile(file=io.BytesIO(midi.to_bytes(sequence)))
+  assert [list(t) for t in file.tracks[1:]] == [
+      list(t) for t in plain.tracks[1:]]

@@ -241,6 +241,16 @@ def test_saved_for_people(synthesize, tmp_path):
   assert synthesis.save(tmp_path / 'b.wav', music, soundfont=copy) == copy
 
 
+def test_a_length_is_kept_to_the_sample_and_fades(synthesize, tmp_path):
+  music = _sequence({'program': 48, 'end_time': 2})
+  for seconds in (1.5, 2.4, 4):
+    synthesis.save(
+        tmp_path / 'a.wav', music, seconds=seconds, sample_rate_hz=RATE_HZ)
+    samples, _ = soundfile.read(tmp_path / 'a.wav')
+    assert len(samples) == round(seconds * RATE_HZ)
+    assert np.abs(samples[-20:]).max() < .001 < np.abs(samples).max()
+
+
 def test_a_loop_has_no_click_at_its_joint_and_no_tail_is_cut(
     synthesize, tmp_path):
   seconds = 2 + 1 / 3
@@ -267,7 +277,7 @@ def test_a_loop_has_no_click_at_its_joint_and_no_tail_is_cut(
   assert click(loop) <= 1 < click(plain[:len(loop)])
   path = tmp_path / 'a.wav'
   synthesis.save(
-      path, music, loop_seconds=seconds, sample_rate_hz=RATE_HZ)
+      path, music, seconds=seconds, loops=True, sample_rate_hz=RATE_HZ)
   saved, _ = soundfile.read(path)
   assert len(saved) == round(seconds * RATE_HZ)
   assert click(saved[:, 0]) <= 1

@@ -429,3 +429,24 @@ def test_damaged_model_is_one_line(tmp_path, damage):
   assert '\n' not in str(error.value)
   with pytest.raises(FileNotFoundError):
     performance.load(tmp_path / 'nowhere')
+
+
+def test_no_instrument_plays_more_than_its_share():
+  axis = np.linspace(-.8, .8, 5)
+  plane = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
+  uniform = (np.arange(2000) + .5) / 2000
+  model = performance.load()
+  for va in plane:
+    drawn = model.instruments.draw(
+        np.tile(va, (2000, 1)), uniform, 1.0, 1.0, performance.MAX_SHARE)
+    shares = np.bincount(drawn) / 2000
+    assert shares.max() < performance.MAX_SHARE + .002
+    # And it still follows VA where it may.
+    expected = model.instruments.given(va)
+    free = model.instruments.draw(
+        np.tile(va, (2000, 1)), uniform, 1.0, 1.0)
+    assert np.bincount(free).max() / 2000 == pytest.approx(
+        expected.max(), abs=.002)
+  at_zero = model.instruments.draw(
+      np.tile(plane[0], (9, 1)), uniform[:9], 1.0, 0.0, performance.MAX_SHARE)
+  assert len(set(at_zero.tolist())) == 1

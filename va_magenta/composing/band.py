@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,16 @@ from va_magenta.composing import models
 from va_magenta.composing.candidates import Candidate
 from va_magenta.composing.phrases import identify
 from va_magenta.composing.request import LEARNED, MAX_BARS, SAMPLE, Settings
-from va_magenta.music import band, grid, midi
+from va_magenta.music import arrangement, band, grid, instruments, midi, sound
 from va_magenta.music import chords as chord_names
 from va_magenta.va import VA
 
 DEFAULT_BARS = 16
 # Along a path, unless `bars` says otherwise.
 _BARS_A_POINT = 4
-_CANDIDATES_A_BATCH = 32
+# Attributes of performances, by the voice.
+_PROGRAM_OF = {'melody': 'program', 'bass': 'bass_program',
+               'comping': 'comping_program'}
 
 
 class Band:
@@ -29,14 +32,17 @@ class Band:
     model: writes pieces.
     performer: a `performance.PerformanceModel`: whether there are drums, and
       learned performances.
+    expression: an `expression.Expression`, for these; None plays each voice
+      equally loud but for accents.
   """
 
   # What is drawn unless asked for otherwise.
   num_candidates = 16
   is_chosen = True
 
-  def __init__(self, model, performer):
+  def __init__(self, model, performer, expression=None):
     self._model, self._performer = model, performer
+    self._expression = expression
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):
@@ -57,7 +63,8 @@ class Band:
   def load(cls, settings: Settings) -> 'Band':
     """See `Structure.load`."""
     return cls(models.band_model(settings.checkpoint),
-               models.performer(settings.performance_model))
+               models.performer(settings.performance_model),
+               models.expression() if settings.performance == LEARNED else None)
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
@@ -88,11 +95,13 @@ class Band:
     plays = np.ones((n, len(band.VOICES)), bool)
     drums = self._performer.drums.draw(
         points.mean(0), rng.random(n), settings.guidance, 1.0)
-    if settings.voices is None:
+    voices = settings.voices if settings.band is None else (
+        instruments.parse_band(settings.band))
+    if voices is None:
       # Calm music mostly has no drums.
       plays[:, band.DRUMS] = drums
     else:
-      plays[:] = [name in settings.voices for name in band.VOICE_NAMES]
+      plays[:] = [name in voices for name in band.VOICE_NAMES]
     written = self._model.write(
         np.broadcast_to(points, (n, *points.shape)), rng, plays=plays,
         mode=key and key.mode, chords=given, melody=melody, form=settings.form,
@@ -106,8 +115,11 @@ class Band:
     from va_magenta.va_to_music import band_model
 
     if melody is not None:
+      self._check_tempo(len(melody) / grid.STEPS_PER_QUARTER, settings)
       return len(melody) // grid.STEPS_PER_BAR
     bars = settings.bars
+    if settings.seconds is not None:
+      return self._bars_within(settings, va_path)
     if bars is None:
       bars = max(DEFAULT_BARS, _BARS_A_POINT * len(va_path)) if (
           len(va_path) > 1) else DEFAULT_BARS
@@ -122,6 +134,33 @@ class Band:
           f'{band_model.SEGMENT_BARS} bars: bars must be {needed} or more, got '
           f'{bars}')
     return bars
+
+  def _check_tempo(self, num_beats: float, settings):
+    """Raises ValueError if a melody is too long for `settings.seconds`."""
+    from va_magenta.va_to_music import performance
+
+    low, high = performance.TEMPO_RANGE_QPM
+    if settings.seconds is not None and not (
+        low <= 60 * num_beats / settings.seconds <= high):
+      raise ValueError(
+          f'seconds must lie in {60 * num_beats / high:.0f}..'
+          f'{60 * num_beats / low:.0f} for the {num_beats:g} quarter notes of '
+          f'{settings.input}, got {settings.seconds:g}')
+
+  def _bars_within(self, settings, va_path) -> int:
+    """Bars of about `settings.seconds`, at the tempo that suits a path."""
+    from va_magenta.va_to_music import band_model, performance
+
+    tempo = settings.tempo_qpm
+    if tempo is None and settings.performance == LEARNED:
+      points = np.array([(va.valence, va.arousal) for va in va_path])
+      mean, _ = self._performer.distribution(points, None, settings.guidance)
+      tempo = float(np.exp(mean[:, 0].mean()))
+    tempo = tempo or performance.plain(len(band.VOICES)).tempo_qpm
+    return arrangement.bars_within(
+        settings.seconds, tempo, ends=not settings.loop,
+        multiple=band_model.SEGMENT_BARS,
+        least=band_model.SEGMENT_BARS * len(va_path), most=MAX_BARS)
 
   def _play(
       self, written, targets: Sequence[VA], signature: int | None,
@@ -148,6 +187,10 @@ class Band:
     given = {
         name: getattr(settings, name) for name in ('tempo_qpm', 'program')
         if getattr(settings, name) is not None}
+    if settings.band is not None:
+      for voice, program in instruments.parse_band(settings.band).items():
+        if program is not None:
+          given[_PROGRAM_OF[voice]] = program
     # Who rests has no notes.
     given['drums_play'] = True
     candidates = []
@@ -158,7 +201,12 @@ class Band:
         shift = _nearest(signature, shift)
       performances = [
           dataclasses.replace(p, shift=shift, **given) for p in performances]
-      candidates.append(_candidate(tokens, chords, performances))
+      candidates.append(_candidate(
+          tokens, chords, performances, written.form, home is not None,
+          settings, None if self._expression is None else Expressive(
+              self._expression, np.array(
+                  [(va.valence, va.arousal) for va in targets]),
+              int(rng.integers(2**32)), min(2 * settings.temperature, 1.0))))
     return candidates
 
 
@@ -194,7 +242,27 @@ def _nearest(semitones: int, wanted: int) -> int:
   return wanted + (semitones - wanted + 5) % 12 - 5
 
 
-def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
+@dataclasses.dataclass(frozen=True)
+class Expressive:
+  """How notes differ from their voice's loudness, and strokes from the grid.
+
+  Attributes:
+    model: an `expression.Expression`.
+    va: float `[sections, 2]`.
+    seed: of what it draws.
+    temperature: likewise.
+  """
+
+  model: Any
+  va: np.ndarray
+  seed: int
+  temperature: float
+
+
+def play(
+    tokens: np.ndarray, chords: np.ndarray, performances: Sequence, *,
+    ends: bool = False, keeps_melody: bool = False,
+    seconds: float | None = None, expressive: Expressive | None = None):
   """A piece as it is performed.
 
   Args:
@@ -203,31 +271,51 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
     performances: `FullBandPerformance`s, one a section; sections are equally
       long. Between their middles tempo, velocity and articulation glide; shift
       and programs are the first's.
+    ends: whether it slows down and ends on a chord that is held.
+    keeps_melody: whether the melody has no note added for that.
+    seconds: how long it is, to the end of its last note, or of a piece that
+      does not end to that of its last bar; as the tempo has it if None.
+    expressive: if None, voices are equally loud but for accents, on the grid.
 
   Returns:
     What is heard (`music.notes.NOTE_DTYPE`), chords in their key, the tempo of
-    each bar.
+    each quarter note.
   """
   first = performances[0]
   tokens = np.array(tokens)
+  num_bars = len(tokens) // grid.STEPS_PER_BAR
   drums_play = np.repeat(
       [p.drums_play for p in performances], len(tokens) // len(performances))
   tokens[~drums_play, band.DRUMS] = 0
+  if ends:
+    tokens, chords = arrangement.end(
+        tokens, chords, keeps_melody=keeps_melody)
   for voice, shift in ((band.MELODY, first.shift),
                        (band.BASS, first.bass_shift)):
     tokens[:, voice] = band.transpose_line(tokens[:, voice], shift)
   chords = chord_names.transpose(chords, first.shift)
-  num_bars = len(tokens) // grid.STEPS_PER_BAR
   middles = (np.arange(len(performances)) + 0.5) * num_bars / len(performances)
 
   def glide(name, bars):
     return np.interp(bars, middles, [getattr(p, name) for p in performances])
 
-  tempos = midi.as_tempo(glide('tempo_qpm', np.arange(num_bars) + 0.5))
+  beats = len(tokens) // grid.STEPS_PER_QUARTER
+  tempos = glide(
+      'tempo_qpm', (np.arange(beats) + 0.5) / arrangement.BEATS_PER_BAR)
+  last_bar = beats - arrangement.BEATS_PER_BAR
+  end = float(beats)
+  if ends:
+    end = last_bar + arrangement.hold_beats(tempos[-1])
+    tempos = arrangement.ritardando(
+        tempos, drums=bool(tokens[:, band.DRUMS].any()))
+  if seconds is not None:
+    tempos *= float(band.seconds_at(end, tempos)) / seconds
+  tempos = midi.as_tempo(tempos)
   heard = band.play(
       band.voice(tokens, chords), tempo_qpm=tempos,
       programs=(first.program, first.bass_program, 0, first.comping_program),
       velocities=[0] * len(band.VOICES))
+  heard = _within_ranges(heard, keeps_melody)
   bars = heard['start_beats'] * grid.STEPS_PER_QUARTER / grid.STEPS_PER_BAR
   # What `band.play` adds of accents stays; here is how loud the voice is.
   accents = heard['velocity'].astype(int) - 1
@@ -237,37 +325,91 @@ def play(tokens: np.ndarray, chords: np.ndarray, performances: Sequence):
       (band.DRUMS, 'drum_velocity'), (band.COMPING, 'comping_velocity')):
     of_voice = heard['part'] == voice
     louder[of_voice] = glide(name, bars[of_voice])
-  heard['velocity'] = np.clip(np.rint(louder + accents), 1, 127)
+  if expressive is None:
+    louder += accents
+  heard['velocity'] = np.clip(np.rint(louder), 1, 127)
+  if expressive is not None and len(heard):
+    va = np.stack([
+        np.interp(bars, middles, axis) for axis in expressive.va.T], axis=1)
+    heard = expressive.model.play(
+        heard, va, float(tempos.max()), np.random.default_rng(expressive.seed),
+        expressive.temperature)
   for voice in (band.MELODY, band.BASS):
     index = np.flatnonzero(heard['part'] == voice)
-    starts, ends = heard['start_beats'][index], heard['end_beats'][index]
-    until = np.append(starts[1:], ends[-1:])
+    starts, stops = heard['start_beats'][index], heard['end_beats'][index]
+    until = np.append(starts[1:], stops[-1:])
     share = glide('articulation', bars[index])
+    if ends:
+      share[starts >= last_bar] = 1  # What is held at the end.
     heard['end_beats'][index] = np.maximum(
-        midi.on_tick(np.minimum(ends, starts + share * (until - starts))),
+        midi.on_tick(np.minimum(stops, starts + share * (until - starts))),
         starts + 1 / midi.TICKS)
+  heard['end_beats'] = np.minimum(heard['end_beats'], end)
+  heard['start_seconds'] = band.seconds_at(heard['start_beats'], tempos)
   heard['end_seconds'] = band.seconds_at(heard['end_beats'], tempos)
-  return heard, chords, tempos
+  order = np.lexsort((heard['pitch'], heard['start_beats']))
+  return heard[order], chords, tempos
 
 
-def _candidate(tokens, chords, performances) -> Candidate:
-  heard, chords_played, tempos = play(tokens, chords, performances)
+def _within_ranges(heard: np.ndarray, keeps_melody: bool) -> np.ndarray:
+  """What is heard, with each voice where its instrument can play it."""
+  heard = heard.copy()
+  for voice in (band.MELODY, band.BASS, band.COMPING):
+    of_voice = heard['part'] == voice
+    if of_voice.any() and not (keeps_melody and voice == band.MELODY):
+      heard['pitch'][of_voice] = instruments.fold(
+          heard['pitch'][of_voice], heard['program'][of_voice][0])
+  # Notes of a chord may meet.
+  _, first = np.unique(
+      heard[['part', 'pitch', 'start_beats']], return_index=True)
+  heard = heard[np.sort(first)]
+  return heard[np.lexsort((heard['pitch'], heard['start_beats']))]
+
+
+def _sections(form: str, num_bars: int, with_ending: int):
+  """Where the letters of a form begin, and the ending if there is one."""
+  every = num_bars // len(form)
+  sections = [
+      (i * every, letter) for i, letter in enumerate(form)
+      if not i or letter != form[i - 1]]
+  if with_ending > num_bars:
+    sections.append((num_bars, 'End'))
+  return sections
+
+
+def _candidate(
+    tokens, chords, performances, form: str, is_fixed: bool,
+    settings: Settings, expressive: Expressive | None) -> Candidate:
+  ends = not settings.loop
+  seconds = settings.seconds
+  if ends and seconds is not None:
+    seconds -= sound.FADE_SECONDS
+  heard, chords_played, tempos = play(
+      tokens, chords, performances, ends=ends, keeps_melody=is_fixed,
+      seconds=seconds, expressive=expressive)
   sections = []
   if len(performances) > 1:
     parts = len(performances)
     sections = [
-        play(t, c, [p])[0] for t, c, p in zip(
+        play(t, c, [p], expressive=expressive and dataclasses.replace(
+            expressive, va=expressive.va[[i]]))[0]
+        for i, (t, c, p) in enumerate(zip(
             np.split(tokens, parts), np.split(chords, parts), performances,
-            strict=True)]
+            strict=True))]
   first = performances[0]
   key = chord_names.Key(
-      first.shift % 12, 'major') if chord_names.root_of(
-          int(chords[-1])) != 9 else chord_names.Key(
-              (first.shift + 9) % 12, 'minor')
+      (first.shift + 9) % 12, 'minor') if arrangement.is_minor(
+          chords) else chord_names.Key(first.shift % 12, 'major')
+  bars_seconds = float(band.seconds_at(
+      len(tokens) / grid.STEPS_PER_QUARTER, tempos))
   identity, num_notes = identify(tokens)
   return Candidate(
       heard, sections, performances, identity, num_notes,
       len(tokens) / grid.STEPS_PER_BAR,
       lambda: band.as_sequence(
-          heard, chords=chords_played, key=key, tempo_qpm=tempos),
-      score=(tokens, chords))
+          heard, chords=chords_played, key=key, tempo_qpm=tempos,
+          sections=_sections(
+              form, len(tokens) // grid.STEPS_PER_BAR,
+              len(chords_played) * grid.STEPS_PER_CHORD // grid.STEPS_PER_BAR)),
+      score=(tokens, chords), sound_seconds=settings.seconds or (
+          bars_seconds if settings.loop else None), loops=settings.loop)

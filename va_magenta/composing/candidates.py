@@ -33,6 +33,8 @@ class Candidate:
     to_sequence: gives the `note_seq.NoteSequence`.
     score: of a band tokens `[steps, 4]` and chords `[half bars]`, see
       `music.band`; None of others.
+    sound_seconds: how long its sound is, exactly; None for as long as it rings.
+    loops: whether its end leads back to its beginning.
   """
 
   notes: np.ndarray
@@ -43,6 +45,8 @@ class Candidate:
   num_bars: float
   to_sequence: Callable
   score: tuple[np.ndarray, np.ndarray] | None = None
+  sound_seconds: float | None = None
+  loops: bool = False
 
 
 class Structure(Protocol):

@@ -50,12 +50,16 @@ class Piece:
     performances: how it is played (see `performance.Performance`): one, or
       along a path one a section (a phrase, or a segment of a hierarchical
       model).
+    sound_seconds: see `candidates.Candidate`.
+    loops: likewise.
   """
 
   sequence: Any
   va: VA
   distance: float
   performances: list
+  sound_seconds: float | None = None
+  loops: bool = False
 
 
 class Composer:
@@ -123,7 +127,7 @@ class Composer:
         seen.add(candidate.identity)
         kept.append(Piece(
             candidate.to_sequence(), vas[i], distances[i],
-            candidate.performances))
+            candidate.performances, candidate.sound_seconds, candidate.loops))
       if len(kept) == settings.num_outputs:
         return kept
     raise ValueError(

@@ -68,6 +68,14 @@ def performer(path):
   return performance.load(path)
 
 
+@_remembered(checkpoints.EXPRESSION)
+def expression(path):
+  """The `va_to_music.expression.Expression`, likewise."""
+  from va_magenta.va_to_music import expression as expressions
+
+  return expressions.load(path)
+
+
 @_remembered(checkpoints.CRITIC)
 def critic(path):
   """The `music_to_va.critic.Critic` of a name or path, likewise."""

@@ -16,7 +16,7 @@ from va_magenta.va import VA
 
 OUTPUT_DIR = 'va_magenta_output'
 # Files of a piece, as NAME.json has them; of 'wav' earlier versions spoke.
-_KINDS = ('midi', 'audio', 'wav')
+_KINDS = ('midi', 'audio', 'score', 'video', 'wav')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Extras:
   Attributes:
     audio: 'wav', 'flac', 'ogg' or 'mp3'; True is 'wav', False none.
     soundfont: an .sf2 file to play it with; the best of the system if None.
+    score: whether there is MusicXML.
+    video: whether there is an MP4 of the pictures, with sound.
 
   Raises:
     ValueError: if there is no such kind of file.
@@ -34,6 +36,8 @@ class Extras:
 
   audio: bool | str = False
   soundfont: str | os.PathLike | None = None
+  score: bool = False
+  video: bool = False
 
   def __post_init__(self):
     if self.audio not in (False, True, *sound.FORMATS):
@@ -51,14 +55,26 @@ class Extras:
     endings = {'midi': '.mid'}
     if self.audio:
       endings['audio'] = '.wav' if self.audio is True else f'.{self.audio}'
+    if self.score:
+      endings['score'] = '.musicxml'
+    if self.video:
+      endings['video'] = '.mp4'
     return endings
 
   def check_libraries(self):
     """Raises OSError or ImportError now if a library is missing."""
-    if self.audio:
+    if self.audio or self.video:
       from va_magenta.music import synthesis
 
       synthesis.import_fluidsynth()
+    if self.score:
+      from va_magenta.music import score
+
+      score.import_music21()
+    if self.video:
+      from va_magenta.music import video
+
+      video.import_ffmpeg()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +245,7 @@ def record(
 
 def _sound(extras: Extras) -> dict:
   """How pieces are heard."""
-  if not extras.audio:
+  if not (extras.audio or extras.video):
     return {}
   from va_magenta.music import synthesis
 
@@ -240,7 +256,7 @@ def _sound(extras: Extras) -> dict:
 
 def write(
     folder: pathlib.Path, saved: Saved, figures: dict, extras: Extras,
-    picture: np.ndarray | None):
+    pictures: Sequence[np.ndarray]):
   """Writes all files of a set.
 
   Args:
@@ -248,7 +264,7 @@ def write(
     saved: what was made.
     figures: see `record`.
     extras: what is written of each piece.
-    picture: to be drawn beside the plane; uint8 RGB.
+    pictures: uint8 RGB; one is drawn beside the plane.
   """
   from va_magenta.figures import plots
   from va_magenta.music import midi
@@ -259,15 +275,48 @@ def write(
   for piece, path in zip(saved.pieces, saved.midi_paths, strict=True):
     place(path).write_bytes(midi.to_bytes(piece.sequence))
   if extras.audio:
-    from va_magenta.music import synthesis
     for piece, path in zip(saved.pieces, saved.audio_paths, strict=True):
-      synthesis.save(
-          place(path), piece.sequence, soundfont=extras.soundfont)
+      _save_sound(place(path), piece, extras)
+  if extras.score:
+    from va_magenta.music import score
+    for piece, path in zip(
+        saved.pieces, saved.names.of_pieces('score'), strict=True):
+      score.write(place(path), piece.sequence, title=path.stem)
+  if extras.video:
+    for piece, path in zip(
+        saved.pieces, saved.names.of_pieces('video'), strict=True):
+      _save_video(place(path), piece, pictures, extras)
   plots.plot_va_plane(
-      place(saved.png_path), target=saved.target, picture=picture,
-      spread=None if picture is None or not saved.spreads else saved.spreads[0],
+      place(saved.png_path), target=saved.target,
+      picture=pictures[0] if len(pictures) == 1 else None,
+      spread=saved.spreads[0] if len(pictures) == 1 and saved.spreads else None,
       pieces=[piece.va for piece in saved.pieces])
   place(saved.json_path).write_text(json.dumps(figures, indent=2) + '\n')
+
+
+def _save_sound(path: pathlib.Path, piece: Piece, extras: Extras):
+  from va_magenta.music import synthesis
+
+  synthesis.save(
+      path, piece.sequence, soundfont=extras.soundfont,
+      seconds=piece.sound_seconds, loops=piece.loops)
+
+
+def _save_video(path: pathlib.Path, piece: Piece, pictures, extras: Extras):
+  """Pictures in turn, as the music leads from one to the next."""
+  import soundfile
+
+  from va_magenta.music import video
+
+  sound_path = path.with_suffix('.video.wav')
+  try:
+    _save_sound(sound_path, piece, extras)
+    video.write(
+        path, pictures,
+        video.turns_of(len(pictures), piece.sequence.total_time), sound_path,
+        soundfile.info(sound_path).duration)
+  finally:
+    sound_path.unlink(missing_ok=True)
 
 
 def check(names: Names, read: Sequence[str | os.PathLike], overwrite: bool):

@@ -81,6 +81,9 @@ class Phrases:
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
       settings: Settings) -> list[Candidate]:
     """See `Structure.draw`."""
+    if settings.seconds is not None:
+      raise ValueError(
+          f'seconds are for bands, {settings.checkpoint} is asked for bars')
     # Keras is there by now, and with it what note_seq takes long to import.
     from va_magenta.va_to_music import form
 

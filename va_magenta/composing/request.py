@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from va_magenta import files
-from va_magenta.music import chords
+from va_magenta.music import chords, instruments
 from va_magenta.music.band import VOICE_NAMES
 from va_magenta.va import VA
 from va_magenta.va_to_music.band_model import LEARNED, PRIORS
@@ -18,6 +18,7 @@ PERFORMANCES = LEARNED, PLAIN = LEARNED, 'plain'
 MODES = SAMPLE, SEARCH = 'sample', 'search'
 # What `tempo_qpm` may be: a MIDI file cannot say much more.
 TEMPO_LIMITS_QPM = (10.0, 400.0)
+SECONDS_LIMITS = (5.0, 300.0)
 MAX_CANDIDATES = 10_000
 MAX_BARS = 128
 
@@ -41,6 +42,8 @@ class Settings:
     bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
       if None, one phrase, of a band 16 bars; of a path two phrases a point, or,
       of a hierarchical model, as many as have a segment a point.
+    seconds: of a band, instead of `bars`, how long a piece is; its tempo is
+      what brings whole bars there, near `tempo_qpm` if that is given.
     tempo_qpm: quarter notes a minute; as is usual for the target if None.
     program: General MIDI program of the melody, 0..127; likewise.
     input: a MIDI file with a melody: a band keeps it note for note and
@@ -50,12 +53,14 @@ class Settings:
     key: of a band, for instance 'A minor'; if None, what suits the register.
     form: of a band, a letter for each two bars, repeated likewise: those of the
       same letter return. Drawn if None.
+    band: of a band, who plays, by name: ('piano', 'strings', 'bass', 'drums'),
+      see `music.instruments.parse_band`; those who are not named rest.
     voices: of a band, which play; if None all, drums as is usual for the
       target.
     prior: of a band, where latent vectors come from: 'learned', or 'normal',
       N(0, 1).
     loop: of a band, whether the end leads back to the beginning, in place of
-      ending.
+      slowing down and ending on a chord that is held.
     image_model: name or path of the model that places pictures; of this and of
       the following the one that ships if None.
     estimator: of the one that places candidates, so that the nearest are kept
@@ -76,12 +81,14 @@ class Settings:
   performance: str = LEARNED
   seed: int | None = None
   bars: int | None = None
+  seconds: float | None = None
   tempo_qpm: float | None = None
   program: int | None = None
   input: str | os.PathLike | None = None
   chords: str | None = None
   key: str | None = None
   form: str | None = None
+  band: Sequence[str] | None = None
   voices: Sequence[str] | None = None
   prior: str = LEARNED
   loop: bool = False
@@ -98,6 +105,7 @@ class Settings:
         ('guidance', 0, 100),
         ('seed', 0, 2**63 - 1),
         ('bars', 1, MAX_BARS),
+        ('seconds', *SECONDS_LIMITS),
         ('tempo_qpm', *TEMPO_LIMITS_QPM),
         ('program', 0, 127)):
       value = getattr(self, name)
@@ -109,6 +117,15 @@ class Settings:
       if getattr(self, name) not in known:
         raise ValueError(
             f'{name} must be {" or ".join(known)}, got {getattr(self, name)!r}')
+    if self.band is not None:
+      for name in ('voices', 'program'):
+        if getattr(self, name) is not None:
+          raise ValueError(
+              f'band says who plays: give either band or {name}')
+      names = tuple(
+          self.band.split(',') if isinstance(self.band, str) else self.band)
+      instruments.parse_band(names)
+      object.__setattr__(self, 'band', names)
     if self.voices is not None:
       voices = tuple(
           self.voices.split(',') if isinstance(self.voices, str) else
@@ -129,6 +146,9 @@ class Settings:
       chords.parse_key(self.key)
     if self.chords is not None:
       chords.parse_progression(self.chords)
+    if self.seconds is not None and self.bars is not None:
+      raise ValueError(
+          'bars and tempo make the length: give either seconds or bars')
     if self.input is not None and self.bars is not None:
       raise ValueError(
           'the input is as long as it is: give either input or bars')

@@ -282,8 +282,8 @@ def play(
 
   Args:
     notes: array of GRID_DTYPE.
-    tempo_qpm: quarter notes a minute; or one of each bar, and after them the
-      last.
+    tempo_qpm: quarter notes a minute; or one of each quarter note, and after
+      them the last.
     programs: General MIDI program of each voice; that of the drums is ignored.
     velocities: MIDI velocity of each voice off the beat.
 
@@ -315,10 +315,10 @@ def play(
 def _step_seconds(tempo_qpm, num_steps: int) -> np.ndarray:
   """When each step begins, and the last ends, `[num_steps + 1]`."""
   tempos = np.atleast_1d(np.asarray(tempo_qpm, np.float64))
-  bars = np.minimum(
-      np.arange(num_steps) // STEPS_PER_BAR, len(tempos) - 1)
+  quarters = np.minimum(
+      np.arange(num_steps) // STEPS_PER_QUARTER, len(tempos) - 1)
   return np.concatenate(
-      [[0.0], np.cumsum(60 / STEPS_PER_QUARTER / tempos[bars])])
+      [[0.0], np.cumsum(60 / STEPS_PER_QUARTER / tempos[quarters])])
 
 
 def seconds_at(
@@ -360,6 +360,7 @@ def as_sequence(
     chords=None,
     key: chord_names.Key | None = None,
     tempo_qpm: float | Sequence[float] = 120.0,
+    sections: Sequence[tuple[int, str]] = (),
 ):
   """What is heard as a `note_seq.NoteSequence`, an instrument for each voice.
 
@@ -369,6 +370,7 @@ def as_sequence(
       none.
     key: is written, and chords are spelt in it.
     tempo_qpm: what it is played at, see `play`.
+    sections: the bar in which each begins, from 0, and its name.
   """
   import note_seq
 
@@ -384,13 +386,17 @@ def as_sequence(
     sequence.instrument_infos.add(instrument=instrument, name=name)
   sequence.time_signatures.add(numerator=4, denominator=4)
   tempos = np.atleast_1d(tempo_qpm).astype(float).tolist()
-  seconds = _step_seconds(tempo_qpm, STEPS_PER_BAR * len(tempos))
-  for bar, qpm in enumerate(tempos):
-    if not bar or qpm != tempos[bar - 1]:
-      sequence.tempos.add(time=seconds[bar * STEPS_PER_BAR], qpm=qpm)
+  seconds = _step_seconds(tempo_qpm, STEPS_PER_QUARTER * len(tempos))
+  for quarter, qpm in enumerate(tempos):
+    if not quarter or qpm != tempos[quarter - 1]:
+      sequence.tempos.add(time=seconds[quarter * STEPS_PER_QUARTER], qpm=qpm)
   if key is not None:
     sequence.key_signatures.add(
         key=key.tonic, mode=sequence.KeySignature.Mode.Value(key.mode.upper()))
+  for bar, name in sections:
+    sequence.text_annotations.add(
+        time=seconds_at(bar * STEPS_PER_BAR / STEPS_PER_QUARTER, tempo_qpm),
+        quantized_step=bar * STEPS_PER_BAR, text=name)
   if chords is not None:
     chords = np.asarray(chords, np.int64)
     seconds = _step_seconds(tempo_qpm, STEPS_PER_CHORD * len(chords))

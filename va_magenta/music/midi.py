@@ -38,6 +38,7 @@ MAX_SECONDS = 24 * 3600
 MAX_BARS = 100_000
 TICKS = 220  # Of a quarter note, in what is written; note_seq's.
 BARS_PER_WINDOW = 2
+_STEPS_PER_QUARTER = 4  # Of what quantized steps are: sixteenths.
 DEFAULT_QPM = 120.0
 _DRUM_CHANNEL = 9  # MIDI's channel 10, counted from 0.
 BEND = -1  # A pitch bend among control changes.
@@ -253,7 +254,44 @@ def to_bytes(sequence) -> bytes:
     tempo.qpm = 6e7 / (round(6e7 / tempo.qpm) + 1e-3)
   midi = io.BytesIO()
   note_seq.note_sequence_to_pretty_midi(written).write(midi)
-  return midi.getvalue()
+  if not sequence.text_annotations:
+    return midi.getvalue()
+  return _with_markers(midi.getvalue(), sequence)
+
+
+def _with_markers(content: bytes, sequence) -> bytes:
+  """A file with a marker where text annotations stand, in quantized steps.
+
+  What stands at the same place becomes one, as programs show only one there.
+  """
+  import mido
+
+  texts = {}
+  for annotation in sequence.text_annotations:
+    tick = annotation.quantized_step * TICKS // _STEPS_PER_QUARTER
+    texts.setdefault(tick, []).append(annotation.text)
+  file = mido.MidiFile(file=io.BytesIO(content))
+  # All names are ours, and ASCII but for what users call their files.
+  conductor = file.tracks[0]
+  events, time = [], 0
+  for message in conductor:
+    time += message.time
+    events.append((time, message))
+  is_end = [message.type == 'end_of_track' for _, message in events]
+  events = [e for e, end in zip(events, is_end, strict=True) if not end]
+  events += [
+      (tick, mido.MetaMessage('marker', text='  '.join(texts[tick])))
+      for tick in sorted(texts)]
+  events.sort(key=lambda event: event[0])
+  conductor.clear()
+  time = 0
+  for tick, message in events:
+    conductor.append(message.copy(time=tick - time))
+    time = tick
+  conductor.append(mido.MetaMessage('end_of_track', time=1))
+  result = io.BytesIO()
+  file.save(file=result)
+  return result.getvalue()
 
 
 def on_tick(beats):

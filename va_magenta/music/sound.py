@@ -18,6 +18,8 @@ FORMATS = {
 # What streaming services play at, and what they ask of peaks.
 LOUDNESS_LUFS = -16.0
 PEAK_DBFS = -1.0
+# Where a length is asked for, sound fades so long after the last note.
+FADE_SECONDS = 0.4
 # Codecs and the limiter's own slopes move peaks a little.
 _HEADROOM_DB = 0.5
 _LOOK_AHEAD_SECONDS = 0.005

@@ -144,7 +144,7 @@ def _wrapped(samples: np.ndarray, length: int) -> np.ndarray:
 def save(
     path: str | os.PathLike, music: note_seq.NoteSequence, *,
     soundfont: str | os.PathLike | None = None,
-    loop_seconds: float | None = None,
+    seconds: float | None = None, loops: bool = False,
     sample_rate_hz: int = SAMPLE_RATE_HZ) -> pathlib.Path:
   """Writes music as people hear it: in stereo, as loud as any other.
 
@@ -152,8 +152,11 @@ def save(
     path: ends as `sound.FORMATS` has it.
     music: what is played.
     soundfont: an .sf2 file; by default `find_soundfont`.
-    loop_seconds: as of `synthesize`.
-    sample_rate_hz: likewise.
+    seconds: how long the sound is, to the sample; it fades at the end. None
+      for as long as it rings.
+    loops: whether it does not fade, but begins again after so many seconds; see
+      `synthesize`.
+    sample_rate_hz: see `synthesize`.
 
   Returns:
     The soundfont that it was played with.
@@ -163,10 +166,18 @@ def save(
   """
   soundfont = pathlib.Path(soundfont or find_soundfont())
   samples, rate = synthesize(
-      music, soundfont=soundfont, stereo=True, loop_seconds=loop_seconds,
+      music, soundfont=soundfont, stereo=True,
+      loop_seconds=seconds if loops else None,
       sample_rate_hz=sample_rate_hz, max_seconds=np.inf)
-  sound.write(
-      path, sound.master(samples, rate, wraps=loop_seconds is not None), rate)
+  if seconds is not None and not loops:
+    length = round(seconds * rate)
+    samples = np.pad(
+        samples, [(0, max(length - len(samples), 0)), (0, 0)])[:length]
+    fade = min(round(sound.FADE_SECONDS * rate), length)
+    # As half a period of a cosine, which is smooth at both ends.
+    samples[length - fade:] *= (
+        0.5 + 0.5 * np.cos(np.pi * np.arange(fade) / fade))[:, None]
+  sound.write(path, sound.master(samples, rate, wraps=loops), rate)
   return soundfont
 
 

@@ -105,15 +105,15 @@ def _read_song(path: pathlib.Path) -> Song | None:
   if len(score.tracks) != 2 or meters != {(4, 4)}:
     return None
   piano, written = (
-      _on_grid(track.notes.numpy(), score.tpq / 4) for track in score.tracks)
+      on_grid(track.notes.numpy(), score.tpq / 4) for track in score.tracks)
   if not len(piano) or not len(written):
     return None
   num_half_bars = 2 * -(-int(piano[:, 1].max()) // 16)
   return Song(
-      path, *_roles(piano), tuple(_labels(written, num_half_bars)))
+      path, *roles(piano), tuple(_labels(written, num_half_bars)))
 
 
-def _on_grid(notes, step: float) -> np.ndarray:
+def on_grid(notes, step: float) -> np.ndarray:
   """Notes by the nearest sixteenth, `[n, 3]`."""
   start = np.round(notes['time'] / step).astype(int)
   end = np.round((notes['time'] + notes['duration']) / step).astype(int)
@@ -121,7 +121,7 @@ def _on_grid(notes, step: float) -> np.ndarray:
       [start, np.maximum(end, start + 1), notes['pitch'].astype(int)], axis=1)
 
 
-def _roles(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def roles(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Melody, bass and accompaniment of a piano.
 
   The top of what begins together is the melody, where it is not far below the

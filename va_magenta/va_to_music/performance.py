@@ -49,6 +49,9 @@ VARIABLES = ('log_density', 'log_tempo', 'velocity', 'logit_articulation',
 # And of a band's: velocity less the melody's.
 BALANCE = ('bass', 'drums')
 _REACH = 2.0  # Deviations of VA, see `Categorical`.
+# No instrument plays more melodies than this of any VA: what the labels of few
+# pieces say of the plane's corners is not worth more.
+MAX_SHARE = 0.15
 # What is drawn beyond these is played at them.
 TEMPO_RANGE_QPM = (40.0, 220.0)
 VELOCITY_RANGE = (20, 120)
@@ -224,10 +227,20 @@ class Categorical:
 
   def draw(
       self, va: np.ndarray, uniform: np.ndarray, guidance: float,
-      temperature: float) -> np.ndarray:
-    """Values, int [...], for va [..., 2] and random numbers [...] in [0, 1)."""
-    cumulative = np.cumsum(
-        self.given(va, guidance, max(temperature, 1e-6)), axis=-1)
+      temperature: float, most: float = 1.0) -> np.ndarray:
+    """Values, int [...], for va [..., 2] and random numbers [...] in [0, 1).
+
+    Where one would have a greater share than `most`, all are drawn to their
+    shares in all music, by as much as that takes; not at temperature 0.
+    """
+    shares = self.given(va, guidance, max(temperature, 1e-6))
+    top = shares.argmax(-1)
+    greatest, usual = shares.max(-1), self.marginal[top]
+    if temperature > 0:
+      towards = np.clip(
+          (greatest - most) / np.maximum(greatest - usual, 1e-9), 0, 1)
+      shares = shares + towards[..., None] * (self.marginal - shares)
+    cumulative = np.cumsum(shares, axis=-1)
     return self.values[np.minimum(
         (cumulative <= uniform[..., None]).sum(-1), len(self.values) - 1)]
 
@@ -318,7 +331,7 @@ class PerformanceModel:
     articulation = (1 / (1 + np.exp(-drawn[..., 2]))).clip(*ARTICULATION_RANGE)
     register = drawn[..., 3].mean(1)
     program = self.instruments.draw(
-        points.mean(1), uniform, guidance, temperature)
+        points.mean(1), uniform, guidance, _of_programs(temperature), MAX_SHARE)
     played = [
         [Performance(float(qpm), int(loudness), float(share),
                      _shift(melodies[i], register[i]), int(program[i]))
@@ -333,7 +346,8 @@ class PerformanceModel:
     louder = _deviating(
         *self.balance.given(points, guidance), noise, temperature)
     band = _as_velocity(velocity[..., None] + louder)
-    program = self.basses.draw(points.mean(1), uniform, guidance, temperature)
+    program = self.basses.draw(
+        points.mean(1), uniform, guidance, _of_programs(temperature))
     uniform = np.broadcast_to(
         random.random(len(tokens))[:, None], points.shape[:2])
     drums_play = self.drums.draw(points, uniform, guidance, temperature)
@@ -353,7 +367,8 @@ class PerformanceModel:
     louder = _deviating(
         *self.comping_balance.given(points, guidance), noise, temperature)
     comping = _as_velocity(velocity + louder[..., 0])
-    program = self.compings.draw(points.mean(1), uniform, guidance, temperature)
+    program = self.compings.draw(
+        points.mean(1), uniform, guidance, _of_programs(temperature))
     return [
         [FullBandPerformance(
             **dataclasses.asdict(p), comping_program=int(program[i]),
@@ -361,6 +376,11 @@ class PerformanceModel:
          for p, loudness in zip(played[i], comping[i], strict=True)]
         for i in range(len(tokens))
     ]
+
+
+def _of_programs(temperature: float) -> float:
+  """That of instruments: 1, as often as in music, from the default 0.5 on."""
+  return max(min(2 * temperature, 1.0), temperature)
 
 
 def _deviating(mean, covariance, noise, temperature) -> np.ndarray:
