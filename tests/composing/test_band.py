@@ -244,6 +244,38 @@ def test_played_as_it_is_performed():
   assert set(comping['program']) == {4} and comping['velocity'].max() < 40
 
 
+class _Late:
+  """Plays drums late, and all that is asked to be pleasant louder."""
+
+  def play(self, heard, va, tempo_qpm, random, temperature):
+    assert tempo_qpm == 60 and temperature == .5
+    heard = heard.copy()
+    heard['velocity'] += np.rint(20 * va[:, 0]).astype(int)
+    for edge in ('start_beats', 'end_beats'):
+      heard[edge][heard['is_drum']] += 11 / 220
+    return heard
+
+
+def test_played_as_people_do_or_on_the_grid():
+  tokens = np.zeros((64, 4), int)
+  tokens[::4, band.MELODY] = 60 - 19
+  tokens[::4, band.DRUMS] = 1
+  progression = np.full(8, chords.parse('C'))
+  played = performance.FullBandPerformance(tempo_qpm=60, velocity=60)
+  plain, _, _ = composing.play(tokens, progression, [played] * 2)
+  assert not (4 * plain['start_beats'] % 1).any()
+  heard, _, _ = composing.play(
+      tokens, progression, [played] * 2, expressive=composing.Expressive(
+          _Late(), np.array([(-1, 0), (1, 0)]), 0, .5))
+  assert len(heard) == len(plain)
+  melody = heard[heard['part'] == band.MELODY]
+  assert melody['velocity'][0] == 40 and melody['velocity'][-1] == 80
+  drums = heard[heard['is_drum']]
+  np.testing.assert_allclose(drums['start_beats'] % 1, .05, atol=1e-9)
+  np.testing.assert_allclose(drums['start_seconds'] % 1, .05, atol=1e-6)
+  assert (np.diff(heard['start_beats']) >= 0).all()
+
+
 def test_a_piece_ends_on_a_chord_of_its_key_and_slows_down(structure):
   for candidate in _draw(structure, n=4, bars=4, key='A minor'):
     heard = candidate.notes

@@ -129,7 +129,7 @@ def test_controls_say_va_players_and_chord():
 def test_what_is_played_is_in_time_and_accented():
   tokens = _tokens(32, melody={0: 41, 4: 41, 6: 41, 16: 41}, drums={6: 0b101})
   heard = band.play(
-      band.voice(tokens, [_C] * 4), tempo_qpm=[60, 120],
+      band.voice(tokens, [_C] * 4), tempo_qpm=[60] * 4 + [120],
       programs=(5, 6, 7, 8), velocities=(70, 71, 72, 73))
   melody = heard[heard['part'] == band.MELODY]
   assert melody['start_seconds'].tolist() == [0, 1, 1.5, 4]
@@ -148,7 +148,7 @@ def test_a_sequence_says_who_plays_what():
   progression = [_C, _C, _AM, _G]
   sequence = band.to_sequence(
       band.voice(tokens, progression), chords=progression,
-      key=chords.parse_key('A minor'), tempo_qpm=[100, 50])
+      key=chords.parse_key('A minor'), tempo_qpm=[100] * 4 + [50])
   assert {n.instrument: n.program for n in sequence.notes} == dict(
       zip(band.INSTRUMENTS, band.PROGRAMS, strict=True))
   assert {n.instrument for n in sequence.notes if n.is_drum} == {9}

@@ -43,7 +43,7 @@ def test_what_is_played_is_read_back():
   tokens, progression = _piece()
   found = band_reader.from_score(_score(band.to_sequence(
       band.voice(tokens, progression), chords=progression,
-      tempo_qpm=[90] * 4 + [120] * 4)))
+      tempo_qpm=[90] * 16 + [120] * 16)))
   np.testing.assert_array_equal(found.tokens, tokens)
   np.testing.assert_array_equal(found.chords, progression)
   assert found.plays.all()

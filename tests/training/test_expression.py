@@ -108,7 +108,8 @@ def test_what_is_learned_is_played(folders, tmp_path, monkeypatch):
   x = expression.drum_features(heard, 120)
   late = model.predict('drum_time', x)
   hats = heard['pitch'] == 42
-  assert late[hats].mean() - late[~hats].mean() == pytest.approx(12.5, abs=2)
+  # In deviations: two strokes in three are of the hi-hat.
+  assert late[hats].mean() - late[~hats].mean() == pytest.approx(2.1, abs=.3)
   # Held out, what depends on pitch and kind alone is known for sure.
   for line in said[1:4]:
     assert float(line.split(' r ')[1].split()[0]) > .9

@@ -79,7 +79,7 @@ def model(tmp_path):
       'velocity': grow(18, lambda x: np.where(x[:, 1] > 66, 12, -4)),
       'drum_velocity': grow(14, lambda x: np.where(x[:, 1] < 1, 20, 0)),
       'drum_time': grow(14, lambda x: np.where(x[:, 0] == 2, 10, 0))}, {
-          'velocity': (0, 0), 'drum_velocity': (0, 0), 'drum_time': (0, 0)}, {})
+          name: (0, 0, 0, 0) for name in expression.MODELS}, {})
   return expression.load(tmp_path)
 
 
@@ -111,7 +111,7 @@ def test_notes_are_played_by_what_the_trees_say(model):
 
 
 def test_what_is_left_open_is_drawn(model):
-  model._residuals = dict.fromkeys(expression.MODELS, (6.0, .5))
+  model._residuals = dict.fromkeys(expression.MODELS, (6.0, .5, 0, 0))
   first, same = _play(model), _play(model)
   np.testing.assert_array_equal(first, same)
   still = _play(model, temperature=0)

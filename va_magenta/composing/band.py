@@ -206,7 +206,7 @@ class Band:
           settings, None if self._expression is None else Expressive(
               self._expression, np.array(
                   [(va.valence, va.arousal) for va in targets]),
-              int(rng.integers(2**32)), min(2 * settings.temperature, 1.0))))
+              int(rng.integers(2**32)), settings.temperature)))
     return candidates
 
 

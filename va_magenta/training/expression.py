@@ -18,9 +18,13 @@ _PARAMETERS = {
     'objective': 'regression', 'num_leaves': 31, 'learning_rate': 0.08,
     'min_data_in_leaf': 100, 'verbosity': -1, 'deterministic': True,
     'force_row_wise': True, 'max_bin': 63}
-_NUM_TREES = 150
+_NUM_TREES = 100
+# Songs that are drawn from POP909's; each has a thousand notes and more.
+_MOST_SONGS = 250
 _WINDOW_BEATS = 8
 _MIN_NOTES = 16
+# Velocities, or milliseconds, below which a voice counts as played flat.
+_LEAST_DEVIATION = 1.0
 
 
 @dataclasses.dataclass
@@ -126,13 +130,16 @@ class Table:
 
   Attributes:
     x: float32 `[notes, features]`.
-    y: what is to be predicted, less its mean over piece and voice.
+    y: what is to be predicted: less its mean over piece and voice, in units of
+      its deviation there.
+    scale: that deviation.
     group: of each, a number.
     window: of each, the two bars of a voice that it is in, a number.
   """
 
   x: np.ndarray
   y: np.ndarray
+  scale: np.ndarray
   group: np.ndarray
   window: np.ndarray
 
@@ -147,17 +154,19 @@ def table(pieces: list[Played], name: str) -> Table:
       x = expression.drum_features(piece.heard, piece.tempo_qpm)
     y = (piece.late if name == expression.DRUM_TIME else
          piece.heard['velocity']).astype(float)
+    scale = np.ones(len(y))
     for part in np.unique(piece.heard['part']):
       of_part = piece.heard['part'] == part
-      y[of_part] -= y[of_part].mean()
+      scale[of_part] = max(y[of_part].std(), _LEAST_DEVIATION)
+      y[of_part] = (y[of_part] - y[of_part].mean()) / scale[of_part]
     window = (10000 * number + 4 * (
         piece.heard['start_beats'] // _WINDOW_BEATS).astype(int)
               + piece.heard['part'])
-    rows.append((x, y, np.full(len(y), number), window))
+    rows.append((x, y, scale, np.full(len(y), number), window))
   groups = {g: i for i, g in enumerate(sorted({p.group for p in pieces}))}
-  x, y, number, window = map(np.concatenate, zip(*rows, strict=True))
+  x, y, scale, number, window = map(np.concatenate, zip(*rows, strict=True))
   return Table(
-      x, y, np.array([groups[p.group] for p in pieces])[number], window)
+      x, y, scale, np.array([groups[p.group] for p in pieces])[number], window)
 
 
 def fit(data: Table, seed: int):
@@ -179,15 +188,14 @@ class Measured:
     spread: standard deviations: of what was played, and of what we draw.
     auc: of a forest, which tells two bars by people from the same by us; and
       from them played flat.
-    residual: deviation about the prediction; correlation of a note's with the
-      next.
+    residual: see `expression.Expression`.
   """
 
   correlation: np.ndarray
   by_voice: dict[int, float]
   spread: tuple[float, float]
   auc: tuple[float, float]
-  residual: tuple[float, float]
+  residual: tuple[float, float, float, float]
 
 
 def measure(data: Table, seed: int) -> Measured:
@@ -197,14 +205,18 @@ def measure(data: Table, seed: int) -> Measured:
   predicted, fold_of = np.zeros(len(data.y)), np.zeros(len(data.y), int)
   for i, (train, test) in enumerate(GroupKFold(NUM_FOLDS).split(
       data.x, groups=data.group)):
-    part = Table(data.x[train], data.y[train], data.group[train],
-                 data.window[train])
+    part = Table(*(
+        column[train] for column in (
+            data.x, data.y, data.scale, data.group, data.window)))
     predicted[test] = fit(part, seed).predict(data.x[test])
     fold_of[test] = i
   left = data.y - predicted
-  same = data.window[1:] == data.window[:-1]
-  shared = float(np.clip(np.corrcoef(left[1:][same], left[:-1][same])[0, 1],
-                         0, .95))
+  # Each stroke shares with the next of its kind, in two bars.
+  order = np.lexsort((data.x[:, 0], data.window))
+  key = np.stack([data.x[:, 0], data.window], 1)[order]
+  same = (key[1:] == key[:-1]).all(1)
+  shared = float(np.clip(np.corrcoef(
+      left[order][1:][same], left[order][:-1][same])[0, 1], 0, .95))
   deviation = float(left.std())
   rng = np.random.default_rng(seed)
   noise = rng.standard_normal(len(left))
@@ -212,19 +224,30 @@ def measure(data: Table, seed: int) -> Measured:
   for i in range(1, len(drawn)):
     if same[i - 1]:
       drawn[i] = shared * drawn[i - 1] + np.sqrt(1 - shared**2) * noise[i]
-  ours = predicted + deviation * np.clip(drawn, -2, 2)
+  drawn[order] = drawn.copy()
+  # A scale is one a piece and voice: those of a voice's windows.
+  pieces, first, index = np.unique(
+      np.stack([data.window // 10000, data.window % 4], 1), axis=0,
+      return_index=True, return_inverse=True)
+  logs = np.log(data.scale[first])
+  scales = np.exp(
+      logs.mean() + logs.std() * rng.standard_normal(len(pieces)))
+  ours = scales[index.ravel()] * (
+      predicted + deviation * np.clip(drawn, -2, 2))
+  played = data.scale * data.y
   return Measured(
       np.array([np.corrcoef(predicted[fold_of == i], data.y[fold_of == i])[0, 1]
                 for i in range(NUM_FOLDS)]),
       {int(v): float(np.corrcoef(predicted[of], data.y[of])[0, 1])
        for v in np.unique(data.x[:, 0])
        if (of := data.x[:, 0] == v).sum() > 500},
-      (float(data.y.std()), float(ours.std())),
-      (_auc(data, ours, seed), _auc(data, 0 * ours, seed)),
-      (deviation, shared))
+      (float(played.std()), float(ours.std())),
+      (_auc(data, played, ours, seed), _auc(data, played, 0 * ours, seed)),
+      (deviation, shared, float(logs.mean()), float(logs.std())))
 
 
-def _auc(data: Table, ours: np.ndarray, seed: int) -> float:
+def _auc(
+    data: Table, by_people: np.ndarray, ours: np.ndarray, seed: int) -> float:
   """Of a forest on two bars of a voice, played by people and by us."""
   from sklearn.ensemble import RandomForestClassifier
   from sklearn.metrics import roc_auc_score
@@ -238,7 +261,7 @@ def _auc(data: Table, ours: np.ndarray, seed: int) -> float:
   rng.shuffle(windows)
   windows = windows[:4000]
   rows, labels, groups = [], [], []
-  for label, played in enumerate((data.y, np.round(ours))):
+  for label, played in enumerate((by_people, np.round(ours))):
     for window in windows:
       y, beat = played[window], step[window] % 4
       rows.append([
@@ -289,7 +312,9 @@ def run(
     FileNotFoundError: if a file is missing.
     ValueError: if the data cannot be used.
   """
-  songs = list(read_pop909(pop909_dir, labels_of_pop909(index_path, labels)))
+  songs = labels_of_pop909(index_path, labels)
+  names = np.random.default_rng(seed).permutation(sorted(songs))[:_MOST_SONGS]
+  songs = list(read_pop909(pop909_dir, {name: songs[name] for name in names}))
   drums = list(read_groove(groove_dir))
   for pieces, path in ((songs, pop909_dir), (drums, groove_dir)):
     if len({piece.group for piece in pieces}) < NUM_FOLDS:

@@ -36,7 +36,10 @@ _KIND = {pitch: kind for kind, pitches in enumerate(band.DRUM_KINDS)
 _HATS = (2, 3, 8)
 # Of what is drawn beside the trees, beyond so many deviations nothing is.
 _MOST_DEVIATIONS = 2.0
-_MOST_MILLISECONDS = 40.0
+_MOST_MILLISECONDS = 20.0
+# A part of what drummers' timing leaves open is the grid's, which knows no
+# triplets: half of it is drawn.
+_OPEN_TIME = 0.5
 
 
 def _steps(heard: np.ndarray, edge: str = 'start') -> np.ndarray:
@@ -131,7 +134,10 @@ class Expression:
   Args:
     trees: of each of `MODELS`, what it predicts.
     residuals: of each, the standard deviation about that, and how much of a
-      note's deviation the next of its voice shares.
+      note's deviation the next of its voice, or kind of drum, shares; all in
+      units of the deviation of a voice in its piece, whose logarithm is
+      normally distributed with the mean and standard deviation that are the
+      last two.
   """
 
   def __init__(self, trees: Mapping[str, Trees],
@@ -141,19 +147,25 @@ class Expression:
         name: tuple(map(float, residuals[name])) for name in MODELS}
 
   def predict(self, name: str, x: np.ndarray) -> np.ndarray:
-    """What is expected of features: velocities or milliseconds, less means."""
+    """What is expected of features, in deviations of the voice."""
     return self._trees[name].predict(x)
 
-  def _draw(self, name, x, noise) -> np.ndarray:
-    """As expected, and what is left open from standard normal numbers."""
-    deviation, shared = self._residuals[name]
+  def _draw(self, name, x, noise, of_scale) -> np.ndarray:
+    """As expected, and what is left open from standard normal numbers.
+
+    In velocities, or milliseconds.
+    """
+    deviation, shared, mean, spread = self._residuals[name]
     left = np.empty(len(x))
-    last = 0.0
-    for i, number in enumerate(noise):
-      last = shared * last + np.sqrt(1 - shared**2) * number if i else number
-      left[i] = last
-    return self.predict(name, x) + deviation * np.clip(
-        left, -_MOST_DEVIATIONS, _MOST_DEVIATIONS)
+    last = {}  # Of each kind of drum, or of the voice.
+    for i, (kind, number) in enumerate(zip(
+        x[:, 0].tolist(), noise.tolist(), strict=True)):
+      if kind in last:
+        number = shared * last[kind] + np.sqrt(1 - shared**2) * number
+      left[i] = last[kind] = number
+    return np.exp(mean + spread * of_scale) * (
+        self.predict(name, x) + deviation * np.clip(
+            left, -_MOST_DEVIATIONS, _MOST_DEVIATIONS))
 
   def play(
       self, heard: np.ndarray, va, tempo_qpm: float,
@@ -173,20 +185,25 @@ class Expression:
     """
     heard = heard.copy()
     noise = random.standard_normal((2, len(heard))) * np.sqrt(temperature)
+    of_scale = (
+        random.standard_normal(len(band.VOICES) + 1) * np.sqrt(temperature))
     x = features(heard, va, tempo_qpm)
     louder = np.zeros(len(heard))
     for voice in PITCHED:
       of_voice = heard['part'] == voice
       if of_voice.any():
-        found = self._draw(VELOCITY, x[of_voice], noise[0, of_voice])
+        found = self._draw(
+            VELOCITY, x[of_voice], noise[0, of_voice], of_scale[voice])
         louder[of_voice] = found - found.mean()
     drums = heard['part'] == band.DRUMS
     if drums.any():
       x = drum_features(heard[drums], tempo_qpm)
-      louder[drums] = self._draw(DRUM_VELOCITY, x, noise[0, drums])
+      louder[drums] = self._draw(
+          DRUM_VELOCITY, x, noise[0, drums], of_scale[band.DRUMS])
       late = np.clip(
-          self._draw(DRUM_TIME, x, noise[1, drums]), -_MOST_MILLISECONDS,
-          _MOST_MILLISECONDS) / 60000 * tempo_qpm
+          self._draw(
+              DRUM_TIME, x, _OPEN_TIME * noise[1, drums], of_scale[-1]),
+          -_MOST_MILLISECONDS, _MOST_MILLISECONDS) / 60000 * tempo_qpm
       starts = heard['start_beats'][drums]
       late = np.maximum(late, -starts)
       for edge in ('start', 'end'):
