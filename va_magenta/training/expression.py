@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import typing
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -69,10 +70,8 @@ def read_groove(folder: pathlib.Path) -> Iterator[Played]:
                             'time_signature', 'drummer', 'session')):
     if row['beat_type'] != 'beat' or row['time_signature'] != '4-4':
       continue
-    score = symusic.Score(folder / row['midi_filename'])
-    notes = np.concatenate([track.notes.numpy()['time'] for track in
-                            score.tracks]) if score.tracks else np.zeros(0)
-    if len(notes) < _MIN_NOTES:
+    score: typing.Any = symusic.Score(folder / row['midi_filename'])
+    if sum(len(track.notes) for track in score.tracks) < _MIN_NOTES:
       continue
     columns = {
         name: np.concatenate(
@@ -103,7 +102,7 @@ def read_pop909(
   for path in sorted(folder.glob('*.mid')):
     if path.stem not in labels:
       continue
-    score = symusic.Score(path)
+    score: typing.Any = symusic.Score(path)
     if not score.tracks or {(m.numerator, m.denominator)
                             for m in score.time_signatures} != {(4, 4)}:
       continue
