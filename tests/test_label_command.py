@@ -84,8 +84,8 @@ def test_an_earlier_table_is_fused_anew(run, midi, monkeypatch):
 
 
 def test_listens_if_told(run, midi, monkeypatch):
-  def teacher(audio_model):
-    assert audio_model is None
+  def teacher(audio_model, soundfont):
+    assert (audio_model, soundfont) == (None, None)
 
     def hear(path, windows, max_seconds):
       heard.append(max_seconds)

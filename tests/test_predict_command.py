@@ -345,7 +345,7 @@ def test_names_that_are_hard_to_print(run, eye, tmp_path):
     (['--json'], 'give the paths of pictures, MIDI files, audio'),
     (['good.png', '--plo'], "Unknown command line flag 'plo'"),
     (['good.png', '--plot=plane.jpg'], 'plane.jpg must end in .png'),
-    (['good.png', '--plot='], 'must end in .png'),
+    (['good.png', '--plot='], 'a path must not be empty'),
     (['good.png', '--plot=none/plane.png'], 'there is no folder none'),
     (['good.png', '--plot=/proc/plane.png'],
      'cannot write to the folder /proc'),
