@@ -192,8 +192,9 @@ def test_the_teacher_hears_frames_of_each_window(monkeypatch):
   monkeypatch.setattr(audio, 'hear', hear)
   monkeypatch.setattr(synthesis, 'import_fluidsynth', lambda: None)
   windows = np.array([[4, 8], [8, 11.9], [10, 10.1], [11, 15]])
-  points = labelling.teacher()('a.mid', windows, 8.0)
-  assert heard == [('a.mid', {'start_seconds': 4, 'max_seconds': 8})]
+  points = labelling.teacher(soundfont='a.sf2')('a.mid', windows, 8.0)
+  assert heard == [('a.mid', {
+      'start_seconds': 4, 'max_seconds': 8, 'soundfont': 'a.sf2'})]
   np.testing.assert_allclose(
       points[:, 0], [7.5, 3.5, 11.5, 12, np.nan])
   np.testing.assert_allclose(points[:, 1], 2 * points[:, 0])
