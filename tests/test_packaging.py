@@ -274,7 +274,8 @@ def test_every_imported_library_is_declared(requirements):
   # Its pins cannot be solved: it is in the lock only.
   declared |= {'magenta', 'va-magenta'}
   # Options, which the tests install.
-  declared |= {'gradio', 'keras-hub', 'pillow-heif'}
+  declared |= {
+      'gradio', 'imageio-ffmpeg', 'keras-hub', 'music21', 'pillow-heif'}
   undeclared = {
       module for folder in PACKAGE_FOLDERS.values()
       for module in _imported_modules(folder)
@@ -312,7 +313,7 @@ def test_lock_pins_what_is_required(python_version, requirements):
       assert lock[canonicalize_name(requirement.name)] in requirement.specifier
 
 
-@pytest.mark.parametrize('option', ['app', 'docs', 'heic'])
+@pytest.mark.parametrize('option', ['app', 'docs', 'heic', 'score', 'video'])
 def test_tests_install_what_options_need(option, requirements):
   needed, test = (
       {r.name: str(r.specifier) for r in requirements

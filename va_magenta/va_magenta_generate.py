@@ -110,9 +110,10 @@ _SEED = flags.DEFINE_integer(
     'every time (the .json tells).')
 _BARS = flags.DEFINE_integer(
     'bars', None, "Length of a piece: a multiple of the model's phrase, which "
-    'is the default (2 bars; 16 of hierdec models); a band plays 16, of any '
-    'even number. Of several points or pictures two phrases each, or, of '
-    'hierdec models, a segment each.')
+    'is the default (2 bars; 16 of hierdec models); a band plays 16 '
+    '(slow music 12 or 8, in 40 seconds at most), or any even number. Of '
+    'several points or pictures two phrases each, or, of hierdec models, a '
+    'segment each.')
 _SECONDS = flags.DEFINE_float(
     'seconds', None, 'Of a band, instead of --bars: how long a piece is; bars '
     'and tempo are what brings it there.')

@@ -318,6 +318,23 @@ def test_a_length_is_kept(structure):
     request.Settings(seconds=2)
 
 
+def test_by_default_a_piece_is_no_longer_than_forty_seconds(checkpoint):
+  settings = request.Settings(checkpoint=checkpoint)
+  structure = composing.Band.load(settings)
+  bars = {}
+  for arousal in (-.9, .8):
+    for candidate in structure.draw(
+        np.random.default_rng(0), [VA(-.5, arousal)], 6, settings):
+      assert 15 < candidate.notes['end_seconds'].max() <= 40
+      bars[arousal] = candidate.num_bars
+  assert bars[-.9] in (8, 12) and bars[.8] == 16
+  # But as long as is asked for.
+  settings = request.Settings(checkpoint=checkpoint, bars=16, tempo_qpm=50)
+  [candidate] = structure.draw(
+      np.random.default_rng(0), [VA(-.5, -.9)], 1, settings)
+  assert candidate.notes['end_seconds'].max() > 70
+
+
 def test_what_is_heard_is_what_the_file_says(structure):
   [candidate] = _draw(structure, n=1)
   heard = notes.from_note_sequence(candidate.to_sequence())

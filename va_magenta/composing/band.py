@@ -18,6 +18,11 @@ from va_magenta.music import chords as chord_names
 from va_magenta.va import VA
 
 DEFAULT_BARS = 16
+# Where nothing is said of its length, a piece is no longer: it is somewhat
+# faster, or has fewer bars.
+MAX_SECONDS = 39.5
+_FASTER = 1.15
+_SHORTER_BARS = (12, 8)
 # Along a path, unless `bars` says otherwise.
 _BARS_A_POINT = 4
 # Attributes of performances, by the voice.
@@ -120,6 +125,8 @@ class Band:
     bars = settings.bars
     if settings.seconds is not None:
       return self._bars_within(settings, va_path)
+    if _is_length_open(settings) and len(va_path) == 1:
+      return self._default_bars(settings, va_path)
     if bars is None:
       bars = max(DEFAULT_BARS, _BARS_A_POINT * len(va_path)) if (
           len(va_path) > 1) else DEFAULT_BARS
@@ -147,19 +154,33 @@ class Band:
           f'{60 * num_beats / low:.0f} for the {num_beats:g} quarter notes of '
           f'{settings.input}, got {settings.seconds:g}')
 
-  def _bars_within(self, settings, va_path) -> int:
-    """Bars of about `settings.seconds`, at the tempo that suits a path."""
-    from va_magenta.va_to_music import band_model, performance
+  def _default_bars(self, settings, va_path) -> int:
+    """As many of 16 bars as there is time for."""
+    tempo = _FASTER * self._usual_tempo(settings, va_path)
+    # With what the ending takes.
+    beats = MAX_SECONDS * tempo / 60 - 6
+    return next(
+        (bars for bars in (DEFAULT_BARS, *_SHORTER_BARS)
+         if bars * arrangement.BEATS_PER_BAR <= beats), _SHORTER_BARS[-1])
+
+  def _usual_tempo(self, settings, va_path) -> float:
+    """Of a path, in quarter notes a minute."""
+    from va_magenta.va_to_music import performance
 
     tempo = settings.tempo_qpm
     if tempo is None and settings.performance == LEARNED:
       points = np.array([(va.valence, va.arousal) for va in va_path])
       mean, _ = self._performer.distribution(points, None, settings.guidance)
       tempo = float(np.exp(mean[:, 0].mean()))
-    tempo = tempo or performance.plain(len(band.VOICES)).tempo_qpm
+    return tempo or performance.plain(len(band.VOICES)).tempo_qpm
+
+  def _bars_within(self, settings, va_path) -> int:
+    """Bars of about `settings.seconds`, at the tempo that suits a path."""
+    from va_magenta.va_to_music import band_model
+
     return arrangement.bars_within(
-        settings.seconds, tempo, ends=not settings.loop,
-        multiple=band_model.SEGMENT_BARS,
+        settings.seconds, self._usual_tempo(settings, va_path),
+        ends=not settings.loop, multiple=band_model.SEGMENT_BARS,
         least=band_model.SEGMENT_BARS * len(va_path), most=MAX_BARS)
 
   def _play(
@@ -208,6 +229,12 @@ class Band:
                   [(va.valence, va.arousal) for va in targets]),
               int(rng.integers(2**32)), settings.temperature)))
     return candidates
+
+
+def _is_length_open(settings: Settings) -> bool:
+  """Whether nothing is said of how long a piece is."""
+  return all(value is None for value in (
+      settings.bars, settings.seconds, settings.tempo_qpm, settings.input))
 
 
 def _read_melody(settings: Settings):
@@ -262,7 +289,8 @@ class Expressive:
 def play(
     tokens: np.ndarray, chords: np.ndarray, performances: Sequence, *,
     ends: bool = False, keeps_melody: bool = False,
-    seconds: float | None = None, expressive: Expressive | None = None):
+    seconds: float | None = None, most_seconds: float = np.inf,
+    expressive: Expressive | None = None):
   """A piece as it is performed.
 
   Args:
@@ -275,6 +303,7 @@ def play(
     keeps_melody: whether the melody has no note added for that.
     seconds: how long it is, to the end of its last note, or of a piece that
       does not end to that of its last bar; as the tempo has it if None.
+    most_seconds: how long it is at most, likewise.
     expressive: if None, voices are equally loud but for accents, on the grid.
 
   Returns:
@@ -308,8 +337,8 @@ def play(
     end = last_bar + arrangement.hold_beats(tempos[-1])
     tempos = arrangement.ritardando(
         tempos, drums=bool(tokens[:, band.DRUMS].any()))
-  if seconds is not None:
-    tempos *= float(band.seconds_at(end, tempos)) / seconds
+  by_tempo = float(band.seconds_at(end, tempos))
+  tempos *= by_tempo / min(seconds or by_tempo, most_seconds)
   tempos = midi.as_tempo(tempos)
   heard = band.play(
       band.voice(tokens, chords), tempo_qpm=tempos,
@@ -386,7 +415,9 @@ def _candidate(
     seconds -= sound.FADE_SECONDS
   heard, chords_played, tempos = play(
       tokens, chords, performances, ends=ends, keeps_melody=is_fixed,
-      seconds=seconds, expressive=expressive)
+      seconds=seconds, expressive=expressive,
+      most_seconds=MAX_SECONDS if (
+          _is_length_open(settings) and len(performances) == 1) else np.inf)
   sections = []
   if len(performances) > 1:
     parts = len(performances)

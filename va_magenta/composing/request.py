@@ -40,7 +40,8 @@ class Settings:
       played on the piano, at 120 quarters a minute, equally loud.
     seed: the same seed gives the same notes; drawn if None.
     bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
-      if None, one phrase, of a band 16 bars; of a path two phrases a point, or,
+      if None, one phrase, of a band 16 bars, or of slow music 12 or 8, in 40
+      seconds at most; of a path two phrases a point, or,
       of a hierarchical model, as many as have a segment a point.
     seconds: of a band, instead of `bars`, how long a piece is; its tempo is
       what brings whole bars there, near `tempo_qpm` if that is given.
