@@ -63,8 +63,8 @@ def test_what_is_trained_tells_people_apart(data, capsys):
   assert config['held_out_auc'] > .95
   assert config['share_of_generated'] < .1
   assert 'AUC' in capsys.readouterr().out
-  assert f'AUC of {config["held_out_auc"]:.3f}' in ' '.join(
-      (folder / 'run' / 'README.md').read_text().split())
+  assert f'people against generated | {config["held_out_auc"]:.3f} |' in (
+      folder / 'run' / 'README.md').read_text()
   model = plausibility.load(folder / 'run')
   chords = np.ones(32, int)
   theirs = [model(piece, chords) for piece in pieces[60:]]

@@ -151,18 +151,22 @@ def _card(songs, figures, command) -> str:
       for name, values in figures.items())
   return f'''# Chords of a piece
 
-Which of 97 chords (none, or 12 roots x major, minor, diminished, augmented, 7,
-maj7, m7, sus4) sounds in each half bar, from the notes of accompaniment, bass
-and melody. `va_magenta.music.chord_recognition.load()` reads it. The network
-hears every root with the same weights: a piece that is transposed has its
-chords transposed.
+**What it is for.** It tells which of 97 chords (none, or 12 roots x major,
+minor, diminished, augmented, 7, maj7, m7, sus4) sounds in each half bar, from
+the notes of accompaniment, bass and melody, when a corpus is read for training.
+`va_magenta.music.chord_recognition.load()` loads it.
+
+**Data and licence.** POP909-CL is MIT; the weights are Apache-2.0.
+
+**What it is.** A network with one hidden layer and the same weights for every
+root: transposing a piece transposes its chords.
 
 Fitted to {len(songs)} songs in 4/4 of POP909-CL (2026; MIT), piano arrangements
 with chords that people wrote, {sum(len(s.labels) for s in songs)} half bars.
-What it hears is two hands split by rule into melody, bass and the rest; bands
-have these from other instruments, of which nothing was measured.
+Its input was a piano split by rule into melody, bass and the rest; on bands,
+where other instruments play these, it was not measured.
 
-Made by
+**Made by**
 
     {command}
 

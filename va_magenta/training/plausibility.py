@@ -111,23 +111,30 @@ def _folds(theirs, ours, seed: int) -> np.ndarray:
   return np.concatenate(folds)
 
 
-_CARD = '''# plausibility
+_CARD = '''# As people write: the chooser
 
-Which of several generated pieces are as people write: the chooser of
-`va_magenta_generate`. {trees} boosted trees on the {number} measures of
-`measures.SELECTION` give the log odds that a band of 16 bars is by people. The
-nearest in VA is taken of those that reach a bound, {least:.2f}, which
-{kept:.0%} of people's pieces reach; see `composing/plausibility.py`.
+**What it is for.** `va_magenta_generate` chooses by it among the candidates of
+a band: the nearest in VA is taken of those that reach a bound of {least:.2f},
+which {kept:.0%} of people's pieces reach (`composing/plausibility.py`). It is
+not a judge of music: measures that it does not see judge what it chose
+(`va_magenta_evaluate --people`).
 
-Learned from {num_people} windows by people, one of a piece, none of them held
-out for evaluation, and {num_generated} generated pieces. On pieces of other
-targets and by other people than it was fitted on it tells them apart with an
-AUC of {held_out_auc:.3f}; {share_of_generated:.0%} of the generated reach the
-bound.
+**What it is.** {trees} boosted trees on the {number} measures of
+`measures.SELECTION`; they give the log odds that a band of 16 bars is by
+people.
 
-It is not a judge of music: measures that it does not see judge what it chose
-(`va_magenta_evaluate --people`). It knows the generator that it was fitted on;
-of another it has to be fitted anew:
+**Data and licence.** Measures of {num_people} windows by people, one of a piece
+and none held out for evaluation, from MIDI files of mostly copyrighted works,
+none of which is here; and of {num_generated} generated pieces. Apache-2.0.
+
+| pieces of other targets, by other people than it was fitted on | |
+|---|---|
+| AUC, people against generated | {held_out_auc:.3f} |
+| share of the generated that reach the bound | {share_of_generated:.0%} |
+
+It knows the generator that it was fitted on; for another, fit it anew.
+
+**Made by**
 
     va_magenta_train_plausibility --generated_path=PIECES.npz \\
       --band_path=BAND.npz --run_dir=RUN --seed={seed}
