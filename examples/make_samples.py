@@ -54,7 +54,7 @@ def make_piece(picture: pathlib.Path):
   with files.writing(SAMPLES / f'{picture.stem}.ogg') as path:
     synthesis.save(path, sequence, sample_rate_hz=RATE_HZ)
   plots.plot_piano_rolls(
-      SAMPLES / f'{picture.stem}.png', {'': sequence})
+      SAMPLES / f'{picture.stem}.png', {'♪': sequence})
   print(f'{picture.stem}: {sequence.total_time:.1f} s')
 
 
