@@ -30,7 +30,6 @@ plots.
 from absl import flags
 
 from va_magenta import command
-from va_magenta.music import grid
 
 # Whose examples a critic reads, and how many of their voices.
 _CRITICS = {
@@ -94,6 +93,7 @@ def main(argv):
   elif _MODEL.value == 'fusion':
     from va_magenta.training import fusion as training
   else:
+    from va_magenta.music import grid
     from va_magenta.training.critic import job as training
     from va_magenta.training.critic import pairs
     from va_magenta.training.music_vae import examples
