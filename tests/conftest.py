@@ -99,6 +99,30 @@ def random_music_vae():
 
 
 @pytest.fixture(scope='session')
+def write_checkpoint():
+  """Writes a MusicVAE to a new folder, and gives that: (folder, config, model).
+
+  By default one whose decoder's weights are random, and so large that what it
+  draws has notes.
+  """
+  def function(folder, config, model=None):
+    from va_magenta.va_to_music import magenta_weights, music_vae
+
+    if model is None:
+      model = music_vae.MusicVAE(config, seed=1)
+      random = np.random.default_rng(0)
+      for core in model.decoder.cores:
+        for variable in core.trainable_variables:
+          variable.assign(random.normal(0, 0.7, variable.shape))
+    folder.mkdir(exist_ok=True)
+    config.save(folder / 'config.json')
+    magenta_weights.save(model, folder / 'weights.npz')
+    return folder
+
+  return function
+
+
+@pytest.fixture(scope='session')
 def stand_in_critic():
   """Makes a critic that is easy to please: depth of its input -> Keras model.
 

@@ -14,13 +14,10 @@ _CONFIG = configs.Config(
 
 
 @pytest.fixture
-def folder(tmp_path, random_music_vae):
+def folder(tmp_path, random_music_vae, write_checkpoint):
   """A small checkpoint."""
-  folder = tmp_path / 'run'
-  folder.mkdir()
-  _CONFIG.save(folder / 'config.json')
-  magenta_weights.save(random_music_vae(_CONFIG), folder / 'weights.npz')
-  return folder
+  return write_checkpoint(
+      tmp_path / 'run', _CONFIG, random_music_vae(_CONFIG))
 
 
 def test_magentas_checkpoint_holds_the_same_weights(run_command, folder):

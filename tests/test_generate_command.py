@@ -86,19 +86,16 @@ def test_a_path_becomes_music(run, tmp_path):
 
 
 @pytest.fixture
-def trios(tmp_path, random_music_vae):
+def trios(tmp_path, random_music_vae, write_checkpoint):
   """A checkpoint of trios in two segments of 2 bars, with random weights."""
-  from va_magenta.va_to_music import configs, magenta_weights
+  from va_magenta.va_to_music import configs
 
   config = configs.Config(
       name='hierdec-trio_16bar', max_seq_len=64, output_depths=(90, 90, 512),
       level_lengths=(2, 32), z_size=8, enc_rnn_size=(4,), dec_rnn_size=(8,),
       control_depth=2, conductor_control=True)
-  folder = tmp_path / 'trios'
-  folder.mkdir()
-  config.save(folder / 'config.json')
-  magenta_weights.save(random_music_vae(config), folder / 'weights.npz')
-  return folder
+  return write_checkpoint(
+      tmp_path / 'trios', config, random_music_vae(config))
 
 
 def test_a_path_becomes_a_trio(run, tmp_path, trios):

@@ -34,28 +34,15 @@ TINY = configs.Config(
     level_lengths=None, z_size=8, enc_rnn_size=(4,), dec_rnn_size=(16,))
 
 
-def _save_model(folder, config):
-  """A checkpoint with random weights, but of melodies with notes."""
-  folder.mkdir()
-  model = music_vae.MusicVAE(config, seed=1)
-  rng = np.random.default_rng(0)
-  for core in model.decoder.cores:
-    for variable in core.trainable_variables:
-      variable.assign(rng.normal(0, 0.7, variable.shape))
-  config.save(folder / 'config.json')
-  magenta_weights.save(model, folder / 'weights.npz')
-  return folder
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory, write_checkpoint):
+  return write_checkpoint(tmp_path_factory.mktemp('checkpoints') / 'tiny', TINY)
 
 
 @pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-  return _save_model(tmp_path_factory.mktemp('checkpoints') / 'tiny', TINY)
-
-
-@pytest.fixture(scope='module')
-def conditioned(tmp_path_factory):
+def conditioned(tmp_path_factory, write_checkpoint):
   """One whose notes depend on the VA that it is asked for."""
-  return _save_model(
+  return write_checkpoint(
       tmp_path_factory.mktemp('checkpoints') / 'conditioned',
       dataclasses.replace(TINY, control_depth=2))
 
@@ -669,8 +656,9 @@ def test_bad_arguments_are_one_line(generate, tmp_path, settings, complaint):
   assert not (tmp_path / 'out').exists()
 
 
-def test_checkpoint_of_another_config_is_refused(generate, tmp_path):
-  drums = _save_model(tmp_path / 'drums', configs.Config(
+def test_checkpoint_of_another_config_is_refused(
+    generate, tmp_path, write_checkpoint):
+  drums = write_checkpoint(tmp_path / 'drums', configs.Config(
       name='cat-drums_2bar_small', max_seq_len=32, output_depths=(512,),
       level_lengths=None, z_size=8, enc_rnn_size=(4,), dec_rnn_size=(8,)))
   with pytest.raises(ValueError, match=(
@@ -690,16 +678,16 @@ HIERARCHY = dataclasses.replace(
 
 
 @pytest.fixture(scope='module')
-def hierarchy(tmp_path_factory):
+def hierarchy(tmp_path_factory, write_checkpoint):
   """One of 16 bars, in 8 segments of 2, that hears VA in each."""
-  return _save_model(
+  return write_checkpoint(
       tmp_path_factory.mktemp('checkpoints') / 'hierarchy', HIERARCHY)
 
 
 @pytest.fixture(scope='module')
-def trios(tmp_path_factory):
+def trios(tmp_path_factory, write_checkpoint):
   """The same for melody, bass and drums."""
-  return _save_model(
+  return write_checkpoint(
       tmp_path_factory.mktemp('checkpoints') / 'trios', dataclasses.replace(
           HIERARCHY, name='hierdec-trio_16bar', output_depths=(90, 90, 512)))
 

@@ -13,15 +13,13 @@ from va_magenta.va_to_music import (
   band_model,
   configs,
   harmony,
-  magenta_weights,
-  music_vae,
   performance,
   prior,
 )
 
 
 @pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory, write_checkpoint):
   """A tiny band with random weights."""
   folder = tmp_path_factory.mktemp('band')
   config = configs.Config(
@@ -29,13 +27,7 @@ def checkpoint(tmp_path_factory):
       output_depths=band.OUTPUT_DEPTHS, level_lengths=None, z_size=8,
       enc_rnn_size=(4,), dec_rnn_size=(16,), control_depth=31,
       context_depth=29, structure='band')
-  vae = music_vae.MusicVAE(config, seed=1)
-  random = np.random.default_rng(0)
-  for core in vae.decoder.cores:
-    for variable in core.trainable_variables:
-      variable.assign(random.normal(0, 0.7, variable.shape))
-  config.save(folder / 'config.json')
-  magenta_weights.save(vae, folder / 'weights.npz')
+  write_checkpoint(folder, config)
   prior.save(prior.LatentPrior(prior.PriorConfig(
       z_size=8, context_depth=band_model.CONTEXT_DEPTH, width=16, num_blocks=1,
       num_heads=2)), folder)

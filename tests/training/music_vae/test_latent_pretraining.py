@@ -40,12 +40,10 @@ def _corpus(num_pieces=60):
 
 
 @pytest.fixture
-def flat(tmp_path, random_music_vae, stand_in_critic):
+def flat(tmp_path, random_music_vae, stand_in_critic, write_checkpoint):
   """A flat model, as `load_flat` gives it."""
-  folder = tmp_path / 'flat'
-  folder.mkdir()
-  _FLAT.save(folder / 'config.json')
-  magenta_weights.save(random_music_vae(_FLAT), folder / 'weights.npz')
+  folder = write_checkpoint(
+      tmp_path / 'flat', _FLAT, random_music_vae(_FLAT))
   return pretraining.load_flat(folder, _CONFIG, stand_in_critic(_CONFIG.depth))
 
 
