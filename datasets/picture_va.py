@@ -19,7 +19,9 @@ from va_magenta.va import Scale
 _FORMATS = ('JPEG', 'MPO', 'PNG', 'BMP')
 
 
-class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class Builder(
+    tfds.core.GeneratorBasedBuilder,
+    skip_registration=True):  # pyright: ignore
   """Base class of our builders."""
 
   def __init_subclass__(cls, **kwargs):

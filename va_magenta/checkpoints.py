@@ -268,7 +268,7 @@ def write(
     import numpy as np
 
     with files.writing(folder / kind.weights_file) as temporary:
-      np.savez_compressed(temporary, **arrays)
+      np.savez_compressed(temporary, **(arrays or {}))
   with files.writing(folder / kind.config_file) as temporary:
     temporary.write_text(json.dumps(config, indent=1) + '\n')
 

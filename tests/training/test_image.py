@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from va_magenta.evaluation import pictures
 from va_magenta.image_to_va import images, model
 from va_magenta.training import image as training
 
@@ -300,6 +301,19 @@ def test_train_writes_a_checkpoint_with_its_card(pictures_dir, run):
   assert np.corrcoef(
       [p.valence for p in estimates],
       dataset.ratings().points[:, 0])[0, 1] > 0.5
+
+
+def test_pictures_are_estimated_by_heads_that_did_not_see_them(
+    pictures_dir, run, tmp_path):
+  found = pictures.held_out(pictures_dir / 'oasis', tmp_path, 0, run[0])
+  dataset = training.Dataset('oasis_va', pictures_dir / 'tfds', pictures_dir)
+  np.testing.assert_array_equal(found.rated, dataset.ratings().points)
+  assert found.estimated.shape == (36, 2)
+  valence, arousal = (
+      np.corrcoef(found.rated[:, i], found.estimated[:, i])[0, 1]
+      for i in range(2))
+  # Brightness is valence, and tells nothing of arousal.
+  assert valence > 0.5 > abs(arousal)
 
 
 def test_a_run_goes_on_from_features_and_gives_the_same(

@@ -84,8 +84,8 @@ def choose(
       int((plausibilities >= least).sum()), num,
       int(np.ceil(_LEAST_SHARE * len(distances))))
   eligible = np.sort(by_plausibility[:number])
-  return eligible[np.argsort(distances[eligible], kind='stable')][
-      :num].tolist()
+  nearest = np.argsort(distances[eligible], kind='stable')  # pyright: ignore
+  return eligible[nearest][:num].tolist()
 
 
 def load(name_or_path: str | os.PathLike | None = None) -> Plausibility:

@@ -197,7 +197,7 @@ class Target:
       self.points = [VA(valence, arousal)]
     else:
       try:
-        self.points = [VA(*point) for point in va_path]
+        self.points = [VA(*point) for point in va_path or ()]
       except TypeError as error:
         raise ValueError(
             f'va_path must be pairs of valence and arousal, got {va_path!r}'

@@ -54,6 +54,8 @@ def held_out(
 ) -> Pictures:
   """All pictures of OASIS, each estimated by a head that did not see it.
 
+  Heads are fitted to OASIS alone, by its themes.
+
   The first time the backbones look at every picture (a tenth of a second each);
   what they saw is kept.
 
@@ -68,26 +70,19 @@ def held_out(
   """
   oasis_dir, work_dir = pathlib.Path(oasis_dir), pathlib.Path(work_dir)
   quiet.start_keras()
-  import keras
-
   from va_magenta.image_to_va import model as model_lib
   from va_magenta.training import image as training
 
-  data = training.Dataset(_DATASET, work_dir / 'tfds', oasis_dir)
+  dataset = training.Dataset(_DATASET, work_dir / 'tfds', oasis_dir)
   model = model_lib.load(image_model)
-  head = model.network.get_layer('va')
-  look = keras.Model(model.network.input, head.input)
-  features = training.extract_features(
-      look, model.config, data, work_dir / 'features').astype(np.float64)
-  ratings = data.ratings()
-  head = head.head()
-  # Of raw features, as `fit_head` takes it.
-  opinions = head.others_kernel * head.scale[:, None].astype(np.float64)
+  data = training.Data(
+      dataset.ratings(), training.extract_features(
+          model.features, model.config, dataset, work_dir / 'features'
+      ).astype(np.float64), model_lib.depths(model.config, model.features))
   found = training.cross_validate(
-      features, ratings.points, ratings.groups, by_group=True,
-      opinions=opinions if opinions.size else None, num_folds=_NUM_FOLDS,
-      seed=seed, name='refitting the head')
-  return Pictures(ratings.points, found.estimates)
+      data, by_group=True, num_folds=_NUM_FOLDS, seed=seed,
+      name='refitting the head')
+  return Pictures(data.ratings.points, found.estimates[:, :2])
 
 
 def figures(

@@ -214,13 +214,14 @@ class ImageToVa:
 
   Attributes:
     config: what the network was built from.
+    features: the network up to the head, of `build_features`.
     network: RGB in 0..255 [n, height, width, 3] to [n, 4]: valence and
       arousal, within `EDGE`, and their spreads.
   """
 
   def __init__(self, config: Config, features: keras.Model, head: Head):
     self.config = config
-    self._features = features
+    self.features = features
     self._head = Mixture(head, name='va')
     self.network = keras.Model(features.input, self._head(features.output))
 
@@ -246,7 +247,7 @@ class ImageToVa:
     # In order, not by name: Keras numbers unnamed layers anew in every build.
     arrays = {
         f'backbones/{i:04}': keras.ops.convert_to_numpy(variable)
-        for i, variable in enumerate(self._features.weights)}
+        for i, variable in enumerate(self.features.weights)}
     arrays |= {
         f'head/{name}': value
         for name, value in dataclasses.asdict(self._head.head()).items()}

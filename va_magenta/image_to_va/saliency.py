@@ -85,6 +85,6 @@ def _gradients(network, batch: np.ndarray) -> np.ndarray:
     outputs = network(batch, training=False)
     axes = [outputs[:, axis] for axis in range(2)]
   return np.stack([
-      tape.gradient(
+      tape.gradient(  # pyright: ignore
           axis, batch, unconnected_gradients=tf.UnconnectedGradients.ZERO)
       for axis in axes])

@@ -270,7 +270,7 @@ def _read_block(path) -> tuple[list, list[str]]:
     pieces = [
         (str(name), band_reader.Band(
             *(parts[array][i] for array in _ARRAYS),
-            band.who_plays(parts['tokens'][i]), float(qpm)))
+            band.who_plays(parts['tokens'][i]), float(qpm)))  # pyright: ignore
         for i, (name, qpm) in enumerate(
             zip(block['names'], block['tempo_qpm'], strict=True))]
     return pieces, block['reasons'].tolist()

@@ -88,7 +88,8 @@ def read_eimg(
       for kind, of_kind in (('piece', is_whole), ('window', ~is_whole)):
         num = np.count_nonzero(of_kind)
         parts[kind].append((
-            estimates[of_kind], np.tile(clips.va[i], (num, 1)),
+            estimates[of_kind],
+            np.repeat(clips.va[i][None], num, axis=0),
             np.full(num, clips.groups[i])))
     report(f'student {fold + 1} of {num_folds}')
   return {

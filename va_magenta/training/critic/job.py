@@ -110,9 +110,11 @@ def run(
            f'{np.sum(~rated.is_whole)} excerpts of these')
     is_known = np.isin(rated.groups, groups)
     teacher = teach(rated[is_known], features[is_known], seed)
-    pairs = make_pairs(
-        *splits['train'], NUM_PAIRS, teacher, pool, rng, _TRANSPOSE)
-    tests = make_pairs(*splits['test'], NUM_TEST, teacher, pool, rng, 0)
+    pairs, tests = (
+        make_pairs(*splits[name], *how)  # pyright: ignore
+        for name, how in (
+            ('train', (NUM_PAIRS, teacher, pool, rng, _TRANSPOSE)),
+            ('test', (NUM_TEST, teacher, pool, rng, 0))))
 
     keras.utils.set_random_seed(seed)
     windows = pairs[WINDOW_BARS]

@@ -190,7 +190,7 @@ def estimate_each(model, melodies: Sequence[np.ndarray]) -> np.ndarray:
   for length in np.unique(lengths):
     rows = np.flatnonzero(lengths == length)
     points[rows] = estimate(
-        model, one_hot(np.stack([melodies[i] for i in rows])))
+        model, one_hot(np.stack([melodies[i] for i in rows.tolist()])))
   return points
 
 
