@@ -88,7 +88,7 @@ class Composer:
     structure = structure_of(settings.checkpoint)
     return cls(
         structure.load(settings), models.estimator(settings.estimator),
-        models.plausibility(None) if structure.is_chosen else None)
+        models.plausibility() if structure.is_chosen else None)
 
   def compose(
       self, target: VA | Sequence[VA], settings: Settings) -> list[Piece]:

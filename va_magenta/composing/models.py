@@ -8,11 +8,13 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from va_magenta import checkpoints, quiet
 
 
-def _remembered(kind: checkpoints.Kind) -> Callable:
+def _remembered(
+    kind: checkpoints.Kind) -> Callable[[Callable], Callable[..., Any]]:
   """Makes of a function of a path one of a name or path, that remembers."""
   def decorate(load):
     cached = functools.lru_cache(maxsize=2)(lambda path, changed: load(path))

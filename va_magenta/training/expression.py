@@ -111,7 +111,10 @@ def read_pop909(
     loud = {tuple(note): velocity for note, velocity in zip(
         on_grid.tolist(), notes['velocity'].tolist(), strict=True)}
     parts = [
-        _heard(*part.T, [loud[tuple(n)] for n in part.tolist()], voice)
+        _heard(
+            *part.T,  # pyright: ignore
+            [loud[tuple(n)] for n in part.tolist()],  # pyright: ignore
+            voice)  # pyright: ignore
         for voice, part in zip(
             expression.PITCHED, pop909_cl.roles(on_grid), strict=True)
         if len(part)]
