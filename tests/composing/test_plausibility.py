@@ -98,6 +98,7 @@ def test_a_missing_model_says_who_writes_it(tmp_path):
     plausibility.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_people_and_generated_are_told_apart(data):
   folder, _, _ = data
   found = people.run(
