@@ -376,7 +376,8 @@ def play(
   heard['end_beats'] = np.minimum(heard['end_beats'], end)
   heard['start_seconds'] = band.seconds_at(heard['start_beats'], tempos)
   heard['end_seconds'] = band.seconds_at(heard['end_beats'], tempos)
-  order = np.lexsort((heard['pitch'], heard['start_beats']))
+  # As `notes.in_order` has what is read from the file.
+  order = np.lexsort((heard['part'], heard['pitch'], heard['start_beats']))
   return heard[order], chords, tempos
 
 

@@ -27,9 +27,10 @@ CHORD_SECONDS = 0.03
 
 
 def in_order(notes: np.ndarray) -> np.ndarray:
-  """Notes that have a length, by start and then pitch."""
+  """Notes that have a length, by start, then pitch, then part."""
   notes = notes[notes['end_seconds'] > notes['start_seconds']]
-  return notes[np.lexsort((notes['pitch'], notes['start_seconds']))]
+  return notes[np.lexsort(
+      (notes['part'], notes['pitch'], notes['start_seconds']))]
 
 
 def from_note_sequence(sequence) -> np.ndarray:
