@@ -56,7 +56,7 @@ PRIOR = Kind(
     config_file='prior.json', weights_file='prior.npz')
 FORMS = Kind(
     'forms of pieces', 'va_magenta_train --prior_of', 'va-cat-band_2bar',
-    config_file='forms.json', weights_file=None)
+    config_file='forms.json', weights_file='forms.npz')
 HARMONY = Kind(
     'a model of harmony', 'va_magenta_train_harmony --model=harmony',
     'va-cat-band_2bar', config_file='harmony.json',

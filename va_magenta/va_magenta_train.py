@@ -206,9 +206,9 @@ def main(argv):
 def _train_prior(bands, warm_start, cache_dir):
   """Learns where a band's latents lie, and the forms of its corpus."""
   from va_magenta import checkpoints
-  from va_magenta.training import band_prior
+  from va_magenta.training import band_corpus, band_prior
   from va_magenta.training.music_vae import prior
-  from va_magenta.va_to_music import music_vae
+  from va_magenta.va_to_music import forms, music_vae
 
   with files.held(pathlib.Path(_RUN_DIR.value).expanduser()):
     latents = band_prior.read(
@@ -219,10 +219,13 @@ def _train_prior(bands, warm_start, cache_dir):
     figures = prior.train(
         band_prior.CONFIG, latents, _RUN_DIR.value, num_steps=_NUM_STEPS.value,
         warm_start=warm_start, seed=_SEED.value)
-    band_prior.write_forms(bands, _RUN_DIR.value)
+    forms.save(band_prior.find_forms(bands), _RUN_DIR.value)
+    band_corpus.save(
+        bands, pathlib.Path(_RUN_DIR.value).expanduser() / 'bands.npz')
   for name, value in figures.items():
     print(f'validation {name}: {value:.4f}')
-  print(f'wrote {_RUN_DIR.value}/prior.json, prior.npz and forms.json')
+  print('wrote prior.json, prior.npz, forms.json, forms.npz and bands.npz, the '
+        f'corpus, to {_RUN_DIR.value}')
 
 
 def console_entry_point():

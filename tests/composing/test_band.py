@@ -1,7 +1,5 @@
 """A band writes pieces near a target, in the key and chords asked for."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from va_magenta.va import VA
 from va_magenta.va_to_music import (
   band_model,
   configs,
+  forms,
   harmony,
   performance,
   prior,
@@ -32,7 +31,9 @@ def checkpoint(tmp_path_factory, write_checkpoint):
       z_size=8, context_depth=band_model.CONTEXT_DEPTH, width=16, num_blocks=1,
       num_heads=2)), folder)
   harmony.save(harmony.Harmony(harmony.HarmonyConfig(units=(8,))), folder)
-  (folder / 'forms.json').write_text(json.dumps({'ABACDEAB': 1.0}))
+  returns = np.array([0, 1, 2, 3, 0, 1, 6, 7, 8, 9, 10, 11, 0, 1, 2, 15])
+  forms.save(forms.Forms(
+      np.tile(returns, (1, len(forms.ROWS), 1)), np.zeros((1, 2))), folder)
   return folder
 
 

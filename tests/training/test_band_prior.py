@@ -1,13 +1,13 @@
 """A band's prior is learned from segments that follow each other in one key."""
 
-import json
+import dataclasses
 
 import numpy as np
 import pytest
 
 from va_magenta.music import band, chords
 from va_magenta.training import band_corpus, band_prior
-from va_magenta.va_to_music import band_model, configs, music_vae
+from va_magenta.va_to_music import band_model, configs, forms, music_vae
 
 
 @pytest.fixture(scope='module')
@@ -78,16 +78,32 @@ def test_a_corpus_without_windows_is_refused(corpus, vae):
     band_prior.read(vae, short)
 
 
-def test_forms_have_a_letter_for_each_two_bars(corpus, tmp_path, monkeypatch):
+def test_segments_of_a_melody_are_alike_for_alike():
   melody = np.zeros(128, int)
   for segment, pitch in enumerate((60, 62, 60, 60)):
     melody[segment * 32:segment * 32 + 32:4] = pitch
   assert band_model.form_of(melody) == 'ABAA'
   melody[96] = 70  # One note of eight is another: 7 of 9 are alike.
   assert band_model.form_of(melody) == 'ABAC'
-  # Of the piece that is not held out; its scale fills two bars, and returns
-  # until the key changes.
-  monkeypatch.setattr(band_prior, '_RAREST_FORM', 1)
-  band_prior.write_forms(corpus, tmp_path)
-  assert json.loads((tmp_path / 'forms.json').read_text()) == {
-      'AAAAAAAA': 1, 'AAAAAABB': 1, 'AABBBBBB': 1}
+
+
+def test_forms_are_of_bands_that_all_play_and_are_not_held_out(
+    corpus, tmp_path):
+  with pytest.raises(ValueError, match='all four voices'):
+    band_prior.find_forms(corpus)
+  drums = corpus.tokens.copy()
+  drums[::4, band.DRUMS] = 1
+  found = band_prior.find_forms(dataclasses.replace(corpus, tokens=drums))
+  # Two windows of the one piece.
+  assert found.forms.shape == (2, len(forms.ROWS), 16)
+  np.testing.assert_allclose(found.va, 0.3)
+  # The scale fills two bars; its rhythm is always the same.
+  np.testing.assert_array_equal(
+      found.forms[0, 0, :4], [0, 1, 0, 1])
+  np.testing.assert_array_equal(found.forms[0, 1], 0)
+  forms.save(found, tmp_path)
+  again = forms.load(tmp_path)
+  np.testing.assert_array_equal(again.forms, found.forms)
+  (tmp_path / 'forms.json').write_text('{"rows": ["melody"], "bars": 16}')
+  with pytest.raises(ValueError, match='rows'):
+    forms.load(tmp_path)

@@ -2,7 +2,7 @@
 
   latents = read(vae, corpus)
   prior.train(CONFIG, latents, run_dir, num_steps=36000)
-  write_forms(corpus, run_dir)
+  forms.save(find_forms(corpus), run_dir)
 
 Windows of 16 bars in one key, transposed to the key without accidentals; their
 latents are the posterior means of their segments of two bars.
@@ -15,14 +15,15 @@ import pathlib
 import numpy as np
 import tqdm
 
-from va_magenta import checkpoints, files
-from va_magenta.music import band, grid
+from va_magenta import files
+from va_magenta.music import band, grid, measures
 from va_magenta.music import chords as chord_names
 from va_magenta.music.corpus import is_held_out
-from va_magenta.training.band_corpus import Corpus
+from va_magenta.training.band_corpus import NO_LABEL, Corpus
 from va_magenta.training.music_vae import prior
 from va_magenta.training.music_vae.train import digest
 from va_magenta.va_to_music import band_model
+from va_magenta.va_to_music.forms import SECTION_BARS, Forms, of_piece
 from va_magenta.va_to_music.prior import PriorConfig
 
 CONFIG = PriorConfig(z_size=256, context_depth=band_model.CONTEXT_DEPTH)
@@ -32,9 +33,9 @@ _MELODY_SHARE = 0.6
 # A piece counts as so many windows at most.
 _MAX_PER_PIECE = 24
 _BATCH_SIZE = 512
-_FORM_MELODY_SHARE = 0.8
-_FORMS_PER_PIECE = 6
-_RAREST_FORM = 3
+_FORM_MELODY_SHARE = 0.9
+_FORMS_PER_PIECE = 2
+_BARS_BETWEEN_FORMS = 4
 
 
 def read(vae, corpus: Corpus, cache_dir: str | os.PathLike | None = None
@@ -115,26 +116,36 @@ def _ends(corpus: Corpus, segments: np.ndarray) -> np.ndarray:
       of_piece < segments[:, None] + band_model.SEGMENT_BARS)
 
 
-def forms(corpus: Corpus) -> dict[str, int]:
-  """How often 16 bars of people's melodies have each form.
+def find_forms(corpus: Corpus, seed: int = 0) -> Forms:
+  """The forms of people's pieces, of bands that all play.
 
-  Of pieces that are not held out; see `band_model.BandModel`. Forms that hardly
-  anybody uses are left out.
+  Of pieces that are not held out.
+
+  Args:
+    corpus: of bands.
+    seed: of which windows of a piece are taken.
+
+  Raises:
+    ValueError: if no piece has 16 such bars.
   """
   starts = corpus.windows(
-      _WINDOW_BARS, 8, held_out=False, melody_share=_FORM_MELODY_SHARE)
-  counts, of_piece = collections.Counter(), collections.Counter()
+      SECTION_BARS, _BARS_BETWEEN_FORMS, held_out=False,
+      melody_share=_FORM_MELODY_SHARE)
+  starts = np.random.default_rng(seed).permutation(starts)
+  by_bar = corpus.tokens.reshape(-1, grid.STEPS_PER_BAR, len(band.VOICES))
+  taken = collections.Counter()
+  found = []
   for start, piece in zip(
       starts.tolist(), corpus.pieces_of(starts).tolist(), strict=True):
-    of_piece[piece] += 1
-    if of_piece[piece] <= _FORMS_PER_PIECE:
-      begin = start * grid.STEPS_PER_BAR
-      counts[band_model.form_of(corpus.tokens[
-          begin:begin + _WINDOW_BARS * grid.STEPS_PER_BAR, band.MELODY])] += 1
-  return {
-      form: n for form, n in counts.most_common() if n >= _RAREST_FORM}
-
-
-def write_forms(corpus: Corpus, folder: str | os.PathLike):
-  """Writes `forms.json`."""
-  checkpoints.write(folder, checkpoints.FORMS, forms(corpus))
+    if taken[piece] == _FORMS_PER_PIECE:
+      continue
+    bars = slice(start, start + SECTION_BARS)
+    tokens = by_bar[bars].reshape(-1, len(band.VOICES))
+    labels = corpus.va[bars][(corpus.va[bars] != NO_LABEL).all(1)]
+    if len(labels) and measures.playing(tokens).all():
+      taken[piece] += 1
+      found.append((of_piece(tokens), labels.mean(0) / 100))
+  if not found:
+    raise ValueError(
+        f'the corpus has no {SECTION_BARS} bars in which all four voices play')
+  return Forms(*map(np.array, zip(*found, strict=True)))

@@ -8,19 +8,20 @@ there the models learned, and there is least to learn. `music.band.transpose`
 brings a piece to another key.
 
 What a piece is made of comes in this order, each given what came before: its
-form (which segments of two bars return, drawn from people's), its chords
-(`harmony`), the latents of its segments (`prior`), and its notes (`music_vae`).
+form (which bars return, drawn from people's: `forms`), its chords (`harmony`),
+the latents of its segments (`prior`), and its notes (`music_vae`).
 """
 
 import dataclasses
 import os
-from collections.abc import Mapping
 
 import numpy as np
 
 from va_magenta import checkpoints
 from va_magenta.music import band, grid
 from va_magenta.music import chords as chord_names
+from va_magenta.va_to_music import forms
+from va_magenta.va_to_music.forms import Forms
 
 SEGMENT_BARS = 2
 SEGMENT_STEPS = SEGMENT_BARS * grid.STEPS_PER_BAR
@@ -37,7 +38,7 @@ ALL_PLAY = (True,) * len(band.VOICES)
 # brings leaps and notes out of key to what people write (see the card).
 _PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
 _TOKEN_TEMPERATURE = 0.2
-_LEAST_NOISE, _NOISE = 0.55, 0.35
+_LEAST_NOISE, _NOISE = 0.65, 0.4
 # Two segments of a melody are the same if their notes are so alike.
 _SAME = 0.8
 # Progressions that are tried for a melody that is given.
@@ -51,12 +52,10 @@ class Written:
   Attributes:
     tokens: int `[n, steps, 4]`, see `music.band`.
     chords: int `[n, half bars]`, see `music.chords`.
-    form: a letter a segment, of all.
   """
 
   tokens: np.ndarray
   chords: np.ndarray
-  form: str
 
 
 class BandModel:
@@ -66,13 +65,12 @@ class BandModel:
     vae: `MusicVAE` of config va-cat-band_2bar.
     harmony: `Harmony`.
     prior: `LatentPrior` of its latents; None to draw from N(0, 1) only.
-    forms: how often people's pieces of 16 bars have each form.
+    forms: `Forms` of people's pieces.
   """
 
-  def __init__(self, vae, harmony, prior=None,
-               forms: Mapping[str, float] | None = None):
+  def __init__(self, vae, harmony, prior, forms: Forms):
     self.vae, self.harmony, self.prior = vae, harmony, prior
-    self.forms = dict(forms or {'ABCDEFGH': 1.0})
+    self.forms = forms
 
   def write(
       self, va: np.ndarray, random: np.random.Generator, *,
@@ -107,11 +105,16 @@ class BandModel:
       raise ValueError('this checkpoint has no learned prior: ask for normal')
     if melody is not None and form is None:
       form = form_of(melody)
-    form = self._form(random, length, form)
+    letters = form and (form * length)[:length]
+    repeats = self.forms.draw(
+        random.random((n, 2)), va.mean(1), length * SEGMENT_BARS)
+    if letters:
+      repeats = forms.of_letters(letters, repeats)
     noise = random.standard_normal(
         (n, length, self.vae.config.z_size), np.float32)
     harmony_seed, seed = random.integers(2**31, size=2).tolist()
     plays = np.broadcast_to(np.asarray(plays, bool), (n, len(band.VOICES)))
+    by_bar = np.repeat(va, SEGMENT_BARS, axis=1)
     if chords is not None:
       progression = np.tile(
           np.resize(chords, length * CHORDS_A_SEGMENT), (n, 1))
@@ -119,7 +122,7 @@ class BandModel:
       versions = 1 if melody is None else _VERSIONS
       progression = self.harmony.sample(
           np.repeat(va, versions, 0), np.repeat(plays, versions, 0),
-          seed=harmony_seed, mode=mode, form=form, final=ends,
+          seed=harmony_seed, mode=mode, form=letters, final=ends,
           # Below 1 harmony stands still, far above it leaves the key.
           temperature=max(min(2 * temperature, 0.5 + temperature), 1e-3),
           guidance=_HARMONY_GUIDANCE * guidance)
@@ -127,12 +130,13 @@ class BandModel:
         progression = progression.reshape(n, versions, -1)
         best = _fit(melody, progression).argmax(1)
         progression = progression[np.arange(n), best]
+      progression = forms.tie(progression, by_bar, repeats)
     by_segment = progression.reshape(n, length, CHORDS_A_SEGMENT)
     if prior == LEARNED:
       noise *= _LEAST_NOISE + _NOISE * temperature
       z = self.prior.sample(
           va, noise=noise, context=context(plays, by_segment, ends),
-          guidance=_PRIOR_GUIDANCE * guidance, form=form)
+          guidance=_PRIOR_GUIDANCE * guidance, form=letters)
     else:
       z = noise
     controls = band.controls(
@@ -143,25 +147,12 @@ class BandModel:
         seed=seed, controls=controls.reshape(
             n * length, CHORDS_A_SEGMENT, controls.shape[-1]))
     tokens = tokens.reshape(n, length * SEGMENT_STEPS, len(band.VOICES))
+    tokens = forms.repeat(tokens, progression, by_bar, repeats)
     # Whoever is asked to rest does so.
-    tokens = _repeat(tokens * plays[:, None], progression, va, form)
+    tokens *= plays[:, None]
     if melody is not None:
       tokens[..., band.MELODY] = melody
-    return Written(tokens, progression, form)
-
-  def _form(self, random, length: int, form: str | None) -> str:
-    """A letter for each segment.
-
-    Pieces longer than 16 bars are sections of 16: A A B A, A and B each with a
-    form of its own.
-    """
-    names, weights = list(self.forms), np.array(list(self.forms.values()))
-    first, second = random.choice(len(names), 2, p=weights / weights.sum())
-    if form is None:
-      section = names[first]
-      other = ''.join(chr(ord(c) + len(section)) for c in names[second])
-      form = section + section + other + section
-    return (form * length)[:length]
+    return Written(tokens, progression)
 
 
 def form_of(melody: np.ndarray) -> str:
@@ -221,24 +212,6 @@ def context(plays, chords, ends: bool = True) -> np.ndarray:
   return np.concatenate([who, features, flags], axis=-1).astype(np.float32)
 
 
-def _repeat(tokens, chords, va, form) -> np.ndarray:
-  """Segments that return are played again, note for note.
-
-  They do where chords and VA return too; the last segment, which ends the
-  piece, is its own.
-  """
-  n, length = va.shape[:2]
-  tokens = tokens.reshape(n, length, SEGMENT_STEPS, -1)
-  chords = chords.reshape(n, length, -1)
-  repeated = tokens.copy()
-  for at in range(length - 1):
-    first = form.index(form[at])
-    same = (chords[:, at] == chords[:, first]).all(-1) & (
-        va[:, at] == va[:, first]).all(-1)
-    repeated[same, at] = tokens[same, first]
-  return repeated.reshape(n, length * SEGMENT_STEPS, -1)
-
-
 def load(name_or_path: str | os.PathLike) -> BandModel:
   """A band from its checkpoint.
 
@@ -253,6 +226,6 @@ def load(name_or_path: str | os.PathLike) -> BandModel:
   from va_magenta.va_to_music import harmony, music_vae, prior
 
   folder = checkpoints.resolve(name_or_path)
-  forms, _ = checkpoints.open(folder, checkpoints.FORMS)
   return BandModel(
-      music_vae.load(folder), harmony.load(folder), prior.load(folder), forms)
+      music_vae.load(folder), harmony.load(folder), prior.load(folder),
+      forms.load(folder))

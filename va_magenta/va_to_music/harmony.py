@@ -111,7 +111,6 @@ class Harmony(keras.Model):
       temperature: float = 1.0,
       guidance: float = 1.0,
       form: str | None = None,
-      origins=None,
       chords=None,
       final: bool = True) -> np.ndarray:
     """Draws progressions.
@@ -128,8 +127,6 @@ class Harmony(keras.Model):
         above 1, more.
       form: a letter for each segment; those of the same letter have the same
         chords, but for the end of the piece.
-      origins: in place of a form, of each half bar of each piece the first one
-        that has its chord, int `[n, 4 segments]`.
       chords: what shall stand, int `[4 segments]` or `[n, 4 segments]`, in the
         key without accidentals; -1 where a chord is drawn.
       final: whether the last bar is the end of the piece, on the tonic.
@@ -174,16 +171,13 @@ class Harmony(keras.Model):
     heard = controls(
         np.repeat(va, _CANDIDATES, 0), np.arange(num_segments),
         np.arange(num_segments) == (num_segments - 1 if final else -1))
-    if origins is None:
-      origins = np.tile(_origins(form, num_segments), (n, 1))
-    origins = np.repeat(origins, _CANDIDATES, axis=0)
+    origins = _origins(form, num_segments)
     for _ in range(num_segments):
       drawn, weight = map(ops.convert_to_numpy, self._draw(
           piece, heard, told, ends.astype(np.float32),
           uniform[..., 1:].reshape(-1, length), np.float32(temperature),
           np.float32(guidance)))
-      repeated = np.where(
-          told >= 0, told, np.take_along_axis(drawn, origins, axis=1))
+      repeated = np.where(told >= 0, told, drawn[:, origins])
       if (repeated == drawn).all():
         break
       # The same randomness draws the same up to the first segment that is told
@@ -285,10 +279,9 @@ def _origins(form: str | None, num_segments: int) -> np.ndarray:
 
 def _told_so_far(told, drawn, repeated, origins):
   """As `told`, and every repetition of what will not be drawn anew."""
-  at = np.arange(origins.shape[1])
+  at = np.arange(len(origins))
   # Up to here all is as it will be.
-  differs = repeated != drawn
-  settled = np.where(differs.any(1), differs.argmax(1), len(at))[:, None]
+  settled = at[(repeated != drawn).any(0)].min()
   return np.where((origins < at) & (origins < settled), repeated, told)
 
 

@@ -49,7 +49,6 @@ class PriorConfig:
     num_heads: likewise.
     dropout: in training.
     va_dropout: share of examples that training shows without their VA.
-    context_dropout: likewise, without their context.
   """
 
   z_size: int
@@ -60,7 +59,6 @@ class PriorConfig:
   num_heads: int = 8
   dropout: float = 0.05
   va_dropout: float = 0.15
-  context_dropout: float = 0.1
 
 
 class LatentPrior(keras.Model):
@@ -120,19 +118,17 @@ class LatentPrior(keras.Model):
     batch = ops.shape(mu)[0]
     noise = keras.random.normal(ops.shape(mu), seed=self.random)
     z = (mu + _POSTERIOR_NOISE * sigma * noise - self.mean) / self.std
-    given = known = ops.ones((batch, 1, 1))
+    given = ops.ones((batch, 1, 1))
     if training:
-      given, known = (
-          ops.cast(keras.random.uniform(
-              (batch, 1, 1), seed=self.random) >= dropout, 'float32')
-          for dropout in (self.config.va_dropout, self.config.context_dropout))
+      given = ops.cast(keras.random.uniform(
+          (batch, 1, 1), seed=self.random) >= self.config.va_dropout, 'float32')
     time = ops.sigmoid(_TIME_DEVIATION * keras.random.normal(
         (batch,), seed=self.random))
     noise = keras.random.normal(ops.shape(mu), seed=self.random)
     t = time[:, None, None]
     velocity = self.net(
         (1 - t) * z + t * noise,
-        condition(inputs['va'], given, known * inputs['context']), time,
+        condition(inputs['va'], given, inputs['context']), time,
         training=training)
     error = ops.mean(ops.square(velocity - (noise - z)), axis=-1)
     return ops.sum(error * weight, axis=1) / ops.sum(weight, axis=1)
@@ -148,8 +144,8 @@ class LatentPrior(keras.Model):
   # --- Use.
 
   def sample(self, va, *, noise: np.ndarray, context=None,
-             guidance: float = 1.0, context_guidance: float = 1.0,
-             num_steps: int = 25, form: str | None = None) -> np.ndarray:
+             guidance: float = 1.0, num_steps: int = 16,
+             form: str | None = None) -> np.ndarray:
     """Draws latents: follows the flow from noise.
 
     Args:
@@ -158,7 +154,6 @@ class LatentPrior(keras.Model):
       context: float `[n, segments, context_depth]`, or None if its depth is 0.
       guidance: how clearly VA is followed: 1 as was learned, 0 not at all;
         above 1, more.
-      context_guidance: likewise, of the context.
       num_steps: of the flow.
       form: a letter for each segment. Those of the same letter begin as the
         same noise; where VA and context are the same too, they come out the
@@ -194,28 +189,23 @@ class LatentPrior(keras.Model):
       velocity = np.zeros_like(x)
       for at in windows:
         velocity[:, at] += ops.convert_to_numpy(self._velocity(
-            x[:, at], va[:, at], context[:, at], time, np.float32(guidance),
-            np.float32(context_guidance)))
+            x[:, at], va[:, at], context[:, at], time, np.float32(guidance)))
       velocity /= np.sum(
           [np.isin(np.arange(length), at) for at in windows], axis=0
       )[None, :, None]
       x = x + step * np.einsum('nst,ntz->nsz', same, velocity)
     return x * ops.convert_to_numpy(self.std) + ops.convert_to_numpy(self.mean)
 
-  def _guided_velocity(
-      self, x, va, context, time, guidance, context_guidance):
-    """The velocity knowing nothing, and as far again as knowledge moves it."""
+  def _guided_velocity(self, x, va, context, time, guidance):
+    """The velocity with VA, and as far again from that without."""
     n = ops.shape(x)[0]
-    no, yes = ops.zeros((n, 1, 1)), ops.ones((n, 1, 1))
-    thrice = [ops.concatenate([t] * 3) for t in (x, va, context)]
+    given = ops.concatenate([ops.ones((n, 1, 1)), ops.zeros((n, 1, 1))])
+    twice = [ops.concatenate([t, t]) for t in (x, va, context)]
     velocity = self.net(
-        thrice[0], condition(
-            thrice[1], ops.concatenate([yes, no, no]),
-            thrice[2] * ops.concatenate([yes, yes, no])),
-        ops.broadcast_to(time, (3 * n,)))
-    both, of_context, of_nothing = ops.split(velocity, 3)
-    return of_nothing + context_guidance * (of_context - of_nothing) + (
-        guidance * (both - of_context))
+        twice[0], condition(twice[1], given, twice[2]),
+        ops.broadcast_to(time, (2 * n,)))
+    conditional, unconditional = ops.split(velocity, 2)
+    return unconditional + guidance * (conditional - unconditional)
 
 
 def condition(va, given, context):
