@@ -52,6 +52,8 @@ class Piece:
       model).
     sound_seconds: see `candidates.Candidate`.
     loops: likewise.
+    score: of a band, tokens `[steps, 4]` and chords `[half bars]` in the key
+      without accidentals; None of others.
   """
 
   sequence: Any
@@ -60,6 +62,7 @@ class Piece:
   performances: list
   sound_seconds: float | None = None
   loops: bool = False
+  score: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Composer:
@@ -127,7 +130,8 @@ class Composer:
         seen.add(candidate.identity)
         kept.append(Piece(
             candidate.to_sequence(), vas[i], distances[i],
-            candidate.performances, candidate.sound_seconds, candidate.loops))
+            candidate.performances, candidate.sound_seconds, candidate.loops,
+            candidate.score))
       if len(kept) == settings.num_outputs:
         return kept
     raise ValueError(

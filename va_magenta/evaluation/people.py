@@ -160,6 +160,14 @@ def read(path: str | pathlib.Path) -> Music:
   return cut(pieces, str(path))
 
 
+def save(path: pathlib.Path, music: Music):
+  """Writes an `.npz` that `read` reads."""
+  with files.writing(path) as temporary:
+    np.savez_compressed(
+        temporary, tokens=music.tokens, chords=music.chords,
+        groups=music.groups)
+
+
 def cut(
     pieces: Iterable[tuple[np.ndarray, np.ndarray, int]], source: str) -> Music:
   """Windows of pieces, side by side from the beginning of each.
@@ -522,17 +530,7 @@ def run(
     people = _with_shared(measure(theirs), theirs, learned)
     rolls['people'] = theirs.tokens[
         _one_a_group(theirs.groups, np.random.default_rng(seed))]
-  found = {
-      'people': {
-          'num_windows': len(people),
-          'num_pieces': len(np.unique(people.groups)),
-          'measures': summary(people),
-          'shared': None if people.shared is None else runs(people.shared)},
-      'music': {}}
-  for name, own in music.items():
-    measured = _with_shared(measure(own), own, learned)
-    found['music'][name] = compare(
-        measured, people, num_seeds=num_seeds, seed=seed)
+  found = compare_all(music, people, learned, num_seeds=num_seeds, seed=seed)
   output_dir = pathlib.Path(output_dir).expanduser()
   output_dir.mkdir(parents=True, exist_ok=True)
   text = describe(found)
@@ -546,6 +544,36 @@ def run(
   if learned is not None:
     write(output_dir / 'people.npz', people)
   tell(text)
+  return found
+
+
+def compare_all(
+    music: Mapping[str, Music], people: Measured, learned=None, *,
+    num_seeds: int = 5, seed: int = 0) -> dict:
+  """What `describe` tells of several sets of pieces.
+
+  Args:
+    music: of each, by what it is called.
+    people: pieces by people.
+    learned: melodies of the pieces that were learned from, for the copy test;
+      None for none.
+    num_seeds: how often the forest is asked.
+    seed: of all draws.
+
+  Raises:
+    ValueError: if a set has too few pieces with a melody.
+  """
+  found = {
+      'people': {
+          'num_windows': len(people),
+          'num_pieces': len(np.unique(people.groups)),
+          'measures': summary(people),
+          'shared': None if people.shared is None else runs(people.shared)},
+      'music': {}}
+  for name, own in music.items():
+    measured = _with_shared(measure(own), own, learned)
+    found['music'][name] = compare(
+        measured, people, num_seeds=num_seeds, seed=seed)
   return found
 
 

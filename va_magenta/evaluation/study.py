@@ -16,6 +16,7 @@ from va_magenta.composing import models
 from va_magenta.evaluation import (
   control,
   judges,
+  people,
   pictures,
   quality,
   report,
@@ -168,6 +169,12 @@ def run(
         if lengths[name] == structure.NUM_BARS}
     if whole:
       found['structure'] = _structure(whole, real.get(structure.NUM_BARS))
+    whole = {
+        system.name: music[system.name] for system in compared
+        if system.num_bars >= people.NUM_BARS}
+    if whole and len(targets) >= people.MIN_PIECES:
+      found['people'] = _as_people_write(
+          whole, composer, output_dir, options)
     if options.oasis_dir:
       found['pictures'] = _pictures(
           compared, judge, composer, work_dir, output_dir, options)
@@ -324,6 +331,20 @@ def _by_people(num_bars: int) -> str:
   return f'{num_bars} bars by people'
 
 
+def _as_people_write(music, composer, output_dir, options) -> dict:
+  """How well pieces are told from people's; those of bands are also kept."""
+  windows = {}
+  for name, rows in music.items():
+    pieces = [(piece, i) for row in rows for i, piece in enumerate(row)]
+    scores = [(composer.score(piece), i) for piece, i in pieces]
+    if all(score for score, _ in scores):
+      windows[name] = people.cut([(*score, i) for score, i in scores], name)
+      people.save(output_dir / f'{name}.npz', windows[name])
+    else:
+      windows[name] = people.of_sequences(*zip(*pieces, strict=True))
+  return people.compare_all(windows, people.shipped(), seed=options.seed)
+
+
 def _structure(melodies, real) -> dict:
   """Measures of whole pieces: 'measures' and 'curves' by system.
 
@@ -471,6 +492,9 @@ def describe(found: Mapping) -> str:
     parts.append(
         "EMOPIA's quadrants were left out: no --emopia_dir was given.")
   parts.append('## Melodies\n\n' + _quality_table(found['quality']))
+  if 'people' in found:
+    parts.append('#' + people.describe(found['people']).replace(
+        '\n## ', '\n### ').rstrip())
   if 'structure' in found:
     parts.append(
         f'## Structure\n\nOf the melodies of {structure.NUM_BARS} bars: mean '

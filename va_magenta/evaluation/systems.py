@@ -47,6 +47,7 @@ class Composer:
     self.num_redrawn = 0
     self._cache = cache
     self._digests = {}
+    self._scores = {}
 
   def __call__(self, target: VA, settings: Mapping, seed: int):
     """One piece.
@@ -67,7 +68,7 @@ class Composer:
 
     settings = {**DEFAULTS, **settings}
     about = [
-        'attempt and piece', va_magenta.__version__, target.valence,
+        'attempt, piece and score', va_magenta.__version__, target.valence,
         target.arousal, seed, {
             **settings, **{
                 name: self._digest(settings[name])
@@ -83,14 +84,23 @@ class Composer:
           if attempt == _MAX_ATTEMPTS - 1:
             raise
         else:
-          return [attempt, base64.b64encode(piece.sequence.SerializeToString(
-              deterministic=True)).decode()]
+          return [
+              attempt,
+              base64.b64encode(piece.sequence.SerializeToString(
+                  deterministic=True)).decode(),
+              piece.score and [x.tolist() for x in piece.score]]
 
-    attempt, piece = self._cache.get(about, make)
+    attempt, piece, score = self._cache.get(about, make)
     self.num_redrawn += attempt > 0
+    self._scores[base64.b64decode(piece)] = score
     # After Keras, if that is imported at all: before it would print.
     import note_seq
     return note_seq.NoteSequence.FromString(base64.b64decode(piece))
+
+  def score(self, sequence) -> tuple[np.ndarray, np.ndarray] | None:
+    """Tokens and chords of a piece that was composed; see `composer.Piece`."""
+    score = self._scores.get(sequence.SerializeToString(deterministic=True))
+    return score and tuple(map(np.array, score))
 
   def _digest(self, folder) -> str:
     """What changes when the weights or the config of a checkpoint do."""
