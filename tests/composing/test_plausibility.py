@@ -44,10 +44,9 @@ def data(tmp_path):
   pieces = [_people(rng, 16) for _ in range(80)]
   tokens = np.concatenate(pieces)
   np.savez(
-      tmp_path / 'band.npz', melody=tokens[:, 0], bass=tokens[:, 1],
-      drums=tokens[:, 2], comping=tokens[:, 3],
+      tmp_path / 'band.npz', tokens=tokens,
       chords=np.ones(80 * 32, np.uint8), bars=np.full(80, 16),
-      md5=np.array([f'{3 * i:02x}' + '0' * 30 for i in range(80)]))
+      names=np.array([f'{3 * i:02x}' + '0' * 30 for i in range(80)]))
   wild = np.stack(pieces[:60])
   wild[:, ::4, 0] = rng.integers(20, 70, wild[:, ::4, 0].shape)
   np.savez(

@@ -44,7 +44,7 @@ def oracle(monkeypatch):
   def compose(target, settings):
     asked.append((target, settings))
     return [types.SimpleNamespace(sequence=play(
-        target.valence, target.arousal, settings.seed))]
+        target.valence, target.arousal, settings.seed), score=None)]
 
   monkeypatch.setattr(composer, 'compose', compose)
   monkeypatch.setattr(judges, 'student', lambda half: Student())

@@ -2,13 +2,23 @@
 
 import dataclasses
 import json
+import types
 
+import note_seq
 import numpy as np
 import pytest
 
 from va_magenta.composing import composer, models
-from va_magenta.evaluation import control, judges, pictures, study, systems
+from va_magenta.evaluation import (
+  control,
+  judges,
+  people,
+  pictures,
+  study,
+  systems,
+)
 from va_magenta.figures import plots
+from va_magenta.music import band
 from va_magenta.music.corpus import split_of
 
 OPTIONS = {'grid': 3, 'num_seeds': 2, 'num_heard': 0}
@@ -273,3 +283,25 @@ def test_names_are_different(oracle, tmp_path):
   with pytest.raises(ValueError, match='names of their own'):
     _run(tmp_path, [SYSTEMS[0], SYSTEMS[0]])
   assert not (tmp_path / 'out').exists()
+
+
+def test_bands_are_compared_with_people_and_kept(tmp_path):
+  random = np.random.default_rng(0)
+  tokens = random.integers(2, 40, (12, 256, 4))
+  tokens[..., band.COMPING] %= 7
+  chords = random.integers(1, 97, (12, 32))
+  pieces = [
+      note_seq.NoteSequence(id=str(i)) for i in range(12)]
+  scores = {piece.id: (t, c) for piece, t, c in zip(
+      pieces, tokens, chords, strict=True)}
+  composer = types.SimpleNamespace(score=lambda piece: scores[piece.id])
+  found = study._as_people_write(
+      {'band': [pieces]}, composer, tmp_path, study.Options())
+  own = found['music']['band']
+  assert own['num_pieces'] == 12
+  # Noise is told at once.
+  assert own['told_apart']['melody']['mean'] > 0.99
+  assert own['told_apart']['accompaniment']['mean'] > 0.99
+  kept = people.read(tmp_path / 'band.npz')
+  np.testing.assert_array_equal(kept.tokens, tokens)
+  np.testing.assert_array_equal(kept.groups, np.arange(12))

@@ -43,6 +43,25 @@ def test_what_was_composed_is_remembered(oracle, composer):
   assert len(oracle) == 3 * len(TARGETS)
 
 
+def test_the_score_of_a_band_is_remembered(oracle, composer, monkeypatch):
+  compose = composing.compose
+  score = np.arange(64).reshape(16, 4), np.array([1, 2])
+
+  def with_score(target, settings):
+    piece, = compose(target, settings)
+    piece.score = score
+    return [piece]
+
+  asked = systems.Asked('asked', {})
+  piece = next(asked.compose(TARGETS, 7, composer))
+  assert composer.score(piece) is None
+  monkeypatch.setattr(composing, 'compose', with_score)
+  for _ in range(2):  # Composed, and read from the cache.
+    piece = next(asked.compose(TARGETS, 8, composer))
+    for found, expected in zip(composer.score(piece), score, strict=True):
+      np.testing.assert_array_equal(found, expected)
+
+
 def test_what_has_hardly_a_note_is_drawn_again_and_counted(
     oracle, composer, monkeypatch):
   compose = composing.compose

@@ -4,8 +4,13 @@ import types
 import numpy as np
 import pytest
 
-from va_magenta.music import chords
-from va_magenta.training import chord_recognition, harmony, pop909_cl
+from va_magenta.music import band, chords
+from va_magenta.training import (
+  band_corpus,
+  chord_recognition,
+  harmony,
+  pop909_cl,
+)
 from va_magenta.va_to_music.harmony import HarmonyConfig
 
 
@@ -94,18 +99,19 @@ def test_windows_know_where_they_lie():
 
 def test_a_corpus_of_bands_is_brought_to_the_key_without_accidentals(tmp_path):
   told = chords.parse_progression('C F G C Am F G C')
-  one = dict(
-      melody=np.zeros(128, np.uint8), bass=np.zeros(128, np.uint8),
-      chords=chords.transpose(told, 3), va=np.full((8, 2), 25, np.int8))
+  tokens = np.zeros((128, 4), np.uint16)
+  tokens[0] = 30, 20, 1, band.STRUCK
   path = tmp_path / 'band.npz'
-  np.savez(path, **{k: np.concatenate([v, v]) for k, v in one.items()},
-           bars=[8, 8], present=np.ones((2, 4), bool), md5=['ab', 'cd'],
-           collection=['bands', 'pop909'])
+  band_corpus.save(band_corpus.Corpus(
+      tokens, chords.transpose(told, 3).astype(np.uint8),
+      np.full((8, 2), 25, np.int8), np.full(8, 3, np.int8),
+      np.array([8], np.int32), np.full(1, 100, np.float32), ['ab']), path)
   [piece] = harmony.read_band(path)
   np.testing.assert_array_equal(piece.chords, told)
   assert (piece.va == 0.25).all() and piece.source == 0
+  assert piece.present.all()
   np.savez(path, chords=told)
-  with pytest.raises(ValueError, match='lacks bars'):
+  with pytest.raises(ValueError, match='corpus of bands'):
     list(harmony.read_band(path))
 
 

@@ -248,8 +248,8 @@ class Corpus:
   """Bands by people, as the job that reads the corpus writes them.
 
   Args:
-    path: of the `.npz`: melody, bass, drums, comping [steps of all pieces],
-      chords [half bars], bars [pieces], md5 [pieces].
+    path: of the `.npz`: tokens [steps of all pieces, 4], chords [half bars],
+      bars [pieces] and their names, MD5s [pieces].
 
   Raises:
     OSError: if it cannot be read.
@@ -258,17 +258,16 @@ class Corpus:
 
   def __init__(self, path: str | pathlib.Path):
     arrays = files.read_npz(pathlib.Path(path).expanduser())
-    wanted = ('melody', 'bass', 'drums', 'comping', 'chords', 'bars', 'md5')
+    wanted = ('tokens', 'chords', 'bars', 'names')
     missing = [name for name in wanted if name not in arrays]
     if missing:
       raise ValueError(
           f'{path} is no corpus of bands: it has no {", ".join(missing)}')
-    self._tokens = np.stack(
-        [arrays[name].astype(np.uint16) for name in wanted[:4]], 1)
+    self._tokens = arrays['tokens']
     self._chords = arrays['chords']
     self._first = np.append(0, np.cumsum(arrays['bars']))
     self.is_held_out = np.array(
-        [corpus.is_held_out(md5) for md5 in arrays['md5'].tolist()], bool)
+        [corpus.is_held_out(md5) for md5 in arrays['names'].tolist()], bool)
 
   def melodies(self, chosen: np.ndarray) -> list[np.ndarray]:
     """Notes of whole melodies of pieces, by a mask [pieces]."""

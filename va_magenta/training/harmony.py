@@ -23,12 +23,12 @@ import numpy as np
 
 from va_magenta import files
 from va_magenta.figures import metrics
-from va_magenta.music import chords, midi
+from va_magenta.music import band, chords, midi
 from va_magenta.music.corpus import is_held_out
 from va_magenta.music.grid import STEPS_PER_BAR, STEPS_PER_CHORD, token_of
 from va_magenta.music.notes import NOTE_DTYPE, excerpt
 from va_magenta.music_to_va import symbolic_features
-from va_magenta.training import pop909_cl
+from va_magenta.training import band_corpus, pop909_cl
 from va_magenta.va_to_music import harmony
 from va_magenta.va_to_music.harmony import SEGMENT_CHORDS, Harmony
 
@@ -41,8 +41,6 @@ _VA_BARS = 8
 _SAVE_EVERY = 250
 _BATCH_SIZE, _LEARNING_RATE = 64, 6e-3
 _BAND, _HUMAN = 0, 1  # sources
-# The collection of the songs of POP909-CL, which is left out of the bands.
-_SAME_SONGS = 'pop909'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,36 +101,24 @@ def read_band(path: str | os.PathLike) -> Iterator[Piece]:
   """Pieces of a corpus of bands.
 
   Args:
-    path: `.npz` of all pieces one after the other: 'melody', 'bass' tokens
-      `[steps]`, 'chords' `[half bars]`, 'va' `[bars, 2]` in hundredths, -128
-      where there is none; and of each piece 'bars', 'present' `[4]`, 'md5'.
+    path: see `band_corpus.load`.
 
   Raises:
     FileNotFoundError: if there is no such file.
-    ValueError: if it is damaged or lacks an array.
+    ValueError: if it is damaged or is no corpus.
   """
-  arrays = files.read_npz(path)
-  missing = {'melody', 'bass', 'chords', 'va', 'bars', 'present', 'md5'} - set(
-      arrays)
-  if missing:
-    raise ValueError(
-        f'{path} is not a corpus of bands: it lacks '
-        f'{", ".join(sorted(missing))}')
-  collections_ = arrays.get('collection', arrays['md5'])
-  at = 0
-  for bars, present, md5, collection in zip(
-      arrays['bars'], arrays['present'], arrays['md5'], collections_,
-      strict=True):
-    steps = slice(STEPS_PER_BAR * at, STEPS_PER_BAR * (at + bars))
+  corpus = band_corpus.load(path)
+  for first, bars, name in zip(
+      corpus.first_bars(), corpus.bars, corpus.names, strict=True):
+    tokens = corpus.tokens[
+        STEPS_PER_BAR * first:STEPS_PER_BAR * (first + bars)]
     progression = canonical(
-        arrays['melody'][steps], arrays['bass'][steps],
-        arrays['chords'][2 * at:2 * (at + bars)].astype(int))
-    va = arrays['va'][at:at + bars].astype(np.float32)
-    va = np.where(va < -100, np.nan, va / 100)
-    at += bars
-    if collection == _SAME_SONGS:
-      continue
-    found = piece(str(md5), _BAND, progression, va, present)
+        tokens[:, band.MELODY], tokens[:, band.BASS],
+        corpus.chords[2 * first:2 * (first + bars)].astype(int))
+    va = corpus.va[first:first + bars]
+    va = np.where(va == band_corpus.NO_LABEL, np.nan, va / 100)
+    found = piece(str(name), _BAND, progression, va.astype(np.float32),
+                  band.who_plays(tokens))
     if found:
       yield found
 
