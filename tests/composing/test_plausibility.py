@@ -8,23 +8,11 @@ from va_magenta.music import measures
 from va_magenta.training import plausibility as training
 
 
-def test_the_nearest_of_the_plausible_is_taken():
-  distances = [.1, .4, .2, .3]
-  scores = [-2, 1, 0.5, 3]
-  assert plausibility.choose(distances, scores, least=0) == [2]
-  assert plausibility.choose(distances, scores, 3, least=0) == [2, 3, 1]
-
-
-def test_where_none_is_plausible_the_best_quarter_is_chosen_among():
-  distances = np.arange(8) / 10
-  scores = -10. - np.arange(8)[::-1]
-  assert plausibility.choose(distances, scores, least=0) == [6]
-  assert plausibility.choose(distances, scores, 3, least=0) == [5, 6, 7]
-
-
-def test_more_than_there_are_cannot_be_taken():
-  with pytest.raises(ValueError, match='3 are to be taken of 2'):
-    plausibility.choose([1, 2], [0, 0], 3, least=0)
+def test_both_distance_and_plausibility_count():
+  assert plausibility.order([.1, .4, .2, .3], [0, 0, 0, 0]) == [0, 2, 3, 1]
+  assert plausibility.order([.3, .3, .3], [-1, 2, 1]) == [1, 2, 0]
+  # A piece far likelier is worth a little way, not any.
+  assert plausibility.order([.1, .4, .9], [-2, 1, 2]) == [1, 0, 2]
 
 
 def _people(rng, bars):
@@ -60,7 +48,6 @@ def test_what_is_trained_tells_people_apart(data, capsys):
   config = training.run(
       folder / 'generated.npz', folder / 'band.npz', folder / 'run')
   assert config['held_out_auc'] > .95
-  assert config['share_of_generated'] < .1
   assert 'AUC' in capsys.readouterr().out
   assert f'people against generated | {config["held_out_auc"]:.3f} |' in (
       folder / 'run' / 'README.md').read_text()
@@ -69,7 +56,6 @@ def test_what_is_trained_tells_people_apart(data, capsys):
   theirs = [model(piece, chords) for piece in pieces[60:]]
   ours = [model(piece, chords) for piece in wild]
   assert min(theirs) > np.median(ours)
-  assert np.mean(np.array(theirs) >= model.least) > .5
   again = training.run(
       folder / 'generated.npz', folder / 'band.npz', folder / 'again')
   assert again == config

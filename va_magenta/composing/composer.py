@@ -10,7 +10,7 @@ Three things bring music near its target:
 - The performance: tempo, loudness, articulation, register and instrument are
   drawn as is usual for the VA (`va_to_music.performance`).
 - Selection: many pieces are made so, their VA is estimated from the notes, and
-  the nearest are kept, of those that are as people write.
+  those are kept that are near, and of bands, that are as people write.
 
 Seeds are shared: the latent vectors, and all other randomness, are drawn before
 the target is looked at, so that only the target differs where the seed is the
@@ -71,8 +71,8 @@ class Composer:
   Args:
     structure: draws candidates; see `candidates.Structure`.
     estimator: places them: `estimate_va_of_notes`, as of `SymbolicVA`.
-    likely: how likely people write a candidate, so that the nearest of those
-      that are as people write is kept; None to keep the nearest of all.
+    likely: how likely people write a candidate, which counts beside how near it
+      is; None if only that counts.
   """
 
   def __init__(self, structure: Structure, estimator,
@@ -141,14 +141,10 @@ class Composer:
 
   def _order(self, distances, candidates) -> list[int]:
     """Indices of candidates, first those that shall be kept."""
-    nearest = np.argsort(distances, kind='stable').tolist()
     if self._likely is None:
-      return nearest
-    scores = [self._likely(*candidate.score) for candidate in candidates]
-    first = plausibility.choose(
-        distances, scores, max(len(candidates) // 4, 1),
-        least=self._likely.least)
-    return first + [i for i in nearest if i not in first]
+      return np.argsort(distances, kind='stable').tolist()
+    return plausibility.order(
+        distances, [self._likely(*candidate.score) for candidate in candidates])
 
   def _mean_distance(
       self, path: Sequence[VA], sections: Sequence[np.ndarray]) -> float:
