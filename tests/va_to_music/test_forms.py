@@ -130,3 +130,9 @@ def test_a_form_in_letters():
   np.testing.assert_array_equal(form[RHYTHM], [0, 1, 2, 3, 0, 1])
   np.testing.assert_array_equal(form[4], [0, 0, 2, 2, 0, 0])
   np.testing.assert_array_equal(form[5], 0)
+  assert forms.letters(form, 2) == 'ABA'
+
+
+def test_letters_are_the_same_where_all_of_a_segment_returns():
+  form = _form(8, melody=[0, 1, 0, 3, 0, 1, forms.EMPTY, 1])[0]
+  assert forms.letters(form, 2) == 'ABAC'

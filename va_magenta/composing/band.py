@@ -215,15 +215,15 @@ class Band:
     # Who rests has no notes.
     given['drums_play'] = True
     candidates = []
-    for tokens, chords, performances in zip(
-        written.tokens, written.chords, played, strict=True):
+    for tokens, chords, letters, performances in zip(
+        written.tokens, written.chords, written.forms, played, strict=True):
       shift = performances[0].shift if home is None else home
       if signature is not None:
         shift = _nearest(signature, shift)
       performances = [
           dataclasses.replace(p, shift=shift, **given) for p in performances]
       candidates.append(_candidate(
-          tokens, chords, performances, written.form, home is not None,
+          tokens, chords, performances, letters, home is not None,
           settings, None if self._expression is None else Expressive(
               self._expression, np.array(
                   [(va.valence, va.arousal) for va in targets]),

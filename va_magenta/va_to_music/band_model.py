@@ -52,10 +52,12 @@ class Written:
   Attributes:
     tokens: int `[n, steps, 4]`, see `music.band`.
     chords: int `[n, half bars]`, see `music.chords`.
+    forms: of each a letter a segment, those of the same melody alike.
   """
 
   tokens: np.ndarray
   chords: np.ndarray
+  forms: list[str]
 
 
 class BandModel:
@@ -152,7 +154,8 @@ class BandModel:
     tokens *= plays[:, None]
     if melody is not None:
       tokens[..., band.MELODY] = melody
-    return Written(tokens, progression)
+    return Written(tokens, progression, [
+        forms.letters(form, SEGMENT_BARS) for form in repeats])
 
 
 def form_of(melody: np.ndarray) -> str:

@@ -80,6 +80,19 @@ def of_letters(letters: str, form: np.ndarray) -> np.ndarray:
   return form
 
 
+def letters(form: np.ndarray, segment_bars: int) -> str:
+  """A letter for each segment of a melody, the same where all of it returns.
+
+  Args:
+    form: int `[len(ROWS), bars]`.
+    segment_bars: of each.
+  """
+  segments = list(map(tuple, form[0].reshape(-1, segment_bars).tolist()))
+  known = list(dict.fromkeys(segments))
+  return ''.join(
+      chr(ord('A') + known.index(segment) % 26) for segment in segments)
+
+
 @dataclasses.dataclass(frozen=True)
 class Forms:
   """Forms of people's pieces.
