@@ -335,3 +335,16 @@ def test_what_is_heard_is_what_the_file_says(structure):
   np.testing.assert_allclose(
       np.sort(heard['start_seconds']),
       np.sort(candidate.notes['start_seconds']), atol=1e-6)
+
+
+def test_a_bass_lies_where_people_have_it():
+  bass = np.zeros((4, 16), int)
+  for line, pitch in zip(bass, (40, 58, 20 + 8, 71), strict=True):
+    line[::4] = grid.token_of(pitch)
+  bass[0, 2] = grid.NOTE_OFF
+  moved = band_model.in_register(bass)
+  np.testing.assert_array_equal(
+      grid.pitch_of(moved[:, 0]), [40, 46, 40, 47])
+  assert moved[0, 2] == grid.NOTE_OFF and not moved[:, 1].any()
+  np.testing.assert_array_equal(
+      band_model.in_register(np.zeros((1, 16), int)), 0)
