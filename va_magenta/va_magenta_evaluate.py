@@ -156,7 +156,7 @@ def main(argv: Sequence[str]):
     raise ValueError(
         'give one of --people, --listening_test and --listening_answers')
   if _PEOPLE.value:
-    _as_people_write()
+    _as_people_write(_PEOPLE.value)
     return
   if _LISTENING_TEST.value or _LISTENING_ANSWERS.value:
     _listen()
@@ -189,16 +189,16 @@ def main(argv: Sequence[str]):
   print(f'wrote {_OUTPUT_DIR.value}/index.html, report.json and report.md')
 
 
-def _as_people_write():
+def _as_people_write(named: Sequence[str]):
   import pathlib
 
   from va_magenta.evaluation import people
 
-  paths = {pathlib.Path(path).stem: path for path in _PEOPLE.value}
-  if len(paths) < len(_PEOPLE.value):
+  paths = {pathlib.Path(path).stem: path for path in named}
+  if len(paths) < len(named):
     raise ValueError(
         '--people takes folders and files of different names, got '
-        f'{", ".join(_PEOPLE.value)}')
+        f'{", ".join(named)}')
   people.run(
       paths, _OUTPUT_DIR.value, band_path=_BAND_PATH.value, seed=_SEED.value)
   print(f'wrote {_OUTPUT_DIR.value}/people.md, people.json and people.png')
