@@ -38,7 +38,7 @@ def wheel_sizes() -> tuple[int, int]:
   with tempfile.TemporaryDirectory() as folder:
     tree = pathlib.Path(folder) / 'tree'
     tree.mkdir()
-    for name in ('setup.py', 'pyproject.toml', 'LICENSE'):
+    for name in ('setup.py', 'pyproject.toml', 'LICENSE', 'README.md'):
       shutil.copy(ROOT / name, tree)
     for name in ('va_magenta', 'checkpoints', 'datasets'):
       shutil.copytree(ROOT / name, tree / name)

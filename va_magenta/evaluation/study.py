@@ -263,6 +263,8 @@ def _md5(sequence) -> str:
 
 
 def _with_bootstrap(asked, got, seed: int) -> dict[str, float]:
+  if len(asked) < 2:  # Of one piece there is no correlation.
+    return {'mean': float('nan'), 'sd': float('nan')}
   return {
       'mean': metrics.pearson_r(asked, got),
       'sd': metrics.bootstrap(metrics.pearson_r, asked, got, seed=seed)}
