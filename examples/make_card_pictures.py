@@ -1,25 +1,19 @@
 """Draws the pictures of cards that no training command draws.
 
   python examples/make_card_pictures.py
-  python examples/make_card_pictures.py FIRST.npz CHOSEN.npz
 
-The first draws four melodies of cat-mel_2bar_small, and the chords that are
-recognised in examples/samples/meadow.mid. The second draws how likely by people
-the chooser holds bands as they come and as they are chosen (.npz as of
-`va_magenta_evaluate --people`), beside people's held-out pieces.
+They are four melodies of cat-mel_2bar_small, and the chords that are recognised
+in examples/samples/meadow.mid.
 """
 
 import pathlib
-import sys
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from va_magenta import checkpoints
-from va_magenta.composing import plausibility
-from va_magenta.evaluation import people
 from va_magenta.figures import plots
-from va_magenta.music import chord_recognition, chords, measures, melody, midi
+from va_magenta.music import chord_recognition, chords, melody, midi
 from va_magenta.va_to_music import music_vae
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -67,36 +61,9 @@ def draw_chords(path: pathlib.Path):
   figure.savefig(path)
 
 
-def draw_choice(path: pathlib.Path, first: str, chosen: str):
-  """Log odds of people's pieces, of ours as they come, and of those chosen."""
-  chooser = plausibility.load()
-  table = people.shipped()
-  shown = [people.NAMES.index(name) for name in measures.SELECTION]
-  odds = {'people, held out': chooser._trees.predict(table.values[:, shown])}
-  for name, source in (
-      ('ours, one candidate', first), ('ours, chosen', chosen)):
-    music = people.read(source)
-    odds[name] = np.array([
-        chooser(tokens, harmony) for tokens, harmony in zip(
-            music.tokens, music.chords, strict=True)])
-  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
-  axes = figure.add_axes((0.06, 0.2, 0.92, 0.75))
-  bins = np.linspace(
-      min(map(np.min, odds.values())), max(map(np.max, odds.values())), 40)
-  for (name, values), color in zip(odds.items(), COLORS, strict=True):
-    axes.hist(values, bins, density=True, alpha=0.6, color=color, label=name)
-  axes.axvline(chooser.least, color='#2b2d42')
-  axes.set(yticks=[], xlabel='log odds that a piece is by people')
-  axes.legend(frameon=False, fontsize=9)
-  figure.savefig(path)
-
-
 def main():
-  """Draws what it has the means for."""
+  """Draws them."""
   folder = ROOT / 'checkpoints'
-  if sys.argv[1:]:
-    draw_choice(folder / 'plausibility' / 'odds.png', *sys.argv[1:])
-    return
   draw_melodies(folder / 'cat-mel_2bar_small' / 'samples.png')
   draw_chords(folder / 'chord_recognition' / 'example.png')
 
