@@ -169,12 +169,12 @@ def run(
         if lengths[name] == structure.NUM_BARS}
     if whole:
       found['structure'] = _structure(whole, real.get(structure.NUM_BARS))
-    whole = {
+    compared_with_people = {
         system.name: music[system.name] for system in compared
         if system.num_bars >= people.NUM_BARS}
-    if whole and len(targets) >= people.MIN_PIECES:
+    if compared_with_people and len(targets) >= people.MIN_PIECES:
       found['people'] = _as_people_write(
-          whole, composer, output_dir, options)
+          compared_with_people, composer, output_dir, options)
     if options.oasis_dir:
       found['pictures'] = _pictures(
           compared, judge, composer, work_dir, output_dir, options)

@@ -144,9 +144,9 @@ class BandModel:
           guidance=_PRIOR_GUIDANCE * guidance, form=letters)
     else:
       z = noise
+    told = va if guidance else np.zeros_like(va)
     controls = band.controls(
-        np.repeat(va, CHORDS_A_SEGMENT, axis=1) if guidance else 0 * np.repeat(
-            va, CHORDS_A_SEGMENT, axis=1), plays, progression)
+        np.repeat(told, CHORDS_A_SEGMENT, axis=1), plays, progression)
     tokens = self.vae.sample(
         z.reshape(n * length, -1), temperature=_TOKEN_TEMPERATURE * temperature,
         seed=seed, controls=controls.reshape(
