@@ -103,6 +103,7 @@ setuptools.setup(
       'playwright==1.65.2',
       'pyright[nodejs]==1.1.414',
       'pytest==9.2.0',
+      'pytest-xdist==3.8.0',
       'ruff==0.17.6',
     ],
   },
