@@ -26,7 +26,7 @@ def test_grid_is_the_middles_of_cells():
 
 def test_an_oracle_is_perfect():
   figures = control.figures(*_music(lambda targets, rng: targets))
-  assert len(figures) == 14
+  assert len(figures) == 16
   for name, values in figures.items():
     assert values.shape == (3,)
     perfect = 0 if name.endswith(('mae', 'distance')) else 1
@@ -91,6 +91,16 @@ def test_targets_on_a_border_are_in_no_quadrant():
   targets = control.grid(3)
   obtained = np.where(targets == 0, -1, targets)[None]
   assert control.quadrant_accuracy(targets, obtained) == 1
+
+
+def test_halves_are_told_axis_by_axis():
+  targets = control.grid(3)
+  # Valence is obeyed on the right only, arousal is turned round; what is asked
+  # on the border does not count.
+  obtained = np.stack([np.abs(targets[:, 0]) + .1, -targets[:, 1]], axis=-1)
+  figures = control.figures(targets, obtained[None])
+  assert figures['valence/half_plane_accuracy'] == [.5]
+  assert figures['arousal/half_plane_accuracy'] == [0]
 
 
 def test_shapes_must_match():

@@ -67,6 +67,10 @@ def test_an_oracle_gets_full_marks_and_its_baselines_do_not(oracle, tmp_path):
   text = (folder / 'report.md').read_text()
   assert 'No other system is better than asked' in text
   assert 'EMOPIA' in text
+  halves = text.partition('## Half planes')[2].partition('## ')[0]
+  assert next(
+      line for line in halves.splitlines() if line.startswith('| asked')
+  ).count('1.00 ± 0.00') == 2
   page = (folder / 'index.html').read_text()
   assert 'midi/unconditioned/valence+0.67_arousal-0.67.mid' in page
 

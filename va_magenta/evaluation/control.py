@@ -8,6 +8,9 @@ measured for each seed, so that it has a spread.
 Figures of each axis
 --------------------
 * `pearson_r`, `ccc`, `mae`: see `metrics`.
+* `half_plane_accuracy`: the share of points on the target's side of the middle,
+  over targets that do not lie on it. XMusic (Tian et al. 2025, Tables VI and
+  VII) asks listeners for it; here a judge says it.
 * `consistency`: the same request gives the same result. 1 minus the standard
   deviation of what is obtained about its mean for the same target of this axis
   (over seeds and over targets of the other axis), averaged over targets.
@@ -89,13 +92,18 @@ def figures(targets, obtained) -> dict[str, np.ndarray]:
     found[f'{axis}/restrictiveness'] = _restrictiveness(
         targets[:, 1 - i], obtained[..., 1 - i])
     found[f'{axis}/linearity'] = found[f'{axis}/pearson_r']**2
+    found[f'{axis}/half_plane_accuracy'] = quadrant_accuracy(
+        targets[:, [i]], obtained[..., [i]])
   found['quadrant_accuracy'] = quadrant_accuracy(targets, obtained)
   found['distance'] = np.linalg.norm(obtained - targets, axis=-1).mean(axis=1)
   return found
 
 
 def quadrant_accuracy(targets, obtained) -> np.ndarray:
-  """Share of points in the target's quadrant, for each seed; see `figures`."""
+  """Share of points in the target's quadrant, for each seed; see `figures`.
+
+  Of points of one axis, [..., 1], the share in the target's half.
+  """
   inside = np.all(targets != 0, axis=1)
   same = (obtained[:, inside] >= 0) == (targets[inside] >= 0)
   return same.all(axis=-1).mean(axis=1)

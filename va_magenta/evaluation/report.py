@@ -27,6 +27,9 @@ CONTROL = tuple(
     (f'{axis} {name}', f'{axis}/{name}', True)
     for name in ('consistency', 'restrictiveness', 'linearity')
     for axis in ('valence', 'arousal'))
+HALF_PLANES = tuple(
+    (axis, f'{axis}/half_plane_accuracy', True)
+    for axis in ('valence', 'arousal'))
 # What a baseline may not be better in without being named.
 DECISIVE = HEADLINES[:2] + HEADLINES[6:]
 _QUADRANT_COLORS = ('#fdf3d0', '#fbe3dc', '#dde7f4', '#dff0e1')  # Q1 to Q4.

@@ -462,6 +462,11 @@ def describe(found: Mapping) -> str:
           found['control'], report.HEADLINES),
       '## Control\n\n' + report.systems_table(
           found['control'], report.CONTROL),
+      "## Half planes\n\nShare of pieces that the judge places on the target's "
+      'side of the middle. XMusic (Tian et al. 2025, Tables VI and VII) asks '
+      'listeners for it; here a model says it, so the figures are not '
+      'comparable.\n\n' + report.systems_table(
+          found['control'], report.HALF_PLANES),
       'Pieces drawn again because they had hardly a note: ' + ', '.join(
           f'{name} {number}' for name, number in found['redrawn'].items())
       + '.']
