@@ -533,6 +533,18 @@ def test_a_score_and_a_video_beside_the_midi(generate, tmp_path, monkeypatch):
       '.mid', '.musicxml', '.mp4', '.json', '.png'}
 
 
+def test_a_piano_roll_each_piece(generate):
+  saved = generate(num_outputs=2, roll=True)
+  folder, name = saved.json_path.parent, saved.json_path.stem
+  record = json.loads(saved.json_path.read_text())
+  assert [output['roll'] for output in record['outputs']] == [
+      f'{name}-1.png', f'{name}-2.png']
+  rolls = [Image.open(folder / f'{name}-{i}.png') for i in (1, 2)]
+  assert rolls[0].size == rolls[1].size
+  assert rolls[0].tobytes() != rolls[1].tobytes()
+  assert saved.png_path not in saved.names.of_pieces('roll')
+
+
 def test_sound_that_cannot_be_made_is_told_before_the_work(
     generate, monkeypatch, tmp_path):
   monkeypatch.setattr(composer, 'compose', pytest.fail)

@@ -65,6 +65,7 @@ def generate_and_save(
     soundfont: str | os.PathLike | None = None,
     score: bool = False,
     video: bool = False,
+    roll: bool = False,
     overwrite: bool = False,
     report: Callable[[output.Saved], None] | None = None,
     **settings,
@@ -87,6 +88,7 @@ def generate_and_save(
     soundfont: an .sf2 file to play it with; the best of the system if None.
     score: whether to write NAME-1.musicxml and so on too.
     video: whether to write NAME-1.mp4 and so on too, of the pictures.
+    roll: whether to write NAME-1.png and so on too, piano rolls.
     overwrite: whether an earlier set of this name may be replaced; all its
       files go. What is read is never written over.
     report: called with what was made before the files appear; if it raises,
@@ -100,7 +102,7 @@ def generate_and_save(
   settings = Settings(**settings)
   target = Target(image, valence, arousal, va_path, frames)
   composing.check(settings)
-  extras = output.Extras(audio, soundfont, score, video)
+  extras = output.Extras(audio, soundfont, score, video, roll)
   names = output.Names.of(output_dir, target, settings, extras)
   read = output.inputs(target, settings, extras)
   # All that can go wrong with the output does so before the work.

@@ -147,6 +147,9 @@ _SCORE = flags.DEFINE_boolean(
 _VIDEO = flags.DEFINE_boolean(
     'video', False, 'Also write .mp4 of the picture and the sound; several '
     'pictures fade where the music turns: pip install "va_magenta[video]".')
+_ROLL = flags.DEFINE_boolean(
+    'roll', False, 'Also write .png of each piece: its piano roll, chords '
+    'above.')
 _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace files that exist.')
 
@@ -169,6 +172,7 @@ def main(argv: Sequence[str]):
       soundfont=_SOUNDFONT.value,
       score=_SCORE.value,
       video=_VIDEO.value,
+      roll=_ROLL.value,
       overwrite=_OVERWRITE.value,
       checkpoint=_CHECKPOINT.value,
       num_outputs=_NUM_OUTPUTS.value,

@@ -3,13 +3,11 @@
 import html.parser
 import json
 import math
-import re
 
 import numpy as np
 import pytest
 
 from va_magenta.evaluation import report
-from va_magenta.music import melody, trio
 
 
 def _figures(valence_r, arousal_r, quadrant, distance):
@@ -100,27 +98,3 @@ def test_page_shows_the_plane_as_it_lies():
   assert 'x < y' in page.text and 'asked & more' in page.text
   assert 'Title <b>' in page.text
   assert '-0.25 +0.25' in page.text
-
-
-def test_piano_roll_has_a_bar_a_note():
-  tokens = np.zeros(32, np.int32)
-  tokens[[0, 8, 16]] = 41, 53, 45
-  roll = report.piano_roll(melody.tokens_to_sequence(tokens))
-  assert roll.count('<rect') == 3
-  assert report.piano_roll(
-      melody.tokens_to_sequence(np.zeros(32, np.int32))).count('<rect') == 0
-
-
-def test_drums_are_the_lowest_line_of_a_piano_roll():
-  tokens = np.zeros((256, 3), np.int32)
-  tokens[::8, 0], tokens[::16, 1], tokens[::4, 2] = 60, 20, 0b11
-  roll = report.piano_roll(trio.tokens_to_sequence(tokens), height=34)
-  places = [
-      (float(y), float(height)) for y, height in re.findall(
-          r' y="([-\d.]+)" width="[\d.]+" height="([\d.]+)"', roll)]
-  assert len(places) == 32 + 16 + 2 * 64
-  assert min(y for y, _ in places) >= 0
-  assert max(y + height for y, height in places) <= 34 + .1
-  drums, others = places[48:], places[:48]
-  assert len(set(drums)) == 1
-  assert drums[0][0] > max(y for y, _ in others)

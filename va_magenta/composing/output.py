@@ -16,7 +16,7 @@ from va_magenta.va import VA
 
 OUTPUT_DIR = 'va_magenta_output'
 # Files of a piece, as NAME.json has them; of 'wav' earlier versions spoke.
-_KINDS = ('midi', 'audio', 'score', 'video', 'wav')
+_KINDS = ('midi', 'audio', 'score', 'video', 'roll', 'wav')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Extras:
     soundfont: an .sf2 file to play it with; the best of the system if None.
     score: whether there is MusicXML.
     video: whether there is an MP4 of the pictures, with sound.
+    roll: whether there is a PNG of the piano roll.
 
   Raises:
     ValueError: if there is no such kind of file.
@@ -38,6 +39,7 @@ class Extras:
   soundfont: str | os.PathLike | None = None
   score: bool = False
   video: bool = False
+  roll: bool = False
 
   def __post_init__(self):
     if self.audio not in (False, True, *sound.FORMATS):
@@ -59,6 +61,8 @@ class Extras:
       endings['score'] = '.musicxml'
     if self.video:
       endings['video'] = '.mp4'
+    if self.roll:
+      endings['roll'] = '.png'
     return endings
 
   def check_libraries(self):
@@ -286,6 +290,10 @@ def write(
     for piece, path in zip(
         saved.pieces, saved.names.of_pieces('video'), strict=True):
       _save_video(place(path), piece, pictures, extras)
+  for piece, path in zip(
+      saved.pieces if extras.roll else (), saved.names.of_pieces('roll'),
+      strict=True):
+    plots.plot_piano_rolls(place(path), {'♪': piece.sequence})
   plots.plot_va_plane(
       place(saved.png_path), target=saved.target,
       picture=pictures[0] if len(pictures) == 1 else None,

@@ -121,35 +121,6 @@ def write_json(path: pathlib.Path, content: Mapping):
 # The page.
 
 
-def piano_roll(sequence, width: int = 100, height: int = 34) -> str:
-  """Notes of a NoteSequence as a picture in SVG; louder is darker.
-
-  Drums are a line at the bottom.
-  """
-  notes = sequence.notes
-  end = max((note.end_time for note in notes), default=0) or 1
-  pitches = [note.pitch for note in notes if not note.is_drum] or [60]
-  low, high = min(pitches) - 1, max(pitches) + 2
-  # With drums, their line is one more.
-  low -= any(note.is_drum for note in notes)
-  scale = height / max(high - low, 24)
-  thickness = max(scale, 1.5)
-
-  def top(note):
-    if note.is_drum:
-      return height - thickness
-    return (high - note.pitch - 1) * scale
-
-  bars = ''.join(
-      f'<rect x="{width * n.start_time / end:.1f}" '
-      f'y="{top(n):.1f}" '
-      f'width="{max(width * (n.end_time - n.start_time) / end - .5, .5):.1f}" '
-      f'height="{thickness:.1f}" opacity="{.25 + n.velocity / 170:.2f}"/>'
-      for n in notes)
-  return (f'<svg viewBox="0 0 {width} {height}" width="{width}" '
-          f'height="{height}" fill="#2b2d42">{bars}</svg>')
-
-
 def page(
     title: str, text: str, images: Sequence[str],
     grids: Mapping[str, Sequence[Mapping]]) -> str:

@@ -25,7 +25,7 @@ from va_magenta.evaluation import (
   template,
 )
 from va_magenta.evaluation.cache import Cache
-from va_magenta.figures import metrics, plots, tables
+from va_magenta.figures import metrics, piano_roll, plots, tables
 from va_magenta.figures.metrics import AXES
 
 # Baselines that take no music of their own.
@@ -603,7 +603,7 @@ def _grid_files(
       f'writing {name}', unit='piece', leave=False):
     stem = f'valence{target[0]:+.2f}_arousal{target[1]:+.2f}'
     cell = {'target': target, 'judged': point,
-            'roll': report.piano_roll(piece),
+            'roll': piano_roll.svg(piece),
             'midi': f'midi/{folder}/{stem}.mid'}
     path = output_dir / cell['midi']
     path.parent.mkdir(parents=True, exist_ok=True)

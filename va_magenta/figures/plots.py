@@ -18,7 +18,7 @@ _QUADRANT_COLORS = {
     Quadrant.Q4: '#dff0e1',
     Quadrant.Q3: '#dde7f4',
 }
-_INK = '#2b2d42'
+INK = '#2b2d42'
 _FAINT = '#8d90a5'
 _TARGET_COLOR = '#d1495b'
 _PIECE_COLOR = '#00798c'
@@ -32,7 +32,7 @@ _MAX_NAME_LENGTH = 30
 _KINDS = {
     'picture': (_TARGET_COLOR, 'o'), 'midi': (_PIECE_COLOR, 's'),
     'audio': ('#7b5ea7', 'D')}
-_CURVE_COLORS = (_PIECE_COLOR, _TARGET_COLOR, '#7b5ea7', '#e9a03b', _FAINT)
+PART_COLORS = (_PIECE_COLOR, _TARGET_COLOR, '#7b5ea7', '#e9a03b', _FAINT)
 _DPI = 150
 
 
@@ -152,7 +152,7 @@ def plot_saliency(
     axes = figure.add_axes((
         (gap + i * (panel_width + gap)) / figure_width, foot / figure_height,
         panel_width / figure_width, panel_height / figure_height))
-    axes.set_title(title, fontsize=11, color=_INK)
+    axes.set_title(title, fontsize=11, color=INK)
     axes.set_axis_off()
     extent = (0, width, height, 0)
     if not i:
@@ -224,8 +224,8 @@ def _draw_background(axes, with_names: bool = True):
       xlabel='valence: unpleasant to pleasant',
       ylabel='arousal: calm to excited',
       xticks=(-1, -0.5, 0, 0.5, 1), yticks=(-1, -0.5, 0, 0.5, 1))
-  axes.xaxis.label.set_color(_INK)
-  axes.yaxis.label.set_color(_INK)
+  axes.xaxis.label.set_color(INK)
+  axes.yaxis.label.set_color(INK)
   axes.tick_params(colors=_FAINT, labelsize=8, length=0)
   for spine in axes.spines.values():
     spine.set_visible(False)
@@ -289,13 +289,13 @@ def _draw_names(
     if len(name) > _MAX_NAME_LENGTH:  # A long path is told by its end.
       name = f'…{name[1 - _MAX_NAME_LENGTH:]}'
     text = figure.text(
-        0.617, y, name, va='top', fontsize=9, color=_INK, parse_math=False)
+        0.617, y, name, va='top', fontsize=9, color=INK, parse_math=False)
     while text.get_window_extent().x1 > 0.83 * figure.bbox.width:
       name = f'…{name[2:]}'
       text.set_text(name)
     for x, value in zip((0.9, 0.98), values, strict=True):
       figure.text(x, y, value, ha='right', va='top', fontsize=9,
-                  color=_INK if i else _FAINT)
+                  color=INK if i else _FAINT)
 
 
 def _draw_counts(
@@ -311,10 +311,10 @@ def _draw_counts(
   _draw_kinds(figure, styles, [x - 0.07 for x in columns.values()])
   for i, (name, values) in enumerate(rows, 1):
     y = 0.955 - 0.048 * i
-    figure.text(0.6, y, name, va='top', fontsize=9, color=_INK)
+    figure.text(0.6, y, name, va='top', fontsize=9, color=INK)
     for kind, x in columns.items():
       figure.text(x, y, f'{values[kind]:,}', ha='right', va='top', fontsize=9,
-                  color=_INK)
+                  color=INK)
 
 
 def _draw_picture(figure, picture: np.ndarray, top: float) -> float:
@@ -355,7 +355,7 @@ def _draw_list(figure, target: VA, pieces: Sequence[VA], top: float):
                   fontweight='bold' if name.isdigit() else 'normal')
     for x, value in zip((0.785, 0.878, 0.97), values, strict=True):
       figure.text(x, y, value, ha='right', va='top', fontsize=9,
-                  color=_INK if i else _FAINT)
+                  color=INK if i else _FAINT)
 
 
 def _coordinates(va: VA) -> tuple[str, str]:
@@ -414,11 +414,11 @@ def plot_asked_against_obtained(
       for spine in axes.spines.values():
         spine.set_color('#e4e4ea')
       if not i:
-        axes.set_title(name, fontsize=10, color=_INK, parse_math=False)
+        axes.set_title(name, fontsize=10, color=INK, parse_math=False)
       else:
-        axes.set_xlabel('asked', fontsize=8, color=_INK)
+        axes.set_xlabel('asked', fontsize=8, color=INK)
       if not column:
-        axes.set_ylabel(f'{axis} obtained', fontsize=9, color=_INK)
+        axes.set_ylabel(f'{axis} obtained', fontsize=9, color=INK)
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')
 
@@ -453,7 +453,7 @@ def plot_arrows(
         *targets.T, *(mean - targets).T, angles='xy', scale_units='xy',
         scale=1, width=0.006, color=_PIECE_COLOR, zorder=3)
     axes.scatter(*targets.T, s=10, color=_TARGET_COLOR, zorder=4)
-    axes.set_title(name, fontsize=10, color=_INK, parse_math=False)
+    axes.set_title(name, fontsize=10, color=INK, parse_math=False)
     axes.set(xlabel='valence', ylabel='arousal')
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')
@@ -501,9 +501,9 @@ def plot_pictures(
       *rated.T, s=12, color=_TARGET_COLOR, zorder=3, label='picture, rated')
   axes.scatter(
       *judged.T, s=12, color=_PIECE_COLOR, zorder=3, label='its music, judged')
-  axes.legend(loc='lower left', frameon=False, fontsize=8, labelcolor=_INK)
+  axes.legend(loc='lower left', frameon=False, fontsize=8, labelcolor=INK)
   for axes, title in zip(panels, titles, strict=True):
-    axes.set_title(title, fontsize=9, color=_INK)
+    axes.set_title(title, fontsize=9, color=INK)
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')
 
@@ -532,16 +532,16 @@ def plot_curves(
     for i, name in enumerate([*others, last]):
       values = curves[name][kind]
       style = (
-          {'color': _INK, 'linestyle': '--'} if name == last else
-          {'color': _CURVE_COLORS[i % len(_CURVE_COLORS)]})
+          {'color': INK, 'linestyle': '--'} if name == last else
+          {'color': PART_COLORS[i % len(PART_COLORS)]})
       axes.plot(
           range(1, len(values) + 1), values, marker='.', label=name, **style)
     axes.set(ylim=(0, 1), xlabel='bars apart')
-    axes.set_ylabel(f'similarity of {kind}', color=_INK)
+    axes.set_ylabel(f'similarity of {kind}', color=INK)
     axes.tick_params(colors=_FAINT, labelsize=8, length=0)
     for spine in axes.spines.values():
       spine.set_color('#e4e4ea')
-  panels[0].legend(frameon=False, fontsize=8, labelcolor=_INK)
+  panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')
 
@@ -550,7 +550,7 @@ def plot_piano_rolls(path: str | os.PathLike, rolls: Mapping[str, object]):
   """Writes a PNG: pieces as piano rolls below one another, louder is darker.
 
   Each part has a color of its own; drums are ticks below the pitches, higher
-  for higher General MIDI keys.
+  for higher General MIDI keys; chord symbols stand above.
 
   Args:
     path: the file; it is replaced if it exists.
@@ -567,7 +567,7 @@ def plot_piano_rolls(path: str | os.PathLike, rolls: Mapping[str, object]):
     _draw_roll(axes, sequence)
     axes.set_ylabel(
         name, rotation=0, color=_PIECE_COLOR, fontweight='bold', labelpad=14)
-  axes.set_xlabel('seconds', color=_INK)
+  axes.set_xlabel('seconds', color=INK)
   with files.writing(pathlib.Path(path)) as temporary:
     figure.savefig(temporary, format='png')
 
@@ -583,13 +583,17 @@ def _draw_roll(axes, sequence):
     if note.is_drum:
       # General MIDI's drums are the keys 35..81.
       y = low + 1 + (note.pitch - 35) / 46 * 8
-      axes.plot(note.start_time, y, '|', markersize=3, color=_INK,
+      axes.plot(note.start_time, y, '|', markersize=3, color=INK,
                 alpha=loudness)
       continue
     axes.barh(
         note.pitch, note.end_time - note.start_time, left=note.start_time,
         height=0.8, alpha=loudness,
-        color=_CURVE_COLORS[parts.index(note.instrument) % len(_CURVE_COLORS)])
+        color=PART_COLORS[parts.index(note.instrument) % len(PART_COLORS)])
+  for annotation in sequence.text_annotations:
+    if annotation.annotation_type == annotation.CHORD_SYMBOL:
+      axes.text(annotation.time, high + 0.5, annotation.text, fontsize=6,
+                color=INK)
   octaves = [pitch for pitch in range(0, 128, 12) if min(pitches) - 2 < pitch
              < high]
   axes.set(xlim=(0, sequence.total_time), ylim=(low, high), yticks=octaves)
