@@ -121,7 +121,7 @@ def test_features_of_a_midi_file(name, pieces, golden):
   features = symbolic_features.extract(read_notes(path))
   # Seven digits of float32; NaN where a feature is undefined.
   golden(f'features of {name}', [float(f'{x:.7g}') for x in features])
-  va, = symbolic.load().estimate_va_of_midi([path])
+  va, = symbolic.load().estimate_va_of_notes([read_notes(path)])
   golden(f'VA of {name}', [va.valence, va.arousal])
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from va_magenta import VA, prediction
 from va_magenta.composing import models
 from va_magenta.image_to_va import images, model
+from va_magenta.music.midi import read_notes
 from va_magenta.music_to_va import symbolic
 
 COMMAND = [sys.executable, '-m', 'va_magenta.va_magenta_predict']
@@ -99,7 +100,7 @@ def test_pictures_and_midi_by_the_models_that_ship(run, tmp_path):
   picture, midi = json.loads(out)
   expected = (
       model.load().predict([images.load_image(meadow)])[0],
-      symbolic.load().estimate_va_of_midi(['song.mid'])[0])
+      symbolic.load().estimate_va_of_notes([read_notes('song.mid')])[0])
   for found, path, kind, va in zip(
       (picture, midi), (str(meadow), 'song.mid'), ('picture', 'midi'), expected,
       strict=True):
@@ -116,7 +117,8 @@ def test_a_table_in_the_order_of_the_arguments(run, eye, tmp_path):
   _save_picture(tmp_path / 'b.png', (255, 0, 0))
   _save_picture(tmp_path / 'a picture with a long name.bmp', (0, 255, 0))
   _save_midi(tmp_path / 'song.mid')
-  va = symbolic.load().estimate_va_of_midi([tmp_path / 'song.mid'])[0]
+  va = symbolic.load().estimate_va_of_notes(
+      [read_notes(tmp_path / 'song.mid')])[0]
   code, out, err = run('b.png', 'song.mid', 'a picture with a long name.bmp')
   assert (code, err) == (0, '')
   header, *lines = out.splitlines()

@@ -8,8 +8,8 @@ arousal from calm to excited. Other ranges exist only at the boundary, where
 
   >>> VA(0.5, -0.25).quadrant.value
   'high valence, low arousal'
-  >>> Scale.OASIS.to_va(valence=4.0, arousal=7.0)
-  VA(valence=0.0, arousal=1.0)
+  >>> Scale.OASIS.to_plane(7.0)
+  1.0
 """
 
 import dataclasses
@@ -110,7 +110,7 @@ class Scale(enum.Enum):
 
     Returns:
       The same shape, linearly mapped; NaN and ratings off the scale are not
-      caught here (see `to_va`).
+      caught.
     """
     low, high = self.value
     return 2 * (rating - low) / (high - low) - 1
@@ -119,21 +119,3 @@ class Scale(enum.Enum):
     """Inverse of `to_plane`: coordinates in [-1, 1] as ratings."""
     low, high = self.value
     return low + (coordinate + 1) / 2 * (high - low)
-
-  def to_va(self, valence: float, arousal: float) -> VA:
-    """A pair of ratings as a point of the plane.
-
-    Raises:
-      ValueError: if a rating is NaN or off this scale.
-    """
-    low, high = self.value
-    for name, rating in (('valence', valence), ('arousal', arousal)):
-      if not low <= rating <= high:
-        raise ValueError(
-            f'{name} rating must lie in {low:g}..{high:g} on the {self.name} '
-            f'scale, got {rating!r}')
-    return VA(self.to_plane(valence), self.to_plane(arousal))
-
-  def from_va(self, va: VA) -> tuple[float, float]:
-    """A point of the plane as a (valence, arousal) pair of ratings."""
-    return self.from_plane(va.valence), self.from_plane(va.arousal)

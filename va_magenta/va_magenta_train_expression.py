@@ -38,16 +38,11 @@ def main(argv: Sequence[str]):
   from va_magenta.music_to_va import labelling
   from va_magenta.training import expression
 
-  table = labelling.read(_LABELS.value)
-  table = table[table['window'] == labelling.WHOLE_PIECE].dropna(
-      subset=['valence', 'arousal'])
   expression.run(
       pop909_dir=pathlib.Path(_POP909_DIR.value),
       groove_dir=pathlib.Path(_GROOVE_DIR.value),
       index_path=pathlib.Path(_INDEX_PATH.value),
-      labels=dict(zip(
-          table['md5'], table[['valence', 'arousal']].to_numpy(float),
-          strict=True)),
+      labels=labelling.points(_LABELS.value),
       run_dir=pathlib.Path(_RUN_DIR.value),
       seed=_SEED.value,
       command='va_magenta_train_expression --pop909_dir=POP909 '

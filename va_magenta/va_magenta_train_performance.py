@@ -51,16 +51,11 @@ def main(argv: Sequence[str]):
     raise ValueError(
         f'{path} does not list the groups of EIMG that a student learned from; '
         'va_magenta_train_midi --model=student writes one that does') from error
-  table = labelling.read(_LABELS.value)
-  table = table[table['window'] == labelling.WHOLE_PIECE].dropna(
-      subset=['valence', 'arousal'])
   performance.run(
       eimg_dir=pathlib.Path(_EIMG_DIR.value),
       groups=groups,
       lakh_dir=pathlib.Path(_LAKH_DIR.value),
-      labels=dict(zip(
-          table['md5'], table[['valence', 'arousal']].to_numpy(float),
-          strict=True)),
+      labels=labelling.points(_LABELS.value),
       run_dir=pathlib.Path(_RUN_DIR.value),
       seed=_SEED.value,
       command='va_magenta_train_performance --eimg_dir=EIMG --lakh_dir=LAKH '

@@ -77,8 +77,6 @@ def test_progressions_have_a_chord_a_bar_or_two_between_bar_lines():
   assert parsed('C G Am') == ['C', 'C', 'G', 'G', 'Am', 'Am']
   assert parsed('| C | Am G |') == ['C', 'C', 'Am', 'G']
   assert parsed('C|N.C.') == ['C', 'C', 'N.C.', 'N.C.']
-  for text in ('C G Am F', 'C | Am G | F'):
-    assert chords.progression_name(chords.parse_progression(text)) == text
 
 
 @pytest.mark.parametrize('text, says', [
@@ -97,7 +95,8 @@ def test_transposing_moves_roots_and_keeps_qualities():
   before = chords.parse_progression('C | Am7 N.C. | B7')
   after = chords.transpose(before, 3)
   assert after.dtype == before.dtype
-  assert chords.progression_name(after) == 'Eb | Cm7 N.C. | D7'
+  np.testing.assert_array_equal(
+      after, chords.parse_progression('Eb | Cm7 N.C. | D7'))
   np.testing.assert_array_equal(chords.transpose(after, -3), before)
   np.testing.assert_array_equal(
       chords.transpose(before, [0, 0, 2, 2, 1, 1]),

@@ -1,12 +1,11 @@
 """Piano rolls of bands beside one another, for the eye."""
 
 import os
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from va_magenta import files
+from va_magenta.figures import plots
 from va_magenta.music import grid, measures
 
 _INK, _FAINT, _LINE = '#2b2d42', '#8d90a5', '#e4e4ea'
@@ -25,22 +24,17 @@ def plot(path: str | os.PathLike, bands: Mapping[str, np.ndarray]):
     bands: tokens [pieces, steps, 4] by what they are called; see
       `music.band`.
   """
-  from matplotlib.figure import Figure
-
   num_rows = max(map(len, bands.values()))
-  figure = Figure(
-      figsize=(7 * len(bands), 1.1 * num_rows + 0.4), dpi=_DPI,
-      facecolor='white', layout='constrained')
-  panels = figure.subplots(num_rows, len(bands), squeeze=False)
-  for column, (name, pieces) in enumerate(bands.items()):
-    panels[0, column].set_title(name, color=_INK, fontsize=11)
-    for row in range(num_rows):
-      if row < len(pieces):
-        _draw_band(panels[row, column], np.asarray(pieces[row], int))
-      else:
-        panels[row, column].set_axis_off()
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with plots.drawing(
+      path, 7 * len(bands), 1.1 * num_rows + 0.4, dpi=_DPI) as figure:
+    panels = figure.subplots(num_rows, len(bands), squeeze=False)
+    for column, (name, pieces) in enumerate(bands.items()):
+      panels[0, column].set_title(name, color=_INK, fontsize=11)
+      for row in range(num_rows):
+        if row < len(pieces):
+          _draw_band(panels[row, column], np.asarray(pieces[row], int))
+        else:
+          panels[row, column].set_axis_off()
 
 
 def _draw_band(axes, tokens):

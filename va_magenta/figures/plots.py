@@ -1,6 +1,7 @@
 """Pictures of the valence-arousal plane."""
 
 import collections
+import contextlib
 import os
 import pathlib
 import warnings
@@ -33,7 +34,35 @@ _KINDS = {
     'picture': (_TARGET_COLOR, 'o'), 'midi': (_PIECE_COLOR, 's'),
     'audio': ('#7b5ea7', 'D')}
 PART_COLORS = (_PIECE_COLOR, _TARGET_COLOR, '#7b5ea7', '#e9a03b', _FAINT)
-_DPI = 150
+
+
+@contextlib.contextmanager
+def drawing(
+    path: str | os.PathLike, width: float, height: float, *, dpi: int = 150,
+    layout: str | None = 'constrained'):
+  """A matplotlib figure that is written as a PNG when it is done.
+
+  Args:
+    path: the file; it is replaced if it exists, and whole or not there.
+    width: in inches.
+    height: likewise.
+    dpi: pixels an inch.
+    layout: how matplotlib places axes; None if they are added where they lie.
+  """
+  # pyplot would choose a window system and keep every figure.
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(width, height), dpi=dpi, layout=layout)
+  yield figure
+  with files.writing(pathlib.Path(path)) as temporary:
+    figure.savefig(temporary, format='png')
+
+
+def _soften(axes, label_size: float = 8):
+  """Faint numbers and edges, without ticks."""
+  axes.tick_params(colors=_FAINT, labelsize=label_size, length=0)
+  for spine in axes.spines.values():
+    spine.set_color('#e4e4ea')
 
 
 def plot_va_plane(
@@ -54,21 +83,16 @@ def plot_va_plane(
     spread: standard deviations of valence and arousal about the target, shown
       as an ellipse.
   """
-  # pyplot would choose a window system and keep every figure.
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(8.4, 5.6), dpi=_DPI, facecolor='white')
-  axes = figure.add_axes((0.075, 0.105, 0.567, 0.85))
-  _draw_plane(
-      axes, target, pieces, 'picture' if picture is not None else 'target')
-  if spread is not None:
-    _draw_spread(axes, target, spread, _TARGET_COLOR)
-  top = 0.955
-  if picture is not None:
-    top = _draw_picture(figure, picture, top)
-  _draw_list(figure, target, pieces, top)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with drawing(path, 8.4, 5.6, layout=None) as figure:
+    axes = figure.add_axes((0.075, 0.105, 0.567, 0.85))
+    _draw_plane(
+        axes, target, pieces, 'picture' if picture is not None else 'target')
+    if spread is not None:
+      _draw_spread(axes, target, spread, _TARGET_COLOR)
+    top = 0.955
+    if picture is not None:
+      top = _draw_picture(figure, picture, top)
+    _draw_list(figure, target, pieces, top)
 
 
 def plot_points(
@@ -93,28 +117,24 @@ def plot_points(
     spreads: standard deviations of valence and arousal about each point; None
       where they are not known.
   """
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(9.6, 5.6), dpi=_DPI, facecolor='white')
-  axes = figure.add_axes((0.066, 0.105, 0.496, 0.85))
-  _draw_background(axes)
-  styles = {kind: style for kind, style in _KINDS.items() if kind in kinds}
-  with files.writing(pathlib.Path(path)) as temporary, (
-      warnings.catch_warnings()):
+  with warnings.catch_warnings():
     # Of characters that the font lacks, which become boxes.
     warnings.filterwarnings('ignore', 'Glyph .* missing', UserWarning)
-    if len(points) <= MAX_NAMED:
-      for i, (point, kind, spread) in enumerate(
-          zip(points, kinds, spreads, strict=True), 1):
-        if spread is not None:
-          _draw_spread(axes, point, spread, styles[kind][0])
-        _draw_number(axes, i, point, *styles[kind])
-      _draw_names(figure, points, names, [styles[kind][0] for kind in kinds])
-      _draw_kinds(figure, styles, (0.6, 0.7, 0.78))
-    else:
-      _draw_crowd(axes, points, kinds, styles)
-      _draw_counts(figure, points, kinds, styles)
-    figure.savefig(temporary, format='png')
+    with drawing(path, 9.6, 5.6, layout=None) as figure:
+      axes = figure.add_axes((0.066, 0.105, 0.496, 0.85))
+      _draw_background(axes)
+      styles = {kind: style for kind, style in _KINDS.items() if kind in kinds}
+      if len(points) <= MAX_NAMED:
+        for i, (point, kind, spread) in enumerate(
+            zip(points, kinds, spreads, strict=True), 1):
+          if spread is not None:
+            _draw_spread(axes, point, spread, styles[kind][0])
+          _draw_number(axes, i, point, *styles[kind])
+        _draw_names(figure, points, names, [styles[kind][0] for kind in kinds])
+        _draw_kinds(figure, styles, (0.6, 0.7, 0.78))
+      else:
+        _draw_crowd(axes, points, kinds, styles)
+        _draw_counts(figure, points, kinds, styles)
 
 
 def plot_saliency(
@@ -133,8 +153,6 @@ def plot_saliency(
     saliency: not negative, [2, rows, columns], of valence and of arousal;
       stretched over the picture. Each map is drawn by its own largest value.
   """
-  from matplotlib.figure import Figure
-
   height, width = picture.shape[:2]
   # Panels of the picture's shape, as far as such a figure can be looked at.
   panel_width = 4.2 * min(1.0, max(0.35, width / height))
@@ -142,37 +160,34 @@ def plot_saliency(
   margin, head, foot = 0.15, 0.42, 0.36
   figure_width = max(3 * panel_width + 4 * margin, 7.2)
   figure_height = panel_height + head + foot
-  figure = Figure(
-      figsize=(figure_width, figure_height), dpi=_DPI, facecolor='white')
-  gap = (figure_width - 3 * panel_width) / 4
-  valence, arousal = _coordinates(va)
-  gray = picture.mean(axis=2) / 255
-  for i, title in enumerate(
-      ('picture', f'valence {valence}', f'arousal {arousal}')):
-    axes = figure.add_axes((
-        (gap + i * (panel_width + gap)) / figure_width, foot / figure_height,
-        panel_width / figure_width, panel_height / figure_height))
-    axes.set_title(title, fontsize=11, color=INK)
-    axes.set_axis_off()
-    extent = (0, width, height, 0)
-    if not i:
+  with drawing(path, figure_width, figure_height, layout=None) as figure:
+    gap = (figure_width - 3 * panel_width) / 4
+    valence, arousal = _coordinates(va)
+    gray = picture.mean(axis=2) / 255
+    for i, title in enumerate(
+        ('picture', f'valence {valence}', f'arousal {arousal}')):
+      axes = figure.add_axes((
+          (gap + i * (panel_width + gap)) / figure_width, foot / figure_height,
+          panel_width / figure_width, panel_height / figure_height))
+      axes.set_title(title, fontsize=11, color=INK)
+      axes.set_axis_off()
+      extent = (0, width, height, 0)
+      if not i:
+        axes.imshow(
+            picture, aspect='auto', interpolation='antialiased', extent=extent)
+        continue
+      # The picture in gray, so that all color is the map's.
       axes.imshow(
-          picture, aspect='auto', interpolation='antialiased', extent=extent)
-      continue
-    # The picture in gray, so that all color is the map's.
-    axes.imshow(
-        0.15 + 0.85 * gray, cmap='gray', vmin=0, vmax=1, aspect='auto',
-        interpolation='antialiased', extent=extent)
-    axes.imshow(
-        saliency[i - 1], cmap='inferno', vmin=0,
-        vmax=max(saliency[i - 1].max(), 1e-12), aspect='auto', alpha=0.6,
-        interpolation='bilinear', extent=extent)
-  figure.text(
-      0.5, 0.4 * foot / figure_height,
-      'bright: where a small change of the picture would change the estimate '
-      'most', ha='center', va='center', fontsize=8.5, color=_FAINT)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+          0.15 + 0.85 * gray, cmap='gray', vmin=0, vmax=1, aspect='auto',
+          interpolation='antialiased', extent=extent)
+      axes.imshow(
+          saliency[i - 1], cmap='inferno', vmin=0,
+          vmax=max(saliency[i - 1].max(), 1e-12), aspect='auto', alpha=0.6,
+          interpolation='bilinear', extent=extent)
+    figure.text(
+        0.5, 0.4 * foot / figure_height,
+        'bright: where a small change of the picture would change the estimate '
+        'most', ha='center', va='center', fontsize=8.5, color=_FAINT)
 
 
 def _draw_plane(axes, target: VA, pieces: Sequence[VA], target_name: str):
@@ -384,43 +399,35 @@ def plot_asked_against_obtained(
     targets: [num_targets, 2].
     obtained: by system, [num_seeds, num_targets, 2]; one at least.
   """
-  from matplotlib.figure import Figure
-
-  figure = Figure(
-      figsize=(2.6 * len(obtained) + 0.6, 5.6), dpi=_DPI, facecolor='white',
-      layout='constrained')
-  panels = figure.subplots(2, len(obtained), squeeze=False, sharex=True,
-                           sharey=True)
-  rng = np.random.default_rng(0)
-  for column, (name, points) in enumerate(obtained.items()):
-    for i, axis in enumerate(('valence', 'arousal')):
-      axes = panels[i, column]
-      asked = np.broadcast_to(targets[:, i], points.shape[:2])
-      got = points[..., i]
-      axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.8, linestyle=':')
-      axes.scatter(
-          asked + rng.uniform(-0.03, 0.03, asked.shape), got, s=3,
-          alpha=float(np.clip(100 / got.size, 0.05, 0.5)), linewidths=0,
-          color=_PIECE_COLOR)
-      levels = np.unique(targets[:, i])
-      mean = np.array([got[asked == level].mean() for level in levels])
-      deviation = np.array([got[asked == level].std() for level in levels])
-      axes.fill_between(
-          levels, mean - deviation, mean + deviation, color=_PIECE_COLOR,
-          alpha=0.2, linewidth=0)
-      axes.plot(levels, mean, color=_TARGET_COLOR, linewidth=1.8)
-      axes.set(xlim=(-1, 1), ylim=(-1, 1))
-      axes.tick_params(colors=_FAINT, labelsize=7, length=0)
-      for spine in axes.spines.values():
-        spine.set_color('#e4e4ea')
-      if not i:
-        axes.set_title(name, fontsize=10, color=INK, parse_math=False)
-      else:
-        axes.set_xlabel('asked', fontsize=8, color=INK)
-      if not column:
-        axes.set_ylabel(f'{axis} obtained', fontsize=9, color=INK)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with drawing(path, 2.6 * len(obtained) + 0.6, 5.6) as figure:
+    panels = figure.subplots(2, len(obtained), squeeze=False, sharex=True,
+                             sharey=True)
+    rng = np.random.default_rng(0)
+    for column, (name, points) in enumerate(obtained.items()):
+      for i, axis in enumerate(('valence', 'arousal')):
+        axes = panels[i, column]
+        asked = np.broadcast_to(targets[:, i], points.shape[:2])
+        got = points[..., i]
+        axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.8, linestyle=':')
+        axes.scatter(
+            asked + rng.uniform(-0.03, 0.03, asked.shape), got, s=3,
+            alpha=float(np.clip(100 / got.size, 0.05, 0.5)), linewidths=0,
+            color=_PIECE_COLOR)
+        levels = np.unique(targets[:, i])
+        mean = np.array([got[asked == level].mean() for level in levels])
+        deviation = np.array([got[asked == level].std() for level in levels])
+        axes.fill_between(
+            levels, mean - deviation, mean + deviation, color=_PIECE_COLOR,
+            alpha=0.2, linewidth=0)
+        axes.plot(levels, mean, color=_TARGET_COLOR, linewidth=1.8)
+        axes.set(xlim=(-1, 1), ylim=(-1, 1))
+        _soften(axes, 7)
+        if not i:
+          axes.set_title(name, fontsize=10, color=INK, parse_math=False)
+        else:
+          axes.set_xlabel('asked', fontsize=8, color=INK)
+        if not column:
+          axes.set_ylabel(f'{axis} obtained', fontsize=9, color=INK)
 
 
 def plot_arrows(
@@ -436,27 +443,21 @@ def plot_arrows(
     targets: [num_targets, 2].
     obtained: by system, [num_seeds, num_targets, 2]; one at least.
   """
-  from matplotlib.figure import Figure
-
   columns = min(_MAX_COLUMNS, len(obtained))
   rows = -(-len(obtained) // columns)
-  figure = Figure(
-      figsize=(3.6 * columns, 3.7 * rows), dpi=_DPI, facecolor='white',
-      layout='constrained')
-  panels = figure.subplots(rows, columns, squeeze=False).ravel()
-  for axes in panels[len(obtained):]:
-    axes.set_axis_off()
-  for axes, (name, points) in zip(panels, obtained.items(), strict=False):
-    _draw_background(axes, with_names=False)
-    mean = points.mean(axis=0)
-    axes.quiver(
-        *targets.T, *(mean - targets).T, angles='xy', scale_units='xy',
-        scale=1, width=0.006, color=_PIECE_COLOR, zorder=3)
-    axes.scatter(*targets.T, s=10, color=_TARGET_COLOR, zorder=4)
-    axes.set_title(name, fontsize=10, color=INK, parse_math=False)
-    axes.set(xlabel='valence', ylabel='arousal')
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with drawing(path, 3.6 * columns, 3.7 * rows) as figure:
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(obtained):]:
+      axes.set_axis_off()
+    for axes, (name, points) in zip(panels, obtained.items(), strict=False):
+      _draw_background(axes, with_names=False)
+      mean = points.mean(axis=0)
+      axes.quiver(
+          *targets.T, *(mean - targets).T, angles='xy', scale_units='xy',
+          scale=1, width=0.006, color=_PIECE_COLOR, zorder=3)
+      axes.scatter(*targets.T, s=10, color=_TARGET_COLOR, zorder=4)
+      axes.set_title(name, fontsize=10, color=INK, parse_math=False)
+      axes.set(xlabel='valence', ylabel='arousal')
 
 
 def plot_pictures(
@@ -474,38 +475,31 @@ def plot_pictures(
     judged: [n, 2], of each picture's music, the mean of all seeds.
     titles: of the panels of valence, arousal and the plane.
   """
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(12.4, 4.6), dpi=_DPI, facecolor='white',
-                  layout='constrained')
-  panels = figure.subplots(1, 3)
-  for i, axis in enumerate(('valence', 'arousal')):
-    axes = panels[i]
-    axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.8, linestyle=':')
-    axes.scatter(
-        rated[:, i], judged[:, i], s=14, alpha=0.6, linewidths=0,
-        color=_PIECE_COLOR)
-    axes.set(
-        xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
-        xlabel=f'{axis} of the picture, rated by people',
-        ylabel=f'{axis} of its music, judged')
-    axes.tick_params(colors=_FAINT, labelsize=8, length=0)
-    for spine in axes.spines.values():
-      spine.set_color('#e4e4ea')
-  axes = panels[2]
-  _draw_background(axes, with_names=False)
-  for picture, music in zip(rated, judged, strict=True):
-    axes.plot(*zip(picture, music, strict=True), color=_FAINT, linewidth=0.6,
-              alpha=0.6, zorder=2)
-  axes.scatter(
-      *rated.T, s=12, color=_TARGET_COLOR, zorder=3, label='picture, rated')
-  axes.scatter(
-      *judged.T, s=12, color=_PIECE_COLOR, zorder=3, label='its music, judged')
-  axes.legend(loc='lower left', frameon=False, fontsize=8, labelcolor=INK)
-  for axes, title in zip(panels, titles, strict=True):
-    axes.set_title(title, fontsize=9, color=INK)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with drawing(path, 12.4, 4.6) as figure:
+    panels = figure.subplots(1, 3)
+    for i, axis in enumerate(('valence', 'arousal')):
+      axes = panels[i]
+      axes.plot([-1, 1], [-1, 1], color=_FAINT, linewidth=0.8, linestyle=':')
+      axes.scatter(
+          rated[:, i], judged[:, i], s=14, alpha=0.6, linewidths=0,
+          color=_PIECE_COLOR)
+      axes.set(
+          xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
+          xlabel=f'{axis} of the picture, rated by people',
+          ylabel=f'{axis} of its music, judged')
+      _soften(axes)
+    axes = panels[2]
+    _draw_background(axes, with_names=False)
+    for picture, music in zip(rated, judged, strict=True):
+      axes.plot(*zip(picture, music, strict=True), color=_FAINT, linewidth=0.6,
+                alpha=0.6, zorder=2)
+    for points, color, label in (
+        (rated, _TARGET_COLOR, 'picture, rated'),
+        (judged, _PIECE_COLOR, 'its music, judged')):
+      axes.scatter(*points.T, s=12, color=color, zorder=3, label=label)
+    axes.legend(loc='lower left', frameon=False, fontsize=8, labelcolor=INK)
+    for axes, title in zip(panels, titles, strict=True):
+      axes.set_title(title, fontsize=9, color=INK)
 
 
 def plot_curves(
@@ -521,29 +515,22 @@ def plot_curves(
       bars; one system at least, all of the same kinds. The last is drawn as
       what the others are measured by.
   """
-  from matplotlib.figure import Figure
-
   kinds = list(next(iter(curves.values())))
-  figure = Figure(figsize=(4.6 * len(kinds), 3.6), dpi=_DPI, facecolor='white',
-                  layout='constrained')
-  panels = figure.subplots(1, len(kinds), squeeze=False)[0]
-  *others, last = curves
-  for axes, kind in zip(panels, kinds, strict=True):
-    for i, name in enumerate([*others, last]):
-      values = curves[name][kind]
-      style = (
-          {'color': INK, 'linestyle': '--'} if name == last else
-          {'color': PART_COLORS[i % len(PART_COLORS)]})
-      axes.plot(
-          range(1, len(values) + 1), values, marker='.', label=name, **style)
-    axes.set(ylim=(0, 1), xlabel='bars apart')
-    axes.set_ylabel(f'similarity of {kind}', color=INK)
-    axes.tick_params(colors=_FAINT, labelsize=8, length=0)
-    for spine in axes.spines.values():
-      spine.set_color('#e4e4ea')
-  panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with drawing(path, 4.6 * len(kinds), 3.6) as figure:
+    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    *others, last = curves
+    for axes, kind in zip(panels, kinds, strict=True):
+      for i, name in enumerate([*others, last]):
+        values = curves[name][kind]
+        style = (
+            {'color': INK, 'linestyle': '--'} if name == last else
+            {'color': PART_COLORS[i % len(PART_COLORS)]})
+        axes.plot(
+            range(1, len(values) + 1), values, marker='.', label=name, **style)
+      axes.set(ylim=(0, 1), xlabel='bars apart')
+      axes.set_ylabel(f'similarity of {kind}', color=INK)
+      _soften(axes)
+    panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
 
 
 def plot_piano_rolls(path: str | os.PathLike, rolls: Mapping[str, object]):
@@ -556,20 +543,16 @@ def plot_piano_rolls(path: str | os.PathLike, rolls: Mapping[str, object]):
     path: the file; it is replaced if it exists.
     rolls: `note_seq.NoteSequence`s with notes, by what they are called.
   """
-  from matplotlib.figure import Figure
-
   height = 1.9 * len(rolls)
-  figure = Figure(figsize=(8.4, height), dpi=_DPI, facecolor='white')
-  for row, (name, sequence) in enumerate(rolls.items()):
-    axes = figure.add_axes((
-        0.075, (0.5 + 1.9 * (len(rolls) - 1 - row)) / height,
-        0.895, 1.25 / height))
-    _draw_roll(axes, sequence)
-    axes.set_ylabel(
-        name, rotation=0, color=_PIECE_COLOR, fontweight='bold', labelpad=14)
-  axes.set_xlabel('seconds', color=INK)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with drawing(path, 8.4, height, layout=None) as figure:
+    for row, (name, sequence) in enumerate(rolls.items()):
+      axes = figure.add_axes((
+          0.075, (0.5 + 1.9 * (len(rolls) - 1 - row)) / height,
+          0.895, 1.25 / height))
+      _draw_roll(axes, sequence)
+      axes.set_ylabel(
+          name, rotation=0, color=_PIECE_COLOR, fontweight='bold', labelpad=14)
+    axes.set_xlabel('seconds', color=INK)
 
 
 def _draw_roll(axes, sequence):
@@ -600,6 +583,4 @@ def _draw_roll(axes, sequence):
   axes.set_yticklabels([f'C{pitch // 12 - 1}' for pitch in octaves])
   axes.grid(axis='y', color='#e4e4ea')
   axes.set_axisbelow(True)
-  axes.tick_params(colors=_FAINT, labelsize=8, length=0)
-  for spine in axes.spines.values():
-    spine.set_color('#e4e4ea')
+  _soften(axes)

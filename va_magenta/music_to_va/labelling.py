@@ -43,9 +43,10 @@ from va_magenta.music.corpus import file_md5, find_midi
 from va_magenta.music.notes import excerpt
 from va_magenta.music_to_va import symbolic, symbolic_features
 from va_magenta.music_to_va.fusion import ESTIMATES, Fusion
+from va_magenta.va import AXES
 
 AUDIO = ESTIMATES[2:]
-LABELS = ('valence', 'arousal', 'valence_std', 'arousal_std')
+LABELS = (*AXES, 'valence_std', 'arousal_std')
 SECONDS = ('start_seconds', 'end_seconds')
 COLUMNS = ('md5', 'window', *SECONDS, *ESTIMATES, *LABELS)
 WHOLE_PIECE = -1
@@ -541,6 +542,14 @@ def write(path: str | os.PathLike, table):
     table.to_parquet(
         temporary, engine='pyarrow', compression='zstd', compression_level=19,
         index=False)
+
+
+def points(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """VA of whole pieces by their MD5, float [2]; see `read`."""
+  table = read(path)
+  table = table[table['window'] == WHOLE_PIECE].dropna(subset=list(AXES))
+  return dict(zip(
+      table['md5'], table[list(AXES)].to_numpy(float), strict=True))
 
 
 def read(path: str | os.PathLike):

@@ -2,7 +2,6 @@
 
   estimator = symbolic.load()
   points = estimator.estimate_va(sequences)  # list of VA, one a NoteSequence
-  points = estimator.estimate_va_of_midi(['a.mid', 'b.mid'])
 
 The mean of boosted regression trees (LightGBM, Ke et al. 2017) and of a kernel
 ridge regression on `symbolic_features`, fitted to people's ratings of EIMG's
@@ -23,7 +22,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from va_magenta import checkpoints
-from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import from_note_sequence
 from va_magenta.music_to_va import symbolic_features
 from va_magenta.music_to_va.trees_and_kernel import (
@@ -146,16 +144,6 @@ class SymbolicVA(TreesAndKernel):
         mean of the training ratings.
     """
     return self.estimate_va_of_notes(map(from_note_sequence, sequences))
-
-  def estimate_va_of_midi(
-      self, paths: Iterable[str | os.PathLike]) -> list[VA]:
-    """Calibrated estimates for MIDI files, in their order.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if a file is not MIDI, is damaged or has no notes.
-    """
-    return self.estimate_va_of_notes(map(read_notes, paths))
 
 
 def load(folder: str | os.PathLike | None = None) -> SymbolicVA:

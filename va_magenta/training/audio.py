@@ -434,7 +434,7 @@ def _check(
   points = estimator.calibrate(estimator.regress(features, audio.SYNTHESISED))
   for (_, name, character, quadrant), point in zip(checks, points, strict=True):
     va = VA.clip(*point.tolist())
-    valence, arousal = Scale.UNIT.from_va(va)
+    valence, arousal = map(Scale.UNIT.from_plane, (va.valence, va.arousal))
     verdict = ['right' if expected == found else 'wrong'
                for expected, found in zip(
                    quadrant.value.split(', '), va.quadrant.value.split(', '),

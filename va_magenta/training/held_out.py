@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from va_magenta import files
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, plots
 from va_magenta.va import AXES, Scale
 
 
@@ -110,15 +109,11 @@ def plot_held_out(
     titles: of the two panels, valence and arousal.
     name: what the estimates are called.
   """
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(9, 4.6), layout='constrained')
-  for i, title in enumerate(titles):
-    panel = figure.add_subplot(1, 2, i + 1)
-    panel.plot((-1, 1), (-1, 1), color='#8d90a5', linewidth=.8)
-    panel.scatter(ratings[:, i], estimates[:, i], s=6, alpha=.4, linewidths=0)
-    panel.set(
-        title=title, xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
-        xlabel='rated by people', ylabel=f'{name}, held out')
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, dpi=100)
+  with plots.drawing(path, 9, 4.6, dpi=100) as figure:
+    for i, title in enumerate(titles):
+      panel = figure.add_subplot(1, 2, i + 1)
+      panel.plot((-1, 1), (-1, 1), color='#8d90a5', linewidth=.8)
+      panel.scatter(ratings[:, i], estimates[:, i], s=6, alpha=.4, linewidths=0)
+      panel.set(
+          title=title, xlim=(-1, 1), ylim=(-1, 1), aspect='equal',
+          xlabel='rated by people', ylabel=f'{name}, held out')

@@ -26,6 +26,7 @@ from va_magenta.figures import metrics, tables
 from va_magenta.image_to_va import backbones as backbones_lib
 from va_magenta.image_to_va import model as model_lib
 from va_magenta.training import cards
+from va_magenta.training.held_out import plot_held_out
 from va_magenta.va import Scale
 
 # Of a Gaussian in two dimensions, within one standard deviation.
@@ -712,10 +713,13 @@ def train(
   for _ in range(_TIMED):
     shipped.predict([picture])
   milliseconds = 1000 * (time.process_time() - start) / _TIMED
-  with files.writing(run_dir / 'predicted_vs_rated.png') as path:
-    plot(
-        first.ratings.points, validations['folds by group'].estimates[:, :2],
-        path)
+  points = first.ratings.points
+  estimates = validations['folds by group'].estimates[:, :2]
+  plot_held_out(
+      run_dir / 'predicted_vs_rated.png', points, estimates, [
+          f'{axis}: r {metrics.pearson_r(points[:, i], estimates[:, i]):.2f}, '
+          f'CCC {metrics.ccc(points[:, i], estimates[:, i]):.2f}'
+          for i, axis in enumerate(metrics.AXES)], 'predicted')
   megabytes = (run_dir / 'weights.npz').stat().st_size / 1e6
   with files.writing(run_dir / 'README.md') as path:
     path.write_text(card(
@@ -753,25 +757,6 @@ def _features_folder(run_dir: pathlib.Path, job) -> pathlib.Path:
   with files.writing(path) as temporary:
     temporary.write_text(text)
   return folder
-
-
-def plot(rated: np.ndarray, predicted: np.ndarray, path: str | os.PathLike):
-  """Scatter plot of both axes, [num_pictures, 2] each, as a PNG."""
-  from matplotlib import figure  # Only training draws.
-  drawing = figure.Figure(figsize=(9, 4.6), layout='constrained')
-  panels = drawing.subplots(1, len(metrics.AXES))
-  for i, name in enumerate(metrics.AXES):
-    axes, x, y = panels[i], rated[:, i], predicted[:, i]
-    axes.plot([-1, 1], [-1, 1], color='0.7', linewidth=1)
-    axes.axhline(0, color='0.9', linewidth=1, zorder=0)
-    axes.axvline(0, color='0.9', linewidth=1, zorder=0)
-    axes.scatter(x, y, s=9, alpha=0.6, linewidths=0)
-    axes.set(
-        title=f'{name}: r {metrics.pearson_r(x, y):.2f}, '
-        f'CCC {metrics.ccc(x, y):.2f}',
-        xlabel='rated by people', ylabel='predicted (held out)',
-        xlim=(-1.03, 1.03), ylim=(-1.03, 1.03), aspect='equal')
-  drawing.savefig(path, format='png', dpi=100)
 
 
 def card(

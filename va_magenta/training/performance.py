@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
-from va_magenta import files
+from va_magenta.figures import plots
 from va_magenta.figures.tables import plus_minus
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import skyline
@@ -484,11 +484,6 @@ def _write_card(
 
 def _plot(normal: dict, rated: Rated, path: pathlib.Path):
   """Means over the plane, and where the clips lie."""
-  import matplotlib
-
-  matplotlib.use('Agg')
-  from matplotlib import pyplot as plt
-
   axis = np.linspace(-1, 1, 41)
   plane = np.stack(np.meshgrid(axis, axis), -1)
   mean = np.concatenate(
@@ -499,17 +494,14 @@ def _plot(normal: dict, rated: Rated, path: pathlib.Path):
       ('velocity', mean[..., 2]),
       ('sounding share', 1 / (1 + np.exp(-mean[..., 3]))),
       ('mean pitch', mean[..., 4]))
-  figure, axes = plt.subplots(
-      1, len(panels), figsize=(18, 3.6), layout='constrained', sharey=True)
-  for panel, (title, values) in zip(axes, panels, strict=True):
-    panel.scatter(*rated.va.T, s=2, c='0.7', zorder=0)
-    lines = panel.contour(axis, axis, values, 9, cmap='viridis')
-    panel.clabel(lines, fontsize=8)
-    panel.set(title=title, xlabel='valence', aspect='equal')
-  axes[0].set_ylabel('arousal')
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, dpi=90)
-  plt.close(figure)
+  with plots.drawing(path, 18, 3.6, dpi=90) as figure:
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for panel, (title, values) in zip(axes, panels, strict=True):
+      panel.scatter(*rated.va.T, s=2, c='0.7', zorder=0)
+      lines = panel.contour(axis, axis, values, 9, cmap='viridis')
+      panel.clabel(lines, fontsize=8)
+      panel.set(title=title, xlabel='valence', aspect='equal')
+    axes[0].set_ylabel('arousal')
 
 
 def run(

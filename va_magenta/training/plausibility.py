@@ -13,6 +13,7 @@ import numpy as np
 
 from va_magenta import checkpoints, files
 from va_magenta.evaluation import people
+from va_magenta.figures import plots
 from va_magenta.music import measures
 from va_magenta.trees import Trees, from_lightgbm
 
@@ -106,17 +107,13 @@ def _fit(x, is_people, weights, seed) -> Trees:
 
 def _plot(path: pathlib.Path, held_out, is_people):
   """How likely pieces by people and generated ones are, of none fitted on."""
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(6, 3), layout='constrained')
-  axes = figure.subplots()
-  for side, name in ((1, 'people'), (0, 'generated')):
-    axes.hist(held_out[is_people == side], bins=50, density=True,
-              histtype='step', label=name)
-  axes.set(xlabel='log odds that people wrote it', ylabel='density')
-  axes.legend()
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, format='png', dpi=80)
+  with plots.drawing(path, 6, 3, dpi=80) as figure:
+    axes = figure.subplots()
+    for side, name in ((1, 'people'), (0, 'generated')):
+      axes.hist(held_out[is_people == side], bins=50, density=True,
+                histtype='step', label=name)
+    axes.set(xlabel='log odds that people wrote it', ylabel='density')
+    axes.legend()
 
 
 def _folds(theirs, ours, seed: int) -> np.ndarray:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from va_magenta import files
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, plots
 from va_magenta.figures.tables import plus_minus, table, table_of_columns
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import excerpt, skyline
@@ -443,21 +442,17 @@ def _table(figures: dict[str, dict[str, np.ndarray]]) -> str:
 
 
 def _plot_importances(boosters: dict[str, list], path: pathlib.Path):
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(12, 6), layout='constrained')
-  for panel, (axis, members) in zip(
-      figure.subplots(1, 2), boosters.items(), strict=True):
-    gain = np.mean([
-        booster.feature_importance('gain') for booster in members], axis=0)
-    top = np.argsort(gain)[-25:]
-    panel.barh(
-        [symbolic_features.FEATURE_NAMES[i] for i in top],
-        gain[top] / gain.sum())
-    panel.set(title=axis, xlabel='share of total gain')
-    panel.tick_params(axis='y', labelsize=8)
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, dpi=100)
+  with plots.drawing(path, 12, 6, dpi=100) as figure:
+    for panel, (axis, members) in zip(
+        figure.subplots(1, 2), boosters.items(), strict=True):
+      gain = np.mean([
+          booster.feature_importance('gain') for booster in members], axis=0)
+      top = np.argsort(gain)[-25:]
+      panel.barh(
+          [symbolic_features.FEATURE_NAMES[i] for i in top],
+          gain[top] / gain.sum())
+      panel.set(title=axis, xlabel='share of total gain')
+      panel.tick_params(axis='y', labelsize=8)
 
 
 def run(

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from va_magenta import files
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, plots
 from va_magenta.figures.tables import table
 from va_magenta.music.grid import NUM_TOKENS, STEPS_PER_BAR
 from va_magenta.training.critic.pairs import EXCERPTS, Pairs, RatedMelodies
@@ -158,18 +157,14 @@ def plot(path: pathlib.Path, panels: dict[str, tuple], names: Sequence[str]):
     panels: labels [n, 2] and estimates [n, 2] by the labels' name.
     names: of the columns.
   """
-  from matplotlib.figure import Figure
-
-  figure = Figure(figsize=(9, 8.4), layout='constrained')
-  axes = figure.subplots(len(panels), len(names))
-  for row, (label_name, (labels, estimates)) in zip(
-      axes, panels.items(), strict=True):
-    for i, (panel, name) in enumerate(zip(row, names, strict=True)):
-      panel.scatter(
-          labels[:, i], estimates[:, i], s=6, alpha=.35, linewidths=0,
-          color='#00798c')
-      ends = [labels[:, i].min(), labels[:, i].max()]
-      panel.plot(ends, ends, color='#8d90a5', linewidth=.8)
-      panel.set(xlabel=label_name, ylabel='critic', title=name)
-  with files.writing(path) as temporary:
-    figure.savefig(temporary, dpi=100, format='png')
+  with plots.drawing(path, 9, 8.4, dpi=100) as figure:
+    axes = figure.subplots(len(panels), len(names))
+    for row, (label_name, (labels, estimates)) in zip(
+        axes, panels.items(), strict=True):
+      for i, (panel, name) in enumerate(zip(row, names, strict=True)):
+        panel.scatter(
+            labels[:, i], estimates[:, i], s=6, alpha=.35, linewidths=0,
+            color='#00798c')
+        ends = [labels[:, i].min(), labels[:, i].max()]
+        panel.plot(ends, ends, color='#8d90a5', linewidth=.8)
+        panel.set(xlabel=label_name, ylabel='critic', title=name)

@@ -20,7 +20,7 @@ import numpy as np
 import tqdm
 
 from va_magenta import files
-from va_magenta.figures import metrics
+from va_magenta.figures import metrics, plots
 from va_magenta.music import grid
 from va_magenta.training.music_vae import examples
 from va_magenta.va_to_music import magenta_weights, tensors
@@ -420,29 +420,25 @@ def plot_scalars(
     scalars: by 'train' and 'eval', what `read_scalars` read.
     path: the file; it is replaced if it exists.
   """
-  from matplotlib.figure import Figure
-
   tags = sorted(set().union(*scalars.values()))
   num_columns = min(4, len(tags))
   num_rows = -(-len(tags) // num_columns)
-  figure = Figure(figsize=(3.2 * num_columns, 2.3 * num_rows), dpi=110,
-                  facecolor='white', layout='constrained')
-  panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
-  for axes, tag in zip(panels, tags, strict=False):
-    for split, color, marker in (
-        ('train', '#00798c', None), ('eval', '#d1495b', '.')):
-      found = scalars[split].get(tag, {})
-      axes.plot(
-          list(found), list(found.values()), color=color, marker=marker,
-          label={'train': 'training', 'eval': 'validation'}[split])
-    axes.set_title(tag, fontsize=9)
-    axes.tick_params(labelsize=7)
-  for axes in panels[len(tags):]:
-    axes.remove()
-  panels[0].legend(frameon=False, fontsize=8)
-  figure.supxlabel('step', fontsize=9)
-  with files.writing(pathlib.Path(path)) as temporary:
-    figure.savefig(temporary, format='png')
+  with plots.drawing(
+      path, 3.2 * num_columns, 2.3 * num_rows, dpi=110) as figure:
+    panels = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+    for axes, tag in zip(panels, tags, strict=False):
+      for split, color, marker in (
+          ('train', '#00798c', None), ('eval', '#d1495b', '.')):
+        found = scalars[split].get(tag, {})
+        axes.plot(
+            list(found), list(found.values()), color=color, marker=marker,
+            label={'train': 'training', 'eval': 'validation'}[split])
+      axes.set_title(tag, fontsize=9)
+      axes.tick_params(labelsize=7)
+    for axes in panels[len(tags):]:
+      axes.remove()
+    panels[0].legend(frameon=False, fontsize=8)
+    figure.supxlabel('step', fontsize=9)
 
 
 def evaluate(model: MusicVAE, tokens: np.ndarray,
