@@ -27,6 +27,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+import reporting
 from absl import flags
 
 from va_magenta import command
@@ -199,6 +200,7 @@ def main(argv: Sequence[str]):
         f'second, {left / music / 1e6:.2f} MB on disk a second of music')
   print(f'ratio: {report_seconds / our_seconds:.2f} by the clock, '
         f'{report_work / our_work:.2f} in processor time')
+  reporting.add({'processor time': report_work / our_work})
 
   spent = _shares(good, max_seconds)
   total = sum(spent.values())

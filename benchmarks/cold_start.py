@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 
+import reporting
 from absl import app, flags
 
 FLAGS = flags.FLAGS
@@ -44,6 +45,9 @@ def main(argv):
     print(f'{name}: {seconds:.2f} s')
   ratio = best['one picture to one MIDI'] / best['import tensorflow']
   print(f'one picture to one MIDI / import tensorflow: {ratio:.2f}')
+  reporting.add({
+      'help, seconds': best['--help'],
+      'picture to MIDI, against importing TensorFlow': ratio})
 
 
 if __name__ == '__main__':

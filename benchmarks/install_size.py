@@ -11,6 +11,9 @@ import sys
 import tempfile
 import zipfile
 
+import reporting
+from absl import app
+
 ROOT = pathlib.Path(__file__).parents[1]
 LARGEST = 20
 
@@ -51,8 +54,9 @@ def wheel_sizes() -> tuple[int, int]:
     return wheel.stat().st_size, unpacked
 
 
-def main():
+def main(argv):
   """Prints the sizes in MB (10^6 bytes)."""
+  del argv  # Unused.
   if sys.prefix == sys.base_prefix:
     sys.exit('run this with the Python of a virtual environment')
   sizes = package_sizes()
@@ -63,7 +67,9 @@ def main():
   wheel, unpacked = wheel_sizes()
   print(f'{wheel / 1e6:9.1f}  wheel of va_magenta ({unpacked / 1e6:.1f} '
         'installed)')
+  reporting.add({
+      'environment, GB': total / 1e9, 'wheel, MB': round(wheel / 1e6)})
 
 
 if __name__ == '__main__':
-  main()
+  app.run(main)

@@ -25,6 +25,7 @@ import tempfile
 import time
 
 import numpy as np
+import reporting
 from absl import app, flags
 
 FLAGS = flags.FLAGS
@@ -40,8 +41,8 @@ flags.DEFINE_bool('sampling', True, 'Whether to measure sampling.')
 flags.DEFINE_bool('training', True, 'Whether to measure training.')
 
 
-def _compare(name, unit, theirs, ours):
-  """Prints the best rates of two functions of one step, and their ratio."""
+def _compare(name, unit, theirs, ours) -> float:
+  """Prints the best rates of two functions of one step; gives their ratio."""
   sides = {'Magenta': theirs, 'va_magenta': ours}
   best = dict.fromkeys(sides, 0.0)
   for step in sides.values():
@@ -53,9 +54,11 @@ def _compare(name, unit, theirs, ours):
         step()
       seconds = time.perf_counter() - start
       best[side] = max(best[side], FLAGS.batch_size * FLAGS.steps / seconds)
+  ratio = best['va_magenta'] / best['Magenta']
   print(f'{FLAGS.config} {name}: ' + ', '.join(
       f'{side} {rate:.4g} {unit}' for side, rate in best.items())
-      + f', ratio {best["va_magenta"] / best["Magenta"]:.2f}', flush=True)
+      + f', ratio {ratio:.2f}', flush=True)
+  return ratio
 
 
 def _magenta_train_step(config, tokens_one_hot):
@@ -97,6 +100,7 @@ def main(argv):
   magenta.hparams.parse(hparams)
   config = our_configs.from_magenta(FLAGS.config, hparams)
   random = np.random.default_rng(0)
+  figures = {}
 
   if FLAGS.sampling:
     model = music_vae.MusicVAE(config)
@@ -113,8 +117,9 @@ def main(argv):
             tokens, tempo_qpm=120, program=0, velocity=80)
 
     length = config.max_seq_len
-    _compare('sampling', 'melodies/s',
-             lambda: trained.sample(FLAGS.batch_size, length=length), sample)
+    figures['sampling'] = _compare(
+        'sampling', 'melodies/s',
+        lambda: trained.sample(FLAGS.batch_size, length=length), sample)
     z = random.standard_normal((FLAGS.batch_size, config.z_size), np.float32)
     _compare('sampling, tensors alone', 'melodies/s',
              lambda: trained.decode_to_tensors(z, length),
@@ -129,9 +134,13 @@ def main(argv):
         keras.optimizers.Adam(
             training.MagentaDecay(config), global_clipnorm=config.grad_clip),
         jit_compile=False)
-    _compare('training', 'examples/s',
-             _magenta_train_step(magenta, one_hot),
-             lambda: model.train_on_batch({'tokens': tokens}))
+    figures['training'] = _compare(
+        'training', 'examples/s', _magenta_train_step(magenta, one_hot),
+        lambda: model.train_on_batch({'tokens': tokens}))
+  run = f'{FLAGS.config}, batches of {FLAGS.batch_size}'
+  if FLAGS.precision != 'float32':
+    run += f', {FLAGS.precision}'
+  reporting.add(figures, run)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ import resource
 import sys
 import time
 
+import reporting
 from absl import app, flags
 
 FLAGS = flags.FLAGS
@@ -23,8 +24,8 @@ flags.DEFINE_list('candidates', ['1', '64'], 'Pieces to choose from.')
 flags.DEFINE_integer('rounds', 5, 'Pieces that are timed.')
 
 
-def _measure(checkpoint: str, candidates: list[int], rounds: int):
-  """Prints a line."""
+def _measure(checkpoint: str, candidates: list[int], rounds: int, results):
+  """Prints a line, and puts its figures into a queue."""
   from va_magenta.composing import composer, request
   from va_magenta.va import VA
 
@@ -39,15 +40,21 @@ def _measure(checkpoint: str, candidates: list[int], rounds: int):
         raise
     return time.perf_counter() - start
 
-  words = [f'{checkpoint}: {composer.phrase_bars(checkpoint)} bars']
-  words.append(f'first {seconds(candidates[0], 0):.1f} s')
+  figures = {'bars': composer.phrase_bars(checkpoint),
+             'first': seconds(candidates[0], 0)}
   for number in candidates:
     seconds(number, 0)  # Compiles.
-    best = min(seconds(number, seed) for seed in range(1, rounds + 1))
-    words.append(f'of {number} candidates {best:.2f} s')
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-      1 if sys.platform == 'darwin' else 1024)
-  print(', '.join([*words, f'{peak / 2**20:,.0f} MiB']), flush=True)
+    figures[f'of {number}'] = min(
+        seconds(number, seed) for seed in range(1, rounds + 1))
+  figures['MiB'] = round(
+      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+          1 if sys.platform == 'darwin' else 1024) / 2**20)
+  print(f'{checkpoint}: {figures["bars"]} bars, first '
+        f'{figures["first"]:.1f} s, ' + ''.join(
+            f'of {number} candidates {figures[f"of {number}"]:.2f} s, '
+            for number in candidates)
+        + f'{figures["MiB"]:,} MiB', flush=True)
+  results.put(figures)
 
 
 def main(argv):
@@ -59,13 +66,16 @@ def main(argv):
       name for name in checkpoints.names()
       if not checkpoints.TABLE[name].url]
   context = multiprocessing.get_context('spawn')
+  results = context.SimpleQueue()
   for name in names:
     process = context.Process(target=_measure, args=(
-        name, list(map(int, FLAGS.candidates)), FLAGS.rounds))
+        name, list(map(int, FLAGS.candidates)), FLAGS.rounds,
+        results))
     process.start()
     process.join()
     if process.exitcode:
       sys.exit(process.exitcode)
+    reporting.add(results.get(), name)
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import reporting
 from absl import flags
 
 from va_magenta import command
@@ -130,6 +131,9 @@ def main(argv: Sequence[str]):
   print(f'music21 {music21.__version__}, {len(SHARED)} features: '
         f'{len(files) / their_seconds:.1f} files a second')
   print(f'ratio: {their_seconds / our_seconds:.0f}')
+  reporting.add({
+      'files a second': round(len(files) / our_seconds),
+      'against music21': round(their_seconds / our_seconds)})
   print(f'\n{"feature":48}{"same":>6}{"r":>7}   '
         '(same: share of files within 2 %)')
   for column, name in enumerate(SHARED.values()):

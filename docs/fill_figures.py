@@ -2,6 +2,8 @@ r"""Fills the figures in README.md, docs/ and the cards from stored reports.
 
   python docs/fill_figures.py          fills them
   python docs/fill_figures.py --check  fails where a text and a report differ
+  python docs/fill_figures.py --store=docs/reports/band.json OUT/report.json
+                                       keeps what a command wrote, then fills
 
 A place for a figure is marked by two comments, between which this writes:
 
@@ -14,7 +16,9 @@ a table in a card, by row and column: cards are written by the commands that
 make the checkpoints. After the path, `#Heading` says in which section; a format
 after the column rounds the cell's numbers.
 
-Every file in docs/reports has a `command`, which prints its figures.
+Every file in docs/reports has a `command`, which prints its figures. `--store`
+leaves that as it is, and takes from the JSON file that the command wrote the
+figures that texts name, to four decimals.
 """
 
 import json
@@ -103,13 +107,65 @@ def _cell(text: str, row: str, column: str, place: str) -> str:
   return found[0]
 
 
+def store(name: str, written: pathlib.Path, root: pathlib.Path = ROOT):
+  """Takes the figures that texts name from what a command wrote.
+
+  Args:
+    name: of the report, such as 'docs/reports/band.json'; it has a `command`.
+    written: the JSON file that this command wrote.
+    root: of the texts.
+
+  Raises:
+    ValueError: if a figure is missing.
+  """
+  found = json.loads(written.read_text(encoding='utf-8'))
+  report = {'command': json.loads(
+      (root / name).read_text(encoding='utf-8'))['command']}
+  for path in texts(root):
+    for place in _PLACE.findall(path.read_text(encoding='utf-8')):
+      source, *keys = (part.strip() for part in place[0].split(';'))
+      if source != name:
+        continue
+      if _FORMAT.fullmatch(keys[-1]):
+        keys.pop()
+      if keys[-1] in ('mean', 'sd'):
+        keys.pop()
+      value, into = found, report
+      try:
+        for key in keys:
+          value = value[key]
+      except (KeyError, TypeError):
+        raise ValueError(f'{written} has no {"; ".join(keys)}') from None
+      for key in keys[:-1]:
+        into = into.setdefault(key, {})
+      into[keys[-1]] = {
+          part: round(value[part], 4) for part in ('mean', 'sd')
+          if value.get(part) is not None
+      } if isinstance(value, dict) else round(value, 4)
+  (root / name).write_text(
+      json.dumps(report, indent=1, ensure_ascii=False) + '\n',
+      encoding='utf-8')
+
+
+def texts(root: pathlib.Path = ROOT) -> list[pathlib.Path]:
+  """All that may have figures."""
+  return sorted(path for glob in TEXTS for path in root.glob(glob))
+
+
 def main(arguments: list[str]) -> int:
   """Fills or checks all texts; returns the exit code."""
+  if len(arguments) == 2 and arguments[0].startswith('--store='):
+    try:
+      store(arguments[0].partition('=')[2], pathlib.Path(arguments[1]))
+    except (OSError, ValueError, KeyError) as error:
+      print(error, file=sys.stderr)
+      return 1
+    arguments = []
   if arguments not in ([], ['--check']):
     print(__doc__, file=sys.stderr)
     return 1
   code = 0
-  for path in sorted(path for glob in TEXTS for path in ROOT.glob(glob)):
+  for path in texts(ROOT):
     text = path.read_text(encoding='utf-8')
     name = path.relative_to(ROOT)
     try:

@@ -1,5 +1,6 @@
 """The scripts behind the figures run, on the smallest of sizes."""
 
+import json
 import os
 import pathlib
 import re
@@ -46,10 +47,23 @@ def test_reach():
   assert 0 <= float(many) <= float(few) < 2
 
 
-def test_pieces():
+def test_pieces(tmp_path):
+  path = tmp_path / 'report.json'
+  path.write_text('{"command": "c", "pieces": {"band": {"of 1": 2}}}')
   out = _run(
-      'pieces.py', '--checkpoints=cat-mel_2bar', '--candidates=8', '--rounds=1')
-  assert re.match(r'cat-mel_2bar: 2 bars, first [\d.]+ s, of 8 cand', out)
+      'pieces.py', '--checkpoints=cat-mel_2bar', '--candidates=8', '--rounds=1',
+      f'--report={path}')
+  first, = re.match(
+      r'cat-mel_2bar: 2 bars, first ([\d.]+) s, of 8 cand', out).groups()
+  report = json.loads(path.read_text())
+  assert report['command'] == 'c' and report['pieces']['band'] == {'of 1': 2}
+  found = report['pieces']['cat-mel_2bar']
+  assert found['command'] == (
+      'python benchmarks/pieces.py --checkpoints=cat-mel_2bar --candidates=8 '
+      '--rounds=1')
+  assert found['bars'] == 2
+  assert found['first'] == pytest.approx(float(first), abs=.06)
+  assert found['of 8'] > 0
 
 
 def test_paths():

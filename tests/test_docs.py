@@ -1,6 +1,7 @@
 """README, docs/ and the cards: figures, links, flags, and the site."""
 
 import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -64,6 +65,27 @@ def test_a_figure_comes_from_its_report(figures, reports, place, text):
   before = f'a <!-- figure: {place} -->\nold<!-- / --> b'
   assert figures.filled(before, reports) == (
       f'a <!-- figure: {place} -->{text}<!-- / --> b')
+
+
+def test_what_a_command_wrote_is_kept_as_far_as_texts_name_it(
+    figures, reports):
+  (reports / 'card.md').write_text(
+      '<!-- figure: a.json; r; .2f -->.9<!-- / --> '
+      '<!-- figure: a.json; r; mean; .1f -->.9<!-- / --> '
+      '<!-- figure: a.json; deep; n; d -->5<!-- / --> '
+      '<!-- figure: other.json; n; d -->5<!-- / -->')
+  written = reports / 'out' / 'report.json'
+  written.parent.mkdir()
+  written.write_text(
+      '{"r": {"mean": 0.123456, "sd": 0.1, "by_seed": [1]}, "deep": {"n": 7, '
+      '"m": 8}, "options": {"oasis_dir": "/home/me"}}')
+  figures.store('a.json', written, reports)
+  assert json.loads((reports / 'a.json').read_text()) == {
+      'command': 'c', 'r': {'mean': 0.1235, 'sd': 0.1}, 'deep': {'n': 7}}
+  written.write_text('{"r": 1}')
+  with pytest.raises(ValueError, match='has no deep; n'):
+    figures.store('a.json', written, reports)
+  assert 'deep' in (reports / 'a.json').read_text()
 
 
 @pytest.mark.parametrize(('place', 'complaint'), [
