@@ -194,7 +194,7 @@ def test_the_job_writes_what_loads(run, tmp_path):
   assert '48 whole clips.' in card and 'nan' not in card
   auc = re.search(r'\| arousal AUC \| (.+) \|', card).group(1).split(' | ')
   assert len(auc) == 4 and all(float(cell[:5]) > .9 for cell in auc[2:])
-  assert 'notes alone, 48 clips | notes alone, 48 that were heard' in card
+  assert 'notes alone, 48 clips | notes alone, 48 with sound' in card
   arousal = re.search(r'\| arousal/pearson_r \| (.+) \|', card).group(1)
   notes, sound, both = (
       float(cell.partition(' ')[0]) for cell in arousal.split(' | '))

@@ -41,7 +41,7 @@ PENALTIES = (.03, .1, .3, 1.)
 NUM_COMPONENTS = 40
 
 # Part of the path in `index.csv`, what it is, and the quadrant that its
-# character asks for.
+# character suggests.
 CHECKS = (
     ('Metallica - Master Of Puppets.', 'Metallica, Master of Puppets',
      'thrash metal', Quadrant.Q2),
@@ -440,7 +440,7 @@ def _check(
                    quadrant.value.split(', '), va.quadrant.value.split(', '),
                    strict=True)]
     rows[name] = {
-        'character': character, 'asks for': quadrant.value,
+        'character': character, 'expected': quadrant.value,
         'valence': f'{valence:.2f}', 'arousal': f'{arousal:.2f}',
         'arousal is': verdict[1], 'valence is': verdict[0]}
   return rows

@@ -220,7 +220,7 @@ def measure_emopia(
   for source, labels in (
       (NOTES, notes_alone), (SOUND, sound(estimates[:, 2:])),
       (BOTH, found.apply(estimates)[0])):
-    columns[f'{source}, {sum(num)} that were heard'] = labels, was_heard
+    columns[f'{source}, {sum(num)} with sound'] = labels, was_heard
   is_high = np.stack([np.isin(quadrants, (1, 4)), quadrants <= 2], axis=1)
   table = table_of_columns({
       name: {
@@ -228,7 +228,8 @@ def measure_emopia(
               auc, is_high[rows, i], labels[rows, i])
           for i, axis in enumerate(AXES)}
       for name, (labels, rows) in columns.items()})
-  return f'{table}\n\nHeard were, of quadrants 1 to 4, {num}.'
+  return (f'{table}\n\nClips with sound, of quadrants 1 to 4: '
+          f'{", ".join(map(str, num))}.')
 
 
 # The job.
