@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import zlib
 
 import pytest
 
@@ -390,6 +391,25 @@ def test_what_cannot_be_opened_is_one_line_that_names_it(tmp_path, kind):
     config_file.write_bytes(content)
     with pytest.raises(ValueError, match=f'is not {kind.name}, or is damaged'):
       checkpoints.open(folder, kind)
+
+
+def test_weights_are_rounded_to_what_packs_well():
+  np = pytest.importorskip('numpy')
+  random = np.random.default_rng(0)
+  weights = random.normal(0, 0.03, (300, 200)).astype(np.float32)
+  rounded = checkpoints.rounded(weights)
+  assert rounded.dtype == np.float16
+  error = rounded - weights
+  assert 0.005 < error.std() / weights.std() < 0.015
+  assert abs(error.mean()) < 1e-4
+  packed = [
+      len(zlib.compress(x.tobytes())) for x in (weights, rounded)]
+  assert packed[1] < 0.36 * packed[0]
+  np.testing.assert_array_equal(checkpoints.rounded(rounded), rounded)
+  # A vector, and what does not vary, is only halved.
+  for array in (weights[0], np.full((2, 3), 0.1, np.float32)):
+    np.testing.assert_array_equal(
+        checkpoints.rounded(array), array.astype(np.float16))
 
 
 def test_what_is_written_is_what_is_opened(tmp_path):

@@ -28,6 +28,7 @@ _MAGENTA = (
 MAX_UNPACKED_BYTES = 8 * 2**30
 MAX_MEMBERS = 1000
 _TIMEOUT_SECONDS = 30
+_GRID = 1 / 32
 _CONFIG, _WEIGHTS = 'config.json', 'weights.npz'
 
 
@@ -250,6 +251,29 @@ def load(
         f'{locate(name_or_path, kind)} is not {kind.name} of this version, or '
         f'is damaged ({type(error).__name__}: {reason}); {kind.maker} writes '
         'it anew') from error
+
+
+def rounded(array):
+  """Weights as they are handed on: in float16, on a grid that packs well.
+
+  A matrix' grid has steps of the power of two nearest to `_GRID` of its
+  deviation. That is an error of about 1 % of it, and in an `.npz` three fifths
+  of the size of float16 alone. Vectors, which weigh nothing, keep float16.
+
+  Args:
+    array: float, of any shape.
+
+  Returns:
+    float16.
+  """
+  import numpy as np
+
+  array = np.asarray(array, np.float32)
+  deviation = array.std() if array.ndim > 1 else 0
+  if deviation:
+    step = 2 ** np.round(np.log2(deviation * _GRID))
+    array = np.round(array / step) * step
+  return array.astype(np.float16)
 
 
 def write(

@@ -8,7 +8,7 @@ For a web page, `new mm.MusicVAE('/my/folder')` of @magenta/music:
 
   va_magenta_export --checkpoint=/tmp/run --output_dir=/tmp/js --format=js
 
-To be handed on, with weights in float16, half the size of a run's:
+To be handed on, with weights rounded, a third of the size of a run's:
 
   va_magenta_export --checkpoint=/tmp/run --output_dir=/tmp/r --format=release
 
@@ -30,7 +30,7 @@ _OUTPUT_DIR = command.DEFINE_path(
 _FORMAT = flags.DEFINE_enum(
     'format', 'magenta', ['magenta', 'js', 'release'],
     'A TensorFlow checkpoint; weights for magenta.js; or what '
-    '`--checkpoint` takes, in float16.')
+    '`--checkpoint` takes, rounded.')
 _OVERWRITE = flags.DEFINE_boolean(
     'overwrite', False, 'Replace files that exist.')
 
@@ -48,7 +48,7 @@ def main(argv):
       magenta_weights.save_javascript(model, folder)
       written = 'config.json and weights_manifest.json'
     elif _FORMAT.value == 'release':
-      magenta_weights.save(model, folder / 'weights.npz', 'float16')
+      magenta_weights.save(model, folder / 'weights.npz', release=True)
       model.config.save(folder / 'config.json')
       written = 'config.json and weights.npz'
     else:

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from va_magenta import checkpoints
 from va_magenta.va_to_music import lstm, magenta_weights, music_vae
 from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.tensors import one_hot
@@ -376,20 +377,21 @@ def folder(flat, tmp_path):
 
 
 @pytest.mark.parametrize('config', [_FLAT, _HIERARCHY])
-@pytest.mark.parametrize('form', ['float32', 'float16', 'model.ckpt-0'])
+@pytest.mark.parametrize('form', ['float32', 'release', 'model.ckpt-0'])
 def test_weights_are_read_as_written(tmp_path, config, form, random_music_vae):
   model, other = random_music_vae(config), random_music_vae(config, seed=5)
-  npz = form.startswith('float')
+  release, npz = form == 'release', form != 'model.ckpt-0'
   path = tmp_path / ('weights.npz' if npz else form)
-  magenta_weights.save(model, path, dtype=form if npz else 'float32')
+  magenta_weights.save(model, path, release=release)
   for where in [path] if npz else [path, tmp_path]:
     assert magenta_weights.load(other, where) == []
     for ours, theirs in zip(_weights(model), _weights(other), strict=True):
       assert theirs.dtype == np.float32
       np.testing.assert_array_equal(
-          theirs, ours.astype('float16') if form == 'float16' else ours)
+          theirs, checkpoints.rounded(ours) if release else ours)
   if npz:
-    assert {a.dtype.name for a in magenta_weights.read(path).values()} == {form}
+    assert {a.dtype.name for a in magenta_weights.read(path).values()} == {
+        'float16' if release else 'float32'}
 
 
 def test_a_gain_of_controls_is_no_matter_of_files(tmp_path, random_music_vae):

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from va_magenta import files
+from va_magenta import checkpoints, files
 
 _SHARD_BYTES = 4 * 2**20
 
@@ -212,14 +212,14 @@ def _only_prefix(folder: pathlib.Path) -> pathlib.Path:
   return indices[0].with_suffix('')
 
 
-def save(model, path: str | os.PathLike, dtype: str = 'float32'):
+def save(model, path: str | os.PathLike, release: bool = False):
   """Writes a model's weights as plain arrays, or as Magenta's own checkpoint.
 
   Args:
     model: a `MusicVAE`.
     path: a name ending in `.npz`; or the prefix of a TensorFlow checkpoint,
       which Magenta's `TrainedModel` and its training open.
-    dtype: of the arrays in an `.npz`.
+    release: whether an `.npz` is `checkpoints.rounded`, a third of the size.
 
   Raises:
     ValueError: if Magenta has no model of this kind.
@@ -233,8 +233,8 @@ def save(model, path: str | os.PathLike, dtype: str = 'float32'):
   if path.suffix == '.npz':
     with files.writing(path) as temporary:
       np.savez_compressed(temporary, **{
-          name.replace('/', '|'): a.astype(dtype) for name, a in arrays.items()
-      })
+          name.replace('/', '|'): checkpoints.rounded(a) if release else a
+          for name, a in arrays.items()})
     return
   import tensorflow as tf
 

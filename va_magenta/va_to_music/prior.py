@@ -244,10 +244,10 @@ def _same(known, first) -> np.ndarray:
 
 
 def save(model: LatentPrior, folder: str | os.PathLike):
-  """Writes a prior to a checkpoint's folder, in half precision."""
+  """Writes a prior to a checkpoint's folder, rounded."""
   checkpoints.write(
       folder, checkpoints.PRIOR, dataclasses.asdict(model.config), {
-          name: ops.convert_to_numpy(v).astype(np.float16)
+          name: checkpoints.rounded(ops.convert_to_numpy(v))
           for name, v in _variables(model).items()})
 
 
