@@ -88,7 +88,7 @@ def check_file(path: str | None, name: str):
 
 
 def run(main: Callable[[Sequence[str]], int | None], *,
-        takes_arguments: bool = False):
+        takes_arguments: bool = False, any_backend: bool = False):
   """Parses flags, runs `main(argv)` and exits with its return value (or 0).
 
   `--help` prints the docstring and the flags of main's module and exits with 0.
@@ -98,11 +98,14 @@ def run(main: Callable[[Sequence[str]], int | None], *,
       imports TensorFlow itself, after the flags are parsed, so that `--help` is
       instant.
     takes_arguments: whether there may be any that are no flags.
+    any_backend: whether KERAS_BACKEND says what Keras runs on; of a command
+      that trains on JAX as well.
   """
   # TensorFlow's C++ log (where no GPU is, even its errors) would drown the one
   # line that matters, and so would pydub, which note_seq imports for nothing.
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-  os.environ['KERAS_BACKEND'] = 'tensorflow'  # The one that is tested.
+  if not any_backend:
+    os.environ['KERAS_BACKEND'] = 'tensorflow'  # What all is tested on.
   warnings.filterwarnings('ignore', "Couldn't find ffmpeg", RuntimeWarning)
   # Where it is set, pyfluidsynth prints to stdout which library it has found.
   os.environ.pop('CI', None)

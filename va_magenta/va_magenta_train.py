@@ -40,6 +40,9 @@ play:
   va_magenta_train --config=va-cat-band_2bar --run_dir=/tmp/run \
     --examples_path=my_midi_files/ --labels=labels.parquet --num_steps=20000
 
+So does one of 16 bars, with --config=va-hierdec-band_16bar
+--segments=va-cat-band_2bar. KERAS_BACKEND=jax trains on JAX.
+
 On GPUs, --precision=mixed_bfloat16 is faster, and --strategy=mirrored takes all
 of one machine. --strategy=multi_worker takes several machines: the same command
 runs once for each GPU, with a run_dir that all see, and TF_CONFIG says which of
@@ -230,7 +233,7 @@ def _train_prior(bands, warm_start, cache_dir):
 
 def console_entry_point():
   """The command `va_magenta_train`."""
-  command.run(main)
+  command.run(main, any_backend=True)
 
 
 if __name__ == '__main__':

@@ -74,7 +74,7 @@ def main(argv):
 
 def console_entry_point():
   """The command `va_magenta_train_harmony`."""
-  command.run(main)
+  command.run(main, any_backend=True)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,7 @@
 """A band writes pieces near a target, in the key and chords asked for."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,22 @@ def test_pieces_have_sixteen_bars_and_all_voices(structure):
     assert tokens.shape == (256, 4) and progression.shape == (32,)
     sequence = candidate.to_sequence()
     assert {i.name for i in sequence.instrument_infos} == set(band.VOICE_NAMES)
+
+
+def test_a_band_of_sixteen_bars_draws_from_the_normal_prior(
+    tmp_path, write_checkpoint):
+  config = dataclasses.replace(
+      configs.get('va-hierdec-band_16bar'), z_size=6, enc_rnn_size=(4,),
+      dec_rnn_size=(8,), conductor_rnn_size=(4,))
+  write_checkpoint(tmp_path, config)
+  assert composer.structure_of(tmp_path) is composing.Band
+  drawn = composing.Band.load(request.Settings(
+      checkpoint=tmp_path, performance='plain'))
+  with pytest.raises(ValueError, match='no learned prior: set prior to normal'):
+    _draw(drawn)
+  for candidate in _draw(drawn, prior='normal', bars=20, chords='C G Am F'):
+    assert candidate.num_bars == 20
+    assert _chords(candidate)[:8] == ['C', 'C', 'G', 'G', 'Am', 'Am', 'F', 'F']
 
 
 def test_chords_are_kept_to_the_letter(structure):
@@ -202,9 +220,9 @@ def test_what_is_not_for_bands_is_refused(structure, checkpoint, tmp_path):
   with pytest.raises(ValueError, match='form must be a letter'):
     request.Settings(form='A-B')
   for path in checkpoint.glob('*'):
-    if path.name != 'harmony.json':
+    if path.name != 'prior.json':
       (tmp_path / path.name).write_bytes(path.read_bytes())
-  with pytest.raises(ValueError, match='has no harmony.json'):
+  with pytest.raises(ValueError, match='has no prior.json'):
     composer.structure_of(tmp_path)
 
 

@@ -39,6 +39,12 @@ def vae():
       context_depth=29, structure='band'))
 
 
+def test_a_model_of_longer_windows_has_no_such_prior(corpus, vae):
+  longer = dataclasses.replace(vae.config, name='other', max_seq_len=64)
+  with pytest.raises(ValueError, match='segments of 2 bars.* other is none'):
+    band_prior.read(music_vae.MusicVAE(longer), corpus)
+
+
 def test_windows_are_of_one_key_and_one_split(corpus, vae, tmp_path):
   latents = band_prior.read(vae, corpus, tmp_path)
   # Of 20 bars 3 windows of 16, every 2 bars; of 18 bars 2.

@@ -43,8 +43,8 @@ def test_values_are_magentas(name):
   assert ours.keys() - shared == {
       'name', 'output_depths', 'level_lengths', 'transpose_range',
       'control_depth', 'context_depth', 'conductor_control',
-      'hierarchical_encoder',
-      'control_gain', 'control_dropout', 'token_dropout',
+      'hierarchical_encoder', 'conductor_rnn_size', 'control_gain',
+      'control_dropout', 'token_dropout',
       'objective', 'va_weight', 'kl_control_weight', 'va_share',
       'va_temperature', 'independence_weight', 'structure'}
   for key in shared:
@@ -178,7 +178,8 @@ def test_an_unknown_name_lists_the_known(name):
       'cat-mel_2bar_big, hierdec-mel_16bar, hierdec-trio_16bar, '
       'va-cat-mel_2bar, va-cat-trio_2bar, va-hierdec-mel_16bar, '
       'va-hierdec-mel_16bar_small, va-hierdec-trio_16bar, '
-      'va-hierdec-trio_16bar_small, va-cat-band_2bar')
+      'va-hierdec-trio_16bar_small, va-cat-band_2bar, '
+      'va-hierdec-band_16bar')
 
 
 @pytest.mark.parametrize('config', [

@@ -52,10 +52,13 @@ class Band:
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):
     """See `Structure.check`."""
-    for kind in (checkpoints.HARMONY, checkpoints.PRIOR, checkpoints.FORMS):
-      if not (path / kind.config_file).is_file():
-        raise ValueError(
-            f'{checkpoint} has no {kind.config_file}: {kind.maker} writes it')
+    from va_magenta.va_to_music import configs
+
+    kind = checkpoints.PRIOR
+    if not (path / kind.config_file).is_file() and (
+        configs.Config.load(path / 'config.json').num_segments == 1):
+      raise ValueError(
+          f'{checkpoint} has no {kind.config_file}: {kind.maker} writes it')
 
   @classmethod
   def phrase_bars(cls, checkpoint: str | os.PathLike) -> int:

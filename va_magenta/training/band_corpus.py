@@ -17,7 +17,6 @@ import hashlib
 import os
 import pathlib
 import re
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -155,9 +154,9 @@ def to_examples(corpus: Corpus, num_bars: int, every: int, max_per_piece: int,
   kept = np.sort(order[rank < max_per_piece])
   starts, piece = starts[kept], piece[kept]
   tokens, chords, va, plays = corpus.cut(starts, num_bars)
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', RuntimeWarning)  # Of what has no label.
-    va = np.nan_to_num(np.nanmean(va[:, ::2], axis=1))
+  # Of each two bars that of the first, and (0, 0) where there is no label.
+  va = np.repeat(
+      np.nan_to_num(va[:, ::2]), chords.shape[1] // (num_bars // 2), axis=1)
   return examples.Examples(
       tokens, piece.astype(np.int32), corpus.names,
       band.controls(va, plays, chords).astype(np.float16),

@@ -48,8 +48,13 @@ def read(vae, corpus: Corpus, cache_dir: str | os.PathLike | None = None
     cache_dir: where posteriors are kept, if given.
 
   Raises:
-    ValueError: if no window of 16 bars is in one key.
+    ValueError: if the model is not one of 2 bars, or no window of 16 bars is in
+      one key.
   """
+  if vae.config.max_seq_len != band_model.SEGMENT_STEPS:
+    raise ValueError(
+        'a prior is learned over segments of 2 bars, by va-cat-band_2bar; '
+        f'{vae.config.name} is none')
   starts = corpus.windows(
       _WINDOW_BARS, band_model.SEGMENT_BARS, melody_share=_MELODY_SHARE)
   signatures = corpus.signature[starts[:, None] + np.arange(_WINDOW_BARS)]

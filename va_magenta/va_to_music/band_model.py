@@ -67,7 +67,7 @@ class BandModel:
   """Form, harmony, prior and MusicVAE of a band.
 
   Args:
-    vae: `MusicVAE` of config va-cat-band_2bar.
+    vae: `MusicVAE` of bands.
     harmony: `Harmony`.
     prior: `LatentPrior` of its latents; None to draw from N(0, 1) only.
     forms: `Forms` of people's pieces.
@@ -107,7 +107,8 @@ class BandModel:
     va = np.asarray(va, np.float32)
     n, length = va.shape[:2]
     if prior == LEARNED and self.prior is None:
-      raise ValueError('this checkpoint has no learned prior: ask for normal')
+      raise ValueError(
+          'this checkpoint has no learned prior: set prior to normal')
     if melody is not None and form is None:
       form = form_of(melody)
     letters = form and (form * length)[:length]
@@ -115,8 +116,11 @@ class BandModel:
         random.random((n, 2)), va.mean(1), length * SEGMENT_BARS)
     if letters:
       repeats = forms.of_letters(letters, repeats)
+    # Segments that come of one z, and how often so many.
+    span = self.vae.config.num_segments
+    windows = -(-length // span)
     noise = random.standard_normal(
-        (n, length, self.vae.config.z_size), np.float32)
+        (n, windows, self.vae.config.z_size), np.float32)
     harmony_seed, seed = random.integers(2**31, size=2).tolist()
     plays = np.broadcast_to(np.asarray(plays, bool), (n, len(band.VOICES)))
     by_bar = np.repeat(va, SEGMENT_BARS, axis=1)
@@ -147,11 +151,14 @@ class BandModel:
     told = va if guidance else np.zeros_like(va)
     controls = band.controls(
         np.repeat(told, CHORDS_A_SEGMENT, axis=1), plays, progression)
+    beyond = (windows * span - length) * CHORDS_A_SEGMENT
+    controls = np.pad(controls, ((0, 0), (0, beyond), (0, 0)), 'edge')
     tokens = self.vae.sample(
-        z.reshape(n * length, -1), temperature=_TOKEN_TEMPERATURE * temperature,
-        seed=seed, controls=controls.reshape(
-            n * length, CHORDS_A_SEGMENT, controls.shape[-1]))
-    tokens = tokens.reshape(n, length * SEGMENT_STEPS, len(band.VOICES))
+        z.reshape(n * windows, -1), seed=seed,
+        temperature=_TOKEN_TEMPERATURE * temperature, controls=controls.reshape(
+            n * windows, span * CHORDS_A_SEGMENT, controls.shape[-1]))
+    tokens = tokens.reshape(n, -1, len(band.VOICES))[
+        :, :length * SEGMENT_STEPS]
     tokens = forms.repeat(tokens, progression, by_bar, repeats)
     tokens[..., band.BASS] = in_register(tokens[..., band.BASS])
     # Whoever is asked to rest does so.
@@ -247,16 +254,23 @@ def load(name_or_path: str | os.PathLike) -> BandModel:
   """A band from its checkpoint.
 
   Args:
-    name_or_path: see `checkpoints.resolve`; a folder with a MusicVAE, its prior
-      and forms, and a harmony.
+    name_or_path: see `checkpoints.resolve`; a folder with a MusicVAE, and its
+      prior if it has one. Forms and harmony, which have nothing to do with its
+      latents, are those that ship unless the folder has its own.
 
   Raises:
-    FileNotFoundError: if a file is missing.
-    ValueError: if one is damaged.
+    FileNotFoundError: if the MusicVAE is missing.
+    ValueError: if a file is damaged.
   """
   from va_magenta.va_to_music import harmony, music_vae, prior
 
   folder = checkpoints.resolve(name_or_path)
+
+  def has(kind):
+    return (folder / kind.config_file).is_file()
+
   return BandModel(
-      music_vae.load(folder), harmony.load(folder), prior.load(folder),
-      forms.load(folder))
+      music_vae.load(folder),
+      harmony.load(folder if has(checkpoints.HARMONY) else None),
+      prior.load(folder) if has(checkpoints.PRIOR) else None,
+      forms.load(folder if has(checkpoints.FORMS) else None))

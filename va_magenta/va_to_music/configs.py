@@ -45,8 +45,9 @@ class Config:
       what it made of each; if not, it reads the whole.
     z_size: depth of the latent vector.
     enc_rnn_size: LSTM units of each encoder layer, in each direction.
-    dec_rnn_size: LSTM units of each layer of every decoder and of the
-      conductor.
+    dec_rnn_size: LSTM units of each layer of every decoder, and of the
+      conductor unless that has sizes of its own.
+    conductor_rnn_size: of the conductor; empty for `dec_rnn_size`.
     transpose_range: lowest and highest transposition in semitones that training
       applies at random.
     batch_size: examples a step.
@@ -93,6 +94,7 @@ class Config:
   z_size: int
   enc_rnn_size: tuple[int, ...]
   dec_rnn_size: tuple[int, ...]
+  conductor_rnn_size: tuple[int, ...] = ()
   control_depth: int = 0
   context_depth: int = 0
   conductor_control: bool = False
@@ -146,12 +148,10 @@ class Config:
           'a context comes after (valence, arousal): context_depth must be 0 '
           f'or control_depth - 2 = {self.control_depth - 2}, got '
           f'{self.context_depth}')
-    if self.context_depth and (self.conductor_control or any(
-        self.transpose_range)):
+    if self.context_depth and any(self.transpose_range):
       raise ValueError(
-          'a context is that of a piece as it is, for a model without '
-          'conductor_control: set transpose_range=(0, 0), got '
-          f'{self.transpose_range}')
+          'a context is that of a piece as it is: set transpose_range=(0, 0), '
+          f'got {self.transpose_range}')
     if (self.va_weight or self.independence_weight) and (
         self.control_depth - self.context_depth != 2):
       raise ValueError(
@@ -172,6 +172,13 @@ class Config:
   def num_segments(self) -> int:
     """Segments that have an embedding of their own; 1 if flat."""
     return math.prod((self.level_lengths or (1,))[:-1])
+
+  @property
+  def embedding_depth(self) -> int:
+    """Depth of what a decoder is given: z if flat, else of the conductor."""
+    if not self.level_lengths:
+      return self.z_size
+    return (self.conductor_rnn_size or self.dec_rnn_size)[-1]
 
   @property
   def depth(self) -> int:
@@ -279,20 +286,27 @@ REGISTRY = {
 }
 MAGENTAS = tuple(name for name, e in REGISTRY.items() if e.extends == name)
 # What is no hyperparameter: Magenta says it by the classes of a config.
-_STRUCTURE = ('name', 'output_depths', 'level_lengths', 'transpose_range')
+_STRUCTURE = (
+    'name', 'output_depths', 'level_lengths', 'transpose_range',
+    'conductor_rnn_size')
 
 
 # Ours alone: four voices that hear who plays and the chords (`music.band`).
+_BAND = Config(
+    'va-cat-band_2bar', max_seq_len=32, output_depths=band.OUTPUT_DEPTHS,
+    level_lengths=None, z_size=256, enc_rnn_size=(512,),
+    dec_rnn_size=(384, 384), control_depth=2 + band.CONTEXT_DEPTH,
+    context_depth=band.CONTEXT_DEPTH, batch_size=1024, max_beta=0.1,
+    decay_rate=0.9993, token_dropout=0.15, control_dropout=0.15,
+    structure='band')
 BANDS = {
     config.name: config for config in (
-        Config(
-            'va-cat-band_2bar', max_seq_len=32,
-            output_depths=band.OUTPUT_DEPTHS, level_lengths=None, z_size=256,
-            enc_rnn_size=(512,), dec_rnn_size=(384, 384),
-            control_depth=2 + band.CONTEXT_DEPTH,
-            context_depth=band.CONTEXT_DEPTH, batch_size=1024, max_beta=0.1,
-            decay_rate=0.9993, token_dropout=0.15, control_dropout=0.15,
-            structure='band'),
+        _BAND,
+        dataclasses.replace(
+            _BAND, name='va-hierdec-band_16bar', max_seq_len=256,
+            level_lengths=(8, 32), hierarchical_encoder=True,
+            conductor_control=True, conductor_rnn_size=(384, _BAND.z_size),
+            max_beta=_CONDITIONING['max_beta'], batch_size=512),
     )
 }
 

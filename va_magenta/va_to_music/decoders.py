@@ -158,21 +158,19 @@ class Decoder(keras.layers.Layer):
     super().__init__(**kwargs)
     self.config = config
     self.conductor = None
-    embedding_depth = config.z_size
     if config.level_lengths:
       # Magenta's conductor has an input of one zero, and so a row for it. Its
       # control is ours.
       control_depth = config.control_depth if config.conductor_control else 0
+      units = config.conductor_rnn_size or config.dec_rnn_size
       self.conductor = LSTM(
-          1 + control_depth, config.dec_rnn_size, dtype=precision,
-          name='conductor')
+          1 + control_depth, units, dtype=precision, name='conductor')
       self.conductor_state = InitialState(
-          config.z_size, config.dec_rnn_size, name='conductor_state')
-      embedding_depth = config.dec_rnn_size[-1]
+          config.z_size, units, name='conductor_state')
     self.cores = [
         CategoricalDecoder(
-            depth, embedding_depth, config.control_depth, config.dec_rnn_size,
-            precision, name=f'core_{i}')
+            depth, config.embedding_depth, config.control_depth,
+            config.dec_rnn_size, precision, name=f'core_{i}')
         for i, depth in enumerate(config.output_depths)
     ]
     self.built = True

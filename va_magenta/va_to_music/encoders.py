@@ -112,7 +112,7 @@ class HierarchicalEncoder(keras.layers.Layer):
     self.segments = Bidirectional(
         config.depth + config.control_depth, config.enc_rnn_size, precision,
         name='segments')
-    depth = config.dec_rnn_size[-1]
+    depth = config.embedding_depth
     self.embedding = keras.layers.Dense(depth, name='embedding')
     self.embedding.build((None, self.segments.output_depth))
     self.above = BidirectionalEncoder(

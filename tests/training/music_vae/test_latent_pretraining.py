@@ -83,7 +83,7 @@ def test_each_segment_is_read_once_and_as_the_flat_model_reads_it(
   segments = corpus.tokens[:4].reshape(12, 4, 3)
   va = flat.critic_va(segments)[:, 0]
   found = latents.gather(rows)
-  np.testing.assert_allclose(found['va'].reshape(12, 2), va, atol=1e-6)
+  np.testing.assert_allclose(found['controls'].reshape(12, 2), va, atol=1e-6)
   for name, values in zip(
       ('mu', 'sigma'), flat.encode(segments, va), strict=True):
     np.testing.assert_allclose(
@@ -98,6 +98,56 @@ def test_each_segment_is_read_once_and_as_the_flat_model_reads_it(
   with pytest.raises(ValueError, match='latents-.* is damaged .* remove it'):
     pretraining.read(
         flat, corpus, _CONFIG, num_transpositions=2, cache_dir=tmp_path)
+
+
+def test_a_band_has_levels_that_hear_its_context(
+    tmp_path, random_music_vae, write_checkpoint):
+  config = dataclasses.replace(
+      configs.get('va-hierdec-band_16bar'), max_seq_len=24,
+      level_lengths=(3, 8), output_depths=(5, 7), z_size=5, enc_rnn_size=(4,),
+      dec_rnn_size=(6,), conductor_rnn_size=(9, 3), control_depth=5,
+      context_depth=3)
+  flat_config = dataclasses.replace(
+      configs.get('va-cat-band_2bar'), max_seq_len=8, output_depths=(5, 7),
+      z_size=3, enc_rnn_size=(4,), dec_rnn_size=(6,), control_depth=5,
+      context_depth=3)
+  folder = write_checkpoint(
+      tmp_path / 'flat', flat_config, random_music_vae(flat_config))
+  flat = pretraining.load_flat(folder, config, None)
+  random = np.random.default_rng(0)
+  tokens = np.repeat(random.integers(0, 5, (4, 8, 2)), 3, axis=0).reshape(
+      4, 24, 2).astype(np.int16)
+  # Two half bars a segment; the same notes three times, twice alike in all.
+  controls = random.uniform(-1, 1, (4, 6, 5)).astype(np.float16)
+  controls[:, 4:] = controls[:, :2]
+  corpus = examples.Examples(
+      tokens, np.arange(4, dtype=np.int32), list('abcd'), controls)
+  latents = pretraining.read(flat, corpus, config)
+  assert latents.rows.shape == (1, 4, 3)
+  np.testing.assert_array_equal(latents.rows[:, :, 0], latents.rows[:, :, 2])
+  assert len(latents.mu) == 8
+  inputs = latents.gather(latents.rows[0])
+  np.testing.assert_allclose(
+      inputs['controls'], controls.reshape(4, 3, 2, 5).mean(2), atol=1e-3)
+  mu, _ = flat.encode(
+      tokens.reshape(12, 8, 2), controls.reshape(12, 2, 5).astype(np.float32))
+  np.testing.assert_allclose(inputs['mu'].reshape(12, 3), mu, atol=1e-3)
+
+  model = music_vae.MusicVAE(config)
+  pretraining.grow(model, flat)
+  levels = pretraining.Levels(model)
+  outputs = levels(inputs, training=True)
+  assert outputs['expected'].shape == (4, 3, 3)
+  assert outputs['mu'].shape == (4, 5)
+  assert np.isfinite(levels.compute_loss(x=inputs, y_pred=outputs))
+  # VA and the context move what the conductor says.
+  z = np.zeros((1, 5), np.float32)
+  said = [np.array(levels.conduct(z, np.eye(5, dtype=np.float32)[[[i] * 3]]))
+          for i in range(5)]
+  assert len({x.tobytes() for x in said}) == 5
+  played = model.sample(
+      np.zeros((2, 5)), seed=0, controls=controls[:2].astype(np.float32))
+  assert played.shape == (2, 24, 2)
 
 
 @pytest.mark.slow

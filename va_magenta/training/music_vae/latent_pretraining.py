@@ -47,21 +47,22 @@ class Latents:
   Attributes:
     mu: float16 `[segments, z_size]`, of the flat model's posterior.
     sigma: float16 `[segments, z_size]`.
-    va: float32 `[segments, 2]`, what the critic hears.
+    controls: float32 `[segments, control_depth]`, VA as the critic hears it;
+      or, of a config with a context, the mean of those of the examples.
     rows: int32 `[transpositions, examples, segments of one]`, of each example,
       transposed by as many different steps, its segments.
   """
 
   mu: np.ndarray
   sigma: np.ndarray
-  va: np.ndarray
+  controls: np.ndarray
   rows: np.ndarray
 
   def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """'mu', 'sigma' and 'va' of segments, each `[*rows.shape, depth]`."""
+    """'mu', 'sigma' and 'controls' of segments, each `[*rows.shape, depth]`."""
     return {
         name: getattr(self, name)[rows].astype(np.float32)
-        for name in ('mu', 'sigma', 'va')}
+        for name in ('mu', 'sigma', 'controls')}
 
 
 def load_flat(path: str | os.PathLike, config: Config, critic) -> MusicVAE:
@@ -89,7 +90,7 @@ def load_flat(path: str | os.PathLike, config: Config, critic) -> MusicVAE:
       'max_seq_len': config.max_seq_len // config.num_segments,
       'output_depths': config.output_depths,
       'level_lengths': None,
-      'z_size': config.dec_rnn_size[-1],
+      'z_size': config.embedding_depth,
       'enc_rnn_size': config.enc_rnn_size,
       'dec_rnn_size': config.dec_rnn_size,
       'control_depth': config.control_depth}
@@ -115,13 +116,17 @@ def read(
     flat: see `load_flat`.
     corpus: examples of the hierarchy.
     config: of the hierarchy; its `transpose_range` is used.
-    num_transpositions: each example is read so often, as it is and transposed.
+    num_transpositions: each example is read so often, as it is and transposed,
+      if it may be.
     seed: of the transpositions.
     cache_dir: where what was read is kept, if given.
   """
+  if not any(config.transpose_range):
+    num_transpositions = 1
   key = training.digest([
       *(np.asarray(weight) for weight in flat.get_weights()),
-      *flat.critic.func.get_weights(), corpus.tokens,
+      *(flat.critic.func.get_weights() if corpus.controls is None else
+        [corpus.controls]), corpus.tokens,
       np.array([num_transpositions, seed, *config.transpose_range])])[:12]
   kept = pathlib.Path(cache_dir).expanduser() / f'latents-{key}.npz' if (
       cache_dir) else None
@@ -138,26 +143,33 @@ def read(
       for _ in range(num_transpositions - 1)]
   segments = np.stack(segments).reshape(
       -1, flat.config.max_seq_len, len(config.output_depths))
+  parts = [segments] if corpus.controls is None else [
+      segments, corpus.controls.reshape(
+          len(segments), -1, config.control_depth)]
   # As bytes, which sort faster than rows of numbers.
-  as_bytes = np.ascontiguousarray(segments).reshape(len(segments), -1).view(
-      f'V{segments[0].nbytes}').ravel()
+  as_bytes = np.concatenate([
+      np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint8)
+      for part in parts], axis=1)
+  as_bytes = as_bytes.view(f'V{as_bytes.shape[1]}').ravel()
   _, first, rows = np.unique(as_bytes, return_index=True, return_inverse=True)
-  segments = segments[first].astype(np.int32)
+  segments, *given = (part[first] for part in parts)
 
   progress = keras.utils.Progbar(len(segments), unit_name='segment')
-  found = {'mu': [], 'sigma': [], 'va': []}
+  found = {'mu': [], 'sigma': [], 'controls': []}
   for i in range(0, len(segments), _BATCH_SIZE):
-    batch = segments[i:i + _BATCH_SIZE]
     # All batches have one shape, so that nothing is compiled twice.
-    padded = np.pad(
-        batch, ((0, _BATCH_SIZE - len(batch)), (0, 0), (0, 0)))
-    va = flat.critic_va(padded)[:, 0]
-    mu, sigma = flat.encode(padded, va)
+    rows_read = np.arange(i, i + _BATCH_SIZE)
+    count = (rows_read < len(segments)).sum()
+    rows_read = np.minimum(rows_read, len(segments) - 1)
+    batch = segments[rows_read].astype(np.int32)
+    controls = given[0][rows_read].astype(np.float32) if given else (
+        flat.critic_va(batch))
+    mu, sigma = flat.encode(batch, controls)
     for name, values, dtype in (
         ('mu', mu, np.float16), ('sigma', sigma, np.float16),
-        ('va', va, np.float32)):
-      found[name].append(values[:len(batch)].astype(dtype))
-    progress.add(len(batch))
+        ('controls', controls.mean(1), np.float32)):
+      found[name].append(values[:count].astype(dtype))
+    progress.add(int(count))
   latents = Latents(
       **{name: np.concatenate(values) for name, values in found.items()},
       rows=rows.astype(np.int32).reshape(
@@ -203,7 +215,7 @@ class Levels(keras.Model):
     # A partial, so that Keras does not take all of it for a part of this.
     self.conduct = functools.partial(vae.decoder.embed_segments)
     self.log_deviation = self.add_weight(
-        shape=(vae.config.dec_rnn_size[-1],), initializer='zeros',
+        shape=(vae.config.embedding_depth,), initializer='zeros',
         name='log_deviation')
     self.random = keras.random.SeedGenerator(seed)
     self.trackers = {
@@ -217,21 +229,22 @@ class Levels(keras.Model):
 
     Args:
       inputs: dict of 'mu' and 'sigma' `[batch, segments, depth]` of segments'
-        posteriors, and 'va' `[batch, segments, 2]`.
+        posteriors, and 'controls' `[batch, segments, control_depth]`.
       training: whether z is drawn, and the control dropped now and then.
 
     Returns:
       dict of 'expected' `[batch, segments, depth]`, of the segments; and of z
       'mu' and 'sigma' `[batch, z_size]`.
     """
-    va = inputs['va']
+    controls = inputs['controls']
     mu, sigma = self.above(inputs['mu'] / SCALE)
     z = mu
     if training:
-      va = tensors.drop_controls(
-          va, self.config.control_dropout, self.random)
+      controls = tensors.drop_controls(
+          controls, self.config.control_dropout, self.random,
+          self.config.context_depth)
       z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
-    embeddings = self.conduct(z, va * self.config.control_gain)
+    embeddings = self.conduct(z, controls * self.config.control_gain)
     return {'expected': SCALE * embeddings, 'mu': mu, 'sigma': sigma}
 
   def losses_of(self, inputs, outputs) -> dict:
@@ -266,7 +279,7 @@ class Levels(keras.Model):
     losses = {name: ops.mean(values)
               for name, values in self.losses_of(x, y_pred).items()}
     losses['independence_loss'] = va_losses.cross_correlation(
-        y_pred['mu'], ops.mean(x['va'], axis=1))
+        y_pred['mu'], ops.mean(x['controls'][..., :2], axis=1))
     for name, tracker in self.trackers.items():
       tracker.update_state(losses[name.rpartition('/')[-1]])
     return (losses['r_loss'] + self.config.max_beta * losses['kl_loss']
@@ -331,7 +344,7 @@ def train(
   identity = json.loads(json.dumps({
       **dataclasses.asdict(config), 'seed': seed,
       'segments': training.digest(flat.get_weights()),
-      'corpus': training.digest([latents.rows, latents.va])}))
+      'corpus': training.digest([latents.rows, latents.controls])}))
   goes_on = training.check_origin(run_dir, identity)
   keras.utils.set_random_seed(seed)
   vae = MusicVAE(config, seed=seed)
