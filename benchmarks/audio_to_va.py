@@ -82,7 +82,7 @@ def _label_all(folder: str, num_workers: int, max_seconds: float):
   with tempfile.TemporaryDirectory() as output:
     path = os.path.join(output, 'labels.parquet')
     report = labelling.label(
-        folder, path, fusion.load(), make_hear=labelling.teacher,
+        folder, path, fusion.load(), make_by_ear=labelling.teacher,
         settings=labelling.Settings(max_audio_seconds=max_seconds),
         num_workers=num_workers, overwrite=True)
     return labelling.read(path), report

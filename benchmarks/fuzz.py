@@ -265,7 +265,7 @@ def read_sound(path: pathlib.Path):
   """As `va_magenta_predict` does."""
   from va_magenta.music_to_va import audio
 
-  features, _ = audio.hear(path, max_seconds=1)
+  features, _ = audio.extract(path, max_seconds=1)
   assert np.isfinite(features).all()
 
 

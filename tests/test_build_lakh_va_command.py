@@ -81,7 +81,7 @@ def _files(folder):
 def test_from_midi_to_dataset(run, midi, heard):
   code, out, err = run()
   assert code == 0 and 'error' not in err
-  assert '12 pieces, 24 windows; 12 pieces were heard' in out
+  assert '12 pieces, 24 windows; 12 pieces with estimates from sound' in out
   assert 'wrote midi/labels.parquet' in out
   assert out.splitlines()[-1] == 'prepared tfds/lakh_va/full/1.0.0'
   assert len(heard) == 12

@@ -130,7 +130,7 @@ def test_label_of_a_midi_file(pieces, tmp_path, golden):
 
   output = tmp_path / 'labels.parquet'
   labelling.label(
-      pieces, output, fusion.load(), make_hear=labelling.teacher,
+      pieces, output, fusion.load(), make_by_ear=labelling.teacher,
       num_workers=1)
   md5 = file_md5(pieces / 'song.mid')
   rows = labelling.read(output).set_index('md5').loc[md5]

@@ -45,7 +45,7 @@ def _error(out_and_err):
 def test_writes_labels(run, midi):
   code, out, _ = run('--midi_dir=midi', '--output=labels.parquet')
   assert code == 0
-  assert '2 pieces, 4 windows; 0 pieces were heard' in out
+  assert '2 pieces, 4 windows; 0 pieces with estimates from sound' in out
   assert 'wrote labels.parquet' in out
   table = pd.read_parquet('labels.parquet')
   assert table['md5'].nunique() == 2
@@ -96,7 +96,7 @@ def test_listens_if_told(run, midi, monkeypatch):
   monkeypatch.setattr(labelling, 'teacher', teacher)
   code, out, _ = run('--midi_dir=midi', '--output=labels.parquet', '--audio',
                      '--max_audio_seconds=9')
-  assert code == 0 and '2 pieces were heard' in out
+  assert code == 0 and '2 pieces with estimates from sound' in out
   assert heard == [9, 9]
   table = pd.read_parquet('labels.parquet')
   np.testing.assert_allclose(table['audio_valence'], .12, atol=.006)

@@ -118,11 +118,11 @@ def predict(
       the following the one that ships if None.
     estimator: likewise, of the one that reads the notes of MIDI files.
     audio_model: likewise, of the one that places sound.
-    synthesize: whether MIDI files are played and heard, as audio is; their
-      notes are read otherwise, which tells valence better.
+    synthesize: whether MIDI files are estimated from their sound rather than
+      from their notes, which is less accurate for valence.
     on_error: called with the OSError or ValueError of each file that cannot be
       read; raises it by default. If it returns, the file is left out.
-    **how: what is heard, and by which soundfont: see `audio.hear`.
+    **how: how much is estimated, and by which soundfont: see `audio.extract`.
 
   Returns:
     The estimates, in the order of `files`.
@@ -322,7 +322,7 @@ def _read(
     return kind, images.load_image(path)
   if kind in (AUDIO, MIDI):
     from va_magenta.music_to_va import audio
-    return kind, audio.hear(path, **(how or {}))
+    return kind, audio.extract(path, **(how or {}))
   raise ValueError(f'{path} is not {_FILES}')
 
 
@@ -334,7 +334,7 @@ def _of_pictures(model) -> Callable[[list], list[tuple]]:
 
 def _of_sound(model) -> Callable[[list], list[tuple[VA]]]:
   """From what `_read` gives of sounds to their points."""
-  return lambda heard: [(model.of_piece(*features),) for features in heard]
+  return lambda pieces: [(model.of_piece(*features),) for features in pieces]
 
 
 def _of_notes(model) -> Callable[[list], list[tuple[VA]]]:

@@ -2,8 +2,8 @@ r"""Builds the dataset lakh_va of a folder of MIDI files: labels, then TFDS.
 
   va_magenta_build_lakh_va --midi_dir=lmd_full --data_dir=~/tensorflow_datasets
 
-Every piece is read by the student, and pieces of two parts and more are heard
-by the audio teacher too (--noaudio spares that: most of the time goes there).
+Every piece is estimated from its notes, and pieces of two parts and more from
+their sound too (--noaudio spares that: most of the time goes there).
 The table of labels is written to --labels, by default labels.parquet in
 --midi_dir; then the configs asked for are prepared in --data_dir, for
 
@@ -11,7 +11,7 @@ The table of labels is written to --labels, by default labels.parquet in
 
 Run it again after an interruption: it goes on where it stood, and does nothing
 twice. Run it again with more files, a better student or other weights, and it
-does what is new: pieces are not heard again, and a config is only prepared
+does what is new: no piece is synthesised again, and a config is only prepared
 again if its labels have changed. What is left out, and why, is printed.
 """
 
@@ -57,7 +57,7 @@ def main(argv):
       _LABELS.value or midi_dir / lakh_va.LABELS.name).expanduser()
   report = labelling.label(
       midi_dir, labels, fusion.load(), settings=labelling.LAKH_VA,
-      make_hear=labelling.teacher if _AUDIO.value else None,
+      make_by_ear=labelling.teacher if _AUDIO.value else None,
       known=labelling.read(labels) if labels.exists() else None,
       num_workers=_NUM_WORKERS.value, overwrite=True)
   for path, reason in sorted(report.unlabelled.items()):

@@ -21,7 +21,7 @@ they played as pieces by people do (with --examples_path):
     --checkpoint=hierdec-mel_16bar --examples_path=DATA/lmd \
     --system='chained:checkpoint=cat-mel_2bar'
 
-With data at hand there is more to say: quadrants as EMOPIA's listeners heard
+With data at hand there is more to say: quadrants as EMOPIA's listeners rated
 them, melodies and reconstruction against melodies that people wrote, and from
 OASIS's rated pictures to music:
 
@@ -93,7 +93,7 @@ _NUM_SEEDS = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer(
     'seed', 0, 'The first of the seeds, and of all that is drawn.')
 _NUM_HEARD = flags.DEFINE_integer(
-    'num_heard', 12, 'Pieces of each system that the audio teacher hears, '
+    'num_heard', 12, 'Pieces of each system that are judged by their sound, '
     'about a second each; 0 for none.')
 _EMOPIA_DIR = command.DEFINE_path(
     'emopia_dir', None, 'Folder of EMOPIA: label.csv and midi/.')
@@ -139,7 +139,7 @@ _LISTENING_TEST = flags.DEFINE_list(
     'writes a page for listeners, and its key, to --output_dir.')
 _PEOPLE_MIDI = command.DEFINE_path(
     'people_midi', None, 'With --listening_test: folder of MIDI files by '
-    'people, which are heard among ours.')
+    'people, which are played among ours.')
 _NUM_LISTENED = flags.DEFINE_integer(
     'num_listened', 12, 'With --listening_test: at most so many pieces of '
     "ours, and of people's.", lower_bound=2)

@@ -1,17 +1,17 @@
 r"""Labels MIDI files, and two bars after two bars of them, with VA.
 
-What the notes say, without sound:
+From the notes alone:
 
   va_magenta_label --midi_dir=lmd_full --output=labels.parquet
 
-And what is heard when a synthesiser plays the first minute of each piece (some
-ten times slower):
+And from the sound of the first minute of each piece as well, played by a
+synthesiser (some ten times slower):
 
   va_magenta_label --midi_dir=lmd_full --output=labels.parquet --audio
 
 Later, more pieces, a better student of the notes, or better weights of the one
-against the other, without doing again what an earlier table holds (what was
-heard is never heard again; what was read is, by a student with other weights):
+against the other, without doing again what an earlier table holds (estimates
+from sound are kept; those from notes only if the student is the same):
 
   va_magenta_label --midi_dir=lmd_full --output=labels.parquet \
     --labels=labels.parquet --fusion=fusion.json --overwrite
@@ -22,7 +22,7 @@ every two bars:
   window         -1 for the whole piece, else the number of the two bars, from 0
   start_seconds, end_seconds
   symbolic_valence, symbolic_arousal   from the notes, -1..1
-  audio_valence, audio_arousal         from sound, -1..1; NaN where not heard
+  audio_valence, audio_arousal         from sound, -1..1; NaN if there is none
   valence, arousal                     the label: both, weighted as people's
                                        ratings taught it
   valence_std, arousal_std             how far people's ratings lie from it
@@ -47,9 +47,9 @@ _OUTPUT = command.DEFINE_path(
 _AUDIO = flags.DEFINE_boolean(
     'audio', False, 'Listen too: synthesise pieces and ask the audio teacher.')
 _LABELS = command.DEFINE_path(
-    'labels', None, 'An earlier table: what was heard is not heard again, nor '
-    'what this student has read read again; with --audio, what was not heard '
-    'is heard.')
+    'labels', None, 'An earlier table, whose estimates are kept: those from '
+    'sound, and those of this student from notes; with --audio, those from '
+    'sound that are missing are added.')
 _ESTIMATOR = command.DEFINE_path(
     'estimator', None, 'Estimator of notes of your own: the --run_dir of '
     'va_magenta_train_midi --model=student.')
@@ -69,11 +69,11 @@ _NUM_WORKERS = flags.DEFINE_integer(
 _MAX_SECONDS = flags.DEFINE_float(
     'max_seconds', 600, 'Of a longer piece so much is read.', lower_bound=1)
 _MAX_AUDIO_SECONDS = flags.DEFINE_float(
-    'max_audio_seconds', 60, 'Of a longer piece so much is heard.',
+    'max_audio_seconds', 60, 'Of a longer piece so much is synthesised.',
     lower_bound=1)
 _MIN_AUDIO_PARTS = flags.DEFINE_integer(
-    'min_audio_parts', 1, 'Pieces with fewer instruments or tracks are not '
-    'heard.', lower_bound=1)
+    'min_audio_parts', 1, 'Pieces with fewer instruments or tracks are '
+    'estimated from notes alone.', lower_bound=1)
 
 
 def main(argv) -> int:
@@ -89,7 +89,7 @@ def main(argv) -> int:
           min_audio_parts=_MIN_AUDIO_PARTS.value,
           estimator=_ESTIMATOR.value,
           audio_model=_AUDIO_MODEL.value),
-      make_hear=functools.partial(
+      make_by_ear=functools.partial(
           labelling.teacher, _AUDIO_MODEL.value, _SOUNDFONT.value)
                 if _AUDIO.value else None,
       overwrite=_OVERWRITE.value,

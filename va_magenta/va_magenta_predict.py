@@ -20,8 +20,8 @@ out. A file is what its content says, whatever its name ends in.
   spread    of a picture, [valence, arousal]: standard deviations that people's
             mean rating is expected to have about the estimate; null of music
 
-The notes of a MIDI file are read, which tells valence better than its sound
-does; --synthesize has it played and heard instead, as audio is.
+A MIDI file is estimated from its notes, which is more accurate for valence;
+--synthesize estimates from its sound, as for audio.
 
 A file that cannot be read is told in a line on stderr and left out; the others
 are printed, and the command exits with 1.
@@ -54,7 +54,7 @@ _AUDIO_MODEL = command.DEFINE_path(
     'audio_model', None, 'Estimator of sound: the --run_dir of '
     'va_magenta_train_audio.')
 _SYNTHESIZE = flags.DEFINE_boolean(
-    'synthesize', False, 'Play MIDI files and hear them, as audio.')
+    'synthesize', False, 'Estimate MIDI files from their sound, as for audio.')
 _SOUNDFONT = command.DEFINE_path(
     'soundfont', None, '.sf2 file to play them with; the model knows that of '
     'pretty_midi, which is the default.')

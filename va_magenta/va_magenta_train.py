@@ -13,13 +13,13 @@ name that `va_magenta_generate --checkpoint` knows):
     --hparams=learning_rate=0.0003,batch_size=128
 
 A config that begins with va- learns to follow valence and arousal, as a critic
-hears them. What its loss is made of are hyperparameters:
+estimates them. What its loss is made of are hyperparameters:
 
   va_magenta_train --config=va-cat-mel_2bar --run_dir=/tmp/run \
     --examples_path=my_midi_files/ --warm_start=cat-mel_2bar_small \
     --hparams=learning_rate=0.0003,decay_rate=0.998,batch_size=64
 
-In va-hierdec configs the conductor may hear the VA of each bar too, with
+In va-hierdec configs the conductor may be given the VA of each bar too, with
 --hparams=conductor_control=True; Magenta cannot open what comes of it.
 
 A hierarchy of 16 bars may begin with a model of 2 bars, which becomes what
@@ -33,8 +33,8 @@ one makes of segments, and then all goes on in notes:
     --examples_path=my_midi_files/ --warm_start=/tmp/levels --freeze=encoder \
     --num_steps=1000
 
-A band's voices hear the VA of Lakh-VA's labels, who plays, and the chords,
-which are read from the MIDI files; with va_weight, a critic hears what they
+A band's voices are given the VA of Lakh-VA's labels, who plays, and the chords,
+which are read from the MIDI files; with va_weight, a critic judges what they
 play:
 
   va_magenta_train --config=va-cat-band_2bar --run_dir=/tmp/run \

@@ -1,7 +1,7 @@
-r"""Trains the estimator that hears valence and arousal in sound.
+r"""Trains the estimator of valence and arousal from sound.
 
   va_magenta_train_audio --deam_dir=DATA/deam --lmd_dir=DATA/lmd_layout \
-    --emopia_dir=DATA/emopia --eimg_dir=DATA/eimg --cache_dir=/tmp/heard \
+    --emopia_dir=DATA/emopia --eimg_dir=DATA/eimg --cache_dir=/tmp/features \
     --run_dir=checkpoints/audio_va
 
 Trains on the openSMILE features and ratings of DEAM's songs (static.csv,
@@ -11,7 +11,7 @@ of synthesised MIDI from pieces of --lmd_dir (index.csv, X/MD5.mid). Writes to
 --run_dir what `audio.load` reads: config.json and weights.npz, with a card
 (README.md) and a plot of held-out estimates (held_out.png).
 
-What was synthesised and heard stays in --cache_dir: a job that was interrupted
+Features that were extracted stay in --cache_dir: a job that was interrupted
 goes on where it stood. On one core about 20 minutes of listening and 20 of
 fitting.
 """

@@ -6,7 +6,7 @@ minutes of one core for its three parts:
   va_magenta_train_midi --model=student --eimg_dir=DATA/eimg \
     --emopia_dir=DATA/emopia --run_dir=checkpoints/symbolic_va
 
-How what the notes say and what is heard become one label, from tables that
+How estimates from notes and from sound become one label, from tables that
 `va_magenta_label --audio` made of the same clips:
 
   va_magenta_train_midi --model=fusion \

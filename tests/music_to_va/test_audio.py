@@ -83,10 +83,10 @@ def test_the_source_is_told_by_the_kind_of_music(
     needs_fluidsynth, tmp_path):
   samples, rate = synthesis.synthesize(CALM)
   soundfile.write(tmp_path / 'calm.wav', samples, rate)
-  assert audio.hear(CALM)[1] == audio.SYNTHESISED
-  assert audio.hear(tmp_path / 'calm.wav')[1] == audio.RECORDING
-  assert audio.hear((samples, rate))[1] == audio.RECORDING
-  assert audio.hear(CALM, source=audio.RECORDING)[1] == audio.RECORDING
+  assert audio.extract(CALM)[1] == audio.SYNTHESISED
+  assert audio.extract(tmp_path / 'calm.wav')[1] == audio.RECORDING
+  assert audio.extract((samples, rate))[1] == audio.RECORDING
+  assert audio.extract(CALM, source=audio.RECORDING)[1] == audio.RECORDING
 
 
 def test_the_source_chooses_the_statistics(estimator, windows):

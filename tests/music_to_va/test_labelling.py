@@ -189,7 +189,7 @@ def test_the_teacher_hears_frames_of_each_window(monkeypatch):
     return np.outer(np.arange(16), [1, 2]).astype(np.float32), 'synthesised'
 
   monkeypatch.setattr(audio, 'load', lambda audio_model: Estimator())
-  monkeypatch.setattr(audio, 'hear', hear)
+  monkeypatch.setattr(audio, 'extract', hear)
   monkeypatch.setattr(synthesis, 'import_fluidsynth', lambda: None)
   windows = np.array([[4, 8], [8, 11.9], [10, 10.1], [11, 15]])
   points = labelling.teacher(soundfont='a.sf2')('a.mid', windows, 8.0)
@@ -232,7 +232,7 @@ def test_a_corpus_becomes_a_table(corpus, fusions, tmp_path, threads, student):
       str(corpus / 'empty.MIDI'): 'the MIDI file has no notes',
       str(corpus / 'drums.mid'): 'the MIDI file has only drums'}
   assert report.lines() == [
-      '5 pieces, 20 windows; 0 pieces were heard',
+      '5 pieces, 20 windows; 0 pieces with estimates from sound',
       'left out: 1 files: duplicate',
       'left out: 1 files: not a readable MIDI file',
       'left out: 1 files: the MIDI file has no notes',
@@ -272,7 +272,7 @@ def test_goes_on_where_it_was_killed(
   monkeypatch.setattr(labelling, '_BLOCK_SIZE', 2)
   output = tmp_path / 'labels.parquet'
   whole = tmp_path / 'whole.parquet'
-  _label(corpus, whole, fusions, make_hear=_listen)
+  _label(corpus, whole, fusions, make_by_ear=_listen)
 
   done, estimate = [], labelling.estimate
 
@@ -284,13 +284,13 @@ def test_goes_on_where_it_was_killed(
 
   monkeypatch.setattr(labelling, 'estimate', counted)
   with pytest.raises(KeyboardInterrupt):
-    _label(corpus, output, fusions, make_hear=_listen)
+    _label(corpus, output, fusions, make_by_ear=_listen)
   assert not output.exists()
   # Another run's blocks are not taken for these.
   with pytest.raises(KeyboardInterrupt):
     _label(corpus, output, fusions)
   first, done[:] = set(done[:4]), []
-  report = _label(corpus, output, fusions, make_hear=_listen)
+  report = _label(corpus, output, fusions, make_by_ear=_listen)
   assert len(done) == 4 and not first & set(done)
   assert output.read_bytes() == whole.read_bytes()
   # Of those that were left out before, the reason is known too.
@@ -342,13 +342,13 @@ def test_what_is_known_is_not_estimated_again(
 
   # All are heard, and then none again.
   paths.clear()
-  _label(corpus, other, new, known=known, make_hear=_listen)
+  _label(corpus, other, new, known=known, make_by_ear=_listen)
   assert len(paths) == 5 + 3
   heard = labelling.read(other)
   assert (heard['valence'] == .5).all() and (heard['arousal'] == -.5).all()
   paths.clear()
   third = tmp_path / 'third.parquet'
-  _label(corpus, third, new, known=heard, make_hear=_listen)
+  _label(corpus, third, new, known=heard, make_by_ear=_listen)
   assert len(paths) == 3
   assert labelling.read(third).equals(heard)
   # Pieces that are not in the corpus are not taken over.
@@ -379,7 +379,7 @@ def test_a_better_student_reads_what_need_not_be_heard_again(
   shutil.copytree(corpus, tmp_path / 'midi')
   two_parts = _write(
       tmp_path / 'midi/band.mid', _tune(7, 8), drums=_tune(8, 8))
-  options = dict(settings=settings, make_hear=_listen)
+  options = dict(settings=settings, make_by_ear=_listen)
   report = _label(tmp_path / 'midi', output, fusions, **options)
   assert report.num_heard == 1 and heard == [True] * 9
   first = labelling.read(output)
@@ -434,7 +434,7 @@ def test_processes_label_as_threads_do(corpus, fusions, tmp_path):
 def test_a_killed_process_is_told(corpus, fusions, tmp_path):
   with pytest.raises(OSError, match='was killed') as info:
     _label(corpus, tmp_path / 'labels.parquet', fusions,
-           make_hear=functools.partial(os._exit, 1))
+           make_by_ear=functools.partial(os._exit, 1))
   assert '\n' not in str(info.value)
   assert not list(tmp_path.iterdir())
 
@@ -450,16 +450,16 @@ def test_a_piece_that_kills_does_not_stop_the_others(
   whole = labelling._Worker.estimate
   monkeypatch.setattr(labelling._Worker, 'estimate', estimate)
   output = tmp_path / 'labels.parquet'
-  report = _label(corpus, output, fusions, make_hear=_listen)
+  report = _label(corpus, output, fusions, make_by_ear=_listen)
   assert report.num_pieces == 4 and report.num_heard == 3
   assert report.unlabelled[str(corpus / '1/tune1.mid')] == (
       'kills the process that reads it')
   assert report.unheard == {
-      str(corpus / '2/tune2.mid'): 'kills the process that hears it'}
+      str(corpus / '2/tune2.mid'): 'kills the process that plays it'}
 
 
 @pytest.mark.parametrize('what, reason', [
-    ("__import__('os')._exit(1)", 'kills the process that hears it'),
+    ("__import__('os')._exit(1)", 'kills the process that plays it'),
     pytest.param("__import__('time').sleep(1000)", 'takes more than 30 seconds',
                  marks=pytest.mark.slow)])
 def test_a_piece_that_kills_a_process_or_hangs(
@@ -472,7 +472,7 @@ def test_a_piece_that_kills_a_process_or_hangs(
   for i in range(2):
     shutil.copytree(corpus / f'{i}', folder / f'{i}')
   report = _label(folder, tmp_path / 'labels.parquet', fusions,
-                  make_hear=functools.partial(eval, listener))
+                  make_by_ear=functools.partial(eval, listener))
   assert (report.num_pieces, report.num_heard) == (2, 1)
   assert report.unheard == {str(folder / '1/tune1.mid'): reason}
 

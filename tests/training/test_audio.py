@@ -230,7 +230,7 @@ def test_the_job_writes_what_load_reads_and_goes_on_where_it_stood(
   assert len(list((tmp_path / 'cache').iterdir())) == 3 + 8 + 5 + 1
 
   monkeypatch.setattr(
-      audio_training, '_hear', lambda *_: pytest.fail('heard again'))
+      audio_training, '_extract', lambda *_: pytest.fail('heard again'))
   (tmp_path / 'lmd/index.csv').write_text('\n'.join(
       line for line in (tmp_path / 'lmd/index.csv').read_text().splitlines()
       if 'broken' not in line))

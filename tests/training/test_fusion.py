@@ -141,7 +141,8 @@ def corpora(tmp_path_factory, notes_alone):
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(labelling, '_estimate_all', _in_this_process)
       labelling.label(
-          corpus / 'midi', output, notes_alone(np.full(2, .2)), make_hear=dict)
+          corpus / 'midi', output, notes_alone(np.full(2, .2)),
+          make_by_ear=dict)
     # The teacher hears what people do, but takes it for both axes. What is
     # read does not count.
     table = labelling.read(output)
@@ -238,7 +239,7 @@ def test_bad_input_is_told(run, corpora, tmp_path):
   table = labelling.read(corpora / 'eimg.parquet')
   deaf = tmp_path / 'deaf.parquet'
   labelling.write(deaf, table.assign(audio_valence=np.nan))
-  with pytest.raises(ValueError, match='deaf.parquet: nothing was heard'):
+  with pytest.raises(ValueError, match='deaf.parquet: no estimates from sound'):
     run(eimg_labels=deaf)
   with pytest.raises(FileNotFoundError, match='no table of labels'):
     run(emopia_labels=tmp_path / 'none.parquet')

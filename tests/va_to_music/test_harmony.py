@@ -105,7 +105,7 @@ def test_temperature_makes_progressions_differ_less(model):
 def test_va_and_guidance_change_what_is_drawn(model):
   low, high = (_sample(model, va=va) for va in (-0.9, 0.9))
   assert (low != high).any()
-  # Without guidance VA is not heard at all.
+  # Without guidance VA does not matter at all.
   low, high = (_sample(model, va=va, guidance=0.0) for va in (-0.9, 0.9))
   np.testing.assert_array_equal(low, high)
 
@@ -134,7 +134,7 @@ def test_the_loss_is_that_of_what_counts(model):
   length = 8
   x = {
       'chords': np.arange(length)[None] + 1,
-      'heard': np.ones((1, length), bool),
+      'seen': np.ones((1, length), bool),
       'weight': np.r_[np.ones(5), np.zeros(3)][None].astype(np.float32),
       'piece': harmony.describe(np.ones((1, 4)), None),
       'controls': harmony.controls(

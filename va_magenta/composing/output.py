@@ -248,7 +248,7 @@ def record(
 
 
 def _sound(extras: Extras) -> dict:
-  """How pieces are heard."""
+  """How pieces are synthesised."""
   if not (extras.audio or extras.video):
     return {}
   from va_magenta.music import synthesis

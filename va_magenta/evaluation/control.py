@@ -1,8 +1,8 @@
-"""How well music follows the VA that it was asked for.
+"""How well music follows its target VA.
 
-A grid of targets is asked for again and again, each time with another seed that
-all targets share. `targets` is [num_targets, 2], `obtained` is
-[num_seeds, num_targets, 2]: where a judge places the music. Each figure is
+Pieces are composed for a grid of targets again and again, each time with
+another seed that all targets share. `targets` is [num_targets, 2], `obtained`
+is [num_seeds, num_targets, 2]: where a judge places the music. Each figure is
 measured for each seed, so that it has a spread.
 
 Figures of each axis

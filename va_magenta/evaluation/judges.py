@@ -1,10 +1,10 @@
-"""Who says where generated music lies: models that were in no loss.
+"""Judges of where generated music lies: models that were in no loss.
 
 * `Reader` reads notes: a student of people's ratings (`symbolic`). The half of
   EIMG's groups that it learned from, `symbolic_va/judge`, has neither taught
   the critic nor chosen among candidates; that is `symbolic_va/generator`.
-* `Listener` hears the notes played: the audio teacher, and the label that
-  `fusion` makes of both.
+* `Listener` estimates from the notes as synthesised: the audio teacher, and the
+  label that `fusion` makes of both.
 * `QuadrantJudge` tells EMOPIA's quadrants, having learned from its clips (Hung
   et al. 2021), which are of other people's music and judgement.
 """
@@ -76,14 +76,14 @@ class Reader:
 
 
 class Listener:
-  """Hears notes played by a synthesiser; takes about a second for a piece.
+  """Estimates from sound, by a synthesiser; about a second for a piece.
 
   Attributes:
-    student: a `symbolic.SymbolicVA`, who reads what is heard, for the fusion.
+    student: a `symbolic.SymbolicVA`, for the fusion with the notes.
   """
 
   def __init__(self, student, kind: str = 'window'):
-    """Loads what listens.
+    """Loads the audio teacher.
 
     Args:
       student: a `symbolic.SymbolicVA`.
@@ -104,19 +104,19 @@ class Listener:
     """What is expected of a NoteSequence's sound: valence and arousal."""
     from va_magenta.music_to_va import audio
 
-    windows, source = audio.hear(sequence)
+    windows, source = audio.extract(sequence)
     means = windows.mean(axis=0, dtype=np.float64)[None]
     return self._teacher.regress(means, source)[0].tolist()
 
-  def by_ear(self, heard: np.ndarray) -> np.ndarray:
+  def by_ear(self, estimates: np.ndarray) -> np.ndarray:
     """Calibrated points [n, 2] of what `listen` gave for n pieces."""
-    return self._teacher.calibrate(heard).clip(-1, 1)
+    return self._teacher.calibrate(estimates).clip(-1, 1)
 
-  def fuse(self, sequences, heard: np.ndarray) -> np.ndarray:
-    """Labels [n, 2] of what is read and heard of n pieces."""
+  def fuse(self, sequences, estimates: np.ndarray) -> np.ndarray:
+    """Labels [n, 2] fused from both estimates of n pieces."""
     read = self.student.regress(features(sequences))
     return self._fusion.apply(
-        np.concatenate([read, heard], axis=1).clip(-1, 1))[0]
+        np.concatenate([read, estimates], axis=1).clip(-1, 1))[0]
 
 
 # EMOPIA.
@@ -193,7 +193,7 @@ def load_quadrant_judge(
     cache: .npz file that keeps what was read; of another EMOPIA or other
       features, or damaged, it is made anew.
     seed: of excerpts, folds and trees.
-    report: told what is done.
+    report: is given lines of progress.
 
   Raises:
     OSError, ValueError: if it is not EMOPIA, or damaged.

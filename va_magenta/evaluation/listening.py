@@ -383,7 +383,7 @@ def evaluate(answers: dict[str, np.ndarray], key: dict, seed: int = 0) -> dict:
   """
   rng = np.random.default_rng(seed)
   pieces = list(key['pieces'].values())
-  heard = answers['va']
+  rated = answers['va']
   is_ours = np.array([piece['target'] is not None for piece in pieces])
   target = np.array([
       piece['target'] or [np.nan, np.nan] for piece in pieces])
@@ -393,7 +393,7 @@ def evaluate(answers: dict[str, np.ndarray], key: dict, seed: int = 0) -> dict:
       for kind in ('notes', 'sound')}
 
   def draws(number=_NUM_DRAWS):
-    num_listeners, num_pieces = heard.shape[:2]
+    num_listeners, num_pieces = rated.shape[:2]
     for _ in range(number):
       yield (rng.integers(num_listeners, size=num_listeners),
              rng.integers(num_pieces, size=num_pieces))
@@ -413,10 +413,10 @@ def evaluate(answers: dict[str, np.ndarray], key: dict, seed: int = 0) -> dict:
              for i, axis in enumerate(metrics.AXES)},
           'quadrant_accuracy': metrics.quadrant_accuracy(*both),
           'distance': float(np.linalg.norm(both[0] - both[1], axis=1).mean())}
-    return _with_interval(figures, draws(number), *heard.shape[:2])
+    return _with_interval(figures, draws(number), *rated.shape[:2])
 
   def of_listeners(listeners):
-    return _nanmean(heard[listeners])
+    return _nanmean(rated[listeners])
 
   everything = np.ones(len(pieces), bool)
   mood = {
@@ -428,13 +428,13 @@ def evaluate(answers: dict[str, np.ndarray], key: dict, seed: int = 0) -> dict:
   for name, points in judged.items():
     mood[f'{name}, against listeners'] = of_points(
         lambda _, points=points: points, of_listeners, everything)
-  if len(heard) > 1:
+  if len(rated) > 1:
     mood['one listener, against the others'] = _mean_of(
         [of_points(
             lambda _, own=own: own,
-            lambda _, i=i: _nanmean(np.delete(heard, i, axis=0)), everything,
+            lambda _, i=i: _nanmean(np.delete(rated, i, axis=0)), everything,
             _NUM_DRAWS // 10)
-         for i, own in enumerate(heard)])
+         for i, own in enumerate(rated)])
   is_machine = np.array([piece['by'] == 'machine' for piece in pieces], float)
   right = np.where(
       np.isnan(answers['machine']), np.nan, answers['machine'] == is_machine)
@@ -460,7 +460,7 @@ def evaluate(answers: dict[str, np.ndarray], key: dict, seed: int = 0) -> dict:
 
   def of_pairs():
     for _ in range(_NUM_DRAWS):
-      yield (rng.integers(len(heard), size=len(heard)),
+      yield (rng.integers(len(rated), size=len(rated)),
              rng.integers(len(key['pairs']), size=len(key['pairs'])))
 
   telling = {}
@@ -475,12 +475,12 @@ def evaluate(answers: dict[str, np.ndarray], key: dict, seed: int = 0) -> dict:
     for kind in ('notes', 'sound'):
       nearer = np.array([_nearer(pair, key, kind) for pair in key['pairs']])
       fits[f'the judge of {kind}'] = _with_interval(
-          accuracy(np.tile(nearer, (len(heard), 1))), of_pairs(),
+          accuracy(np.tile(nearer, (len(rated), 1))), of_pairs(),
           *answers['fits'].shape)
   return {
-      'test': key['test'], 'num_listeners': len(heard),
+      'test': key['test'], 'num_listeners': len(rated),
       'num_pieces': len(pieces),
-      'num_answers': int(np.isfinite(heard[..., 0]).sum()),
+      'num_answers': int(np.isfinite(rated[..., 0]).sum()),
       'mood': mood, 'people or machine': telling,
       'judges': key['judges'], 'fits the picture': fits}
 

@@ -501,7 +501,7 @@ def run(
       with `band_path` also people.npz, a table like the one that ships.
     band_path: the corpus, for the copy test and for people's piano rolls, and
       for measures of its held-out pieces in place of the table.
-    num_seeds: how often the forest is asked.
+    num_seeds: how often a forest is fitted.
     seed: of all draws.
     tell: is given lines of text to print.
 
@@ -556,7 +556,7 @@ def compare_all(
     people: pieces by people.
     learned: melodies of the pieces that were learned from, for the copy test;
       None for none.
-    num_seeds: how often the forest is asked.
+    num_seeds: how often a forest is fitted.
     seed: of all draws.
 
   Raises:

@@ -91,7 +91,7 @@ def figures(
 
   Args:
     rated: [n, 2], people's ratings of each picture.
-    estimated: [n, 2], the picture's estimate, which the music was asked for.
+    estimated: [n, 2], the picture's estimate, the music's target.
     judged: [num_seeds, n, 2], where a judge places the music.
     seed: of controls and of draws for the spread.
 
@@ -113,11 +113,11 @@ def figures(
       '': (rated, music), 'shuffled/': (rated, other),
       'picture/': (rated, estimated[:, None]), 'music/': (estimated, music)}
   found = {}
-  for prefix, (asked, got) in pairs.items():
+  for prefix, (target, obtained) in pairs.items():
     for name, function in _FIGURES.items():
       found[prefix + name] = (
-          function(asked, got),
-          metrics.bootstrap(function, asked, got, seed=seed))
+          function(target, obtained),
+          metrics.bootstrap(function, target, obtained, seed=seed))
   # The ratings' own mean: more than any picture could know beforehand.
   mean = np.broadcast_to(rated.mean(axis=0), rated.shape)[:, None]
   found['mean rating/distance'] = (
@@ -126,17 +126,17 @@ def figures(
   return found
 
 
-def _distance(asked, got) -> float:
-  """Mean distance of asked [n, 2] and got [n, num_seeds, 2]."""
-  return float(np.linalg.norm(asked[:, None] - got, axis=-1).mean())
+def _distance(target, obtained) -> float:
+  """Mean distance of target [n, 2] and obtained [n, num_seeds, 2]."""
+  return float(np.linalg.norm(target[:, None] - obtained, axis=-1).mean())
 
 
 def _correlation(axis: int):
-  def function(asked, got):
+  def function(target, obtained):
     """Pearson's r of the axis, the mean over seeds."""
     return float(np.mean([
-        metrics.pearson_r(asked[:, axis], of_seed)
-        for of_seed in got[..., axis].T]))
+        metrics.pearson_r(target[:, axis], of_seed)
+        for of_seed in obtained[..., axis].T]))
 
   return function
 

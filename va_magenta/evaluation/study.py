@@ -46,9 +46,10 @@ class Options:
 
   Attributes:
     grid: targets a side.
-    num_seeds: how often all targets are asked for.
+    num_seeds: how many pieces are composed for each target.
     seed: the first of them, and of all draws.
-    num_heard: pieces of each system that are also heard; 0 for none.
+    num_heard: pieces of each system that are also judged by their sound; 0
+      for none.
     emopia_dir: EMOPIA's label.csv and midi/, for quadrants; None for none.
     examples_path: MIDI files by people, as `examples.convert` takes them, whose
       test split melodies and reconstruction are measured on; None for none.
@@ -226,7 +227,7 @@ def _control(targets, obtained: Mapping, seed: int) -> dict:
 
 
 def _heard(music, targets, student, cache, options) -> dict:
-  """What the audio teacher hears of some pieces of each system.
+  """Estimates by the audio teacher of some pieces of each system.
 
   Spread is over bootstrap draws of pieces.
   """
@@ -234,25 +235,25 @@ def _heard(music, targets, student, cache, options) -> dict:
   pairs = list(itertools.product(range(options.num_seeds), range(len(targets))))
   rng = np.random.default_rng(options.seed)
   chosen = [pairs[i] for i in rng.permutation(len(pairs))[:options.num_heard]]
-  asked = targets[[t for _, t in chosen]]
+  wanted = targets[[t for _, t in chosen]]
   found = {}
   with tqdm.tqdm(
       total=len(chosen) * len(music), desc='listening', unit='piece',
       mininterval=1) as progress:
     for name, rows in music.items():
       pieces = [rows[s][t] for s, t in chosen]
-      heard = []
+      estimates = []
       for piece in pieces:
-        heard.append(cache.get(
+        estimates.append(cache.get(
             ['heard', _md5(piece)], functools.partial(listener.listen, piece)))
         progress.update()
-      heard = np.array(heard)
+      estimates = np.array(estimates)
       points = {
-          'by ear': listener.by_ear(heard),
-          'fused': listener.fuse(pieces, heard)}
+          'by ear': listener.by_ear(estimates),
+          'fused': listener.fuse(pieces, estimates)}
       found[name] = {
           f'{how}/{axis}/pearson_r': _with_bootstrap(
-              asked[:, i], points[how][:, i], options.seed)
+              wanted[:, i], points[how][:, i], options.seed)
           for how in points for i, axis in enumerate(AXES)}
   return found
 
@@ -262,12 +263,13 @@ def _md5(sequence) -> str:
       sequence.SerializeToString(deterministic=True)).hexdigest()
 
 
-def _with_bootstrap(asked, got, seed: int) -> dict[str, float]:
-  if len(asked) < 2:  # Of one piece there is no correlation.
+def _with_bootstrap(targets, obtained, seed: int) -> dict[str, float]:
+  if len(targets) < 2:  # Of one piece there is no correlation.
     return {'mean': float('nan'), 'sd': float('nan')}
   return {
-      'mean': metrics.pearson_r(asked, got),
-      'sd': metrics.bootstrap(metrics.pearson_r, asked, got, seed=seed)}
+      'mean': metrics.pearson_r(targets, obtained),
+      'sd': metrics.bootstrap(
+          metrics.pearson_r, targets, obtained, seed=seed)}
 
 
 def _emopia(music, targets, work_dir, options, tell) -> dict:
@@ -398,16 +400,16 @@ def _reconstruction(compared, work_dir, options) -> dict:
 
 
 def _with_critic(model):
-  """A conditioned model is told of each piece what the critic says of it."""
+  """A conditioned model with the critic, which labels pieces."""
   if not model.config.control_depth:
     return model
   from va_magenta.music_to_va import critic
   from va_magenta.va_to_music import music_vae
 
-  told = music_vae.MusicVAE(model.config, critic=critic.load(
+  labelling = music_vae.MusicVAE(model.config, critic=critic.load(
       critic.shipped(len(model.config.output_depths))))
-  told.set_weights(model.get_weights())
-  return told
+  labelling.set_weights(model.get_weights())
+  return labelling
 
 
 def _pictures(compared, judge, composer, work_dir, output_dir, options) -> dict:

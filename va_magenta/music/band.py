@@ -9,7 +9,7 @@ A piece in 4/4 is `tokens` int `[steps, 4]`, a sixteenth note a step, and
     chord is struck, 3..6 one of its four notes, from low to high.
 
   notes = band.voice(tokens, chords)          # which notes, on the grid
-  heard = band.play(notes, tempo_qpm=100)     # as `music.notes` has them
+  played = band.play(notes, tempo_qpm=100)     # as `music.notes` has them
   sequence = band.to_sequence(notes, chords=chords, tempo_qpm=100)
 
 Which notes a chord has is up to `chords.voice`, which leads four voices through
@@ -97,7 +97,7 @@ def who_plays(tokens) -> np.ndarray:
 
 
 def context(plays, chords) -> np.ndarray:
-  """What models hear of a piece beside its VA, each half bar.
+  """What conditions models beside VA, each half bar.
 
   Args:
     plays: which voices play, bool `[..., 4]`.
@@ -114,7 +114,7 @@ def context(plays, chords) -> np.ndarray:
 
 
 def controls(va, plays, chords) -> np.ndarray:
-  """What the band's MusicVAE hears, each half bar.
+  """The conditioning of the band's MusicVAE, each half bar.
 
   Args:
     va: float `[..., 2]`, one for all half bars; or `[..., half bars, 2]`.
@@ -265,7 +265,7 @@ def _comping(tokens, chords) -> np.ndarray:
   return _grid(COMPING, notes[0], notes[1], notes[2])
 
 
-# --- From notes to what is heard.
+# --- From notes on the grid to notes as they are played.
 
 
 def play(
@@ -290,26 +290,26 @@ def play(
   Returns:
     Array [notes] of NOTE_DTYPE, by start and then pitch; `part` is the voice.
   """
-  heard = np.zeros(len(notes), NOTE_DTYPE)
+  played = np.zeros(len(notes), NOTE_DTYPE)
   of_voice, start = notes['voice'], notes['start']
   seconds = _step_seconds(tempo_qpm, int(notes['end'].max(initial=0)))
-  heard['start_seconds'], heard['end_seconds'] = (
+  played['start_seconds'], played['end_seconds'] = (
       seconds[start], seconds[notes['end']])
-  heard['start_beats'] = start / STEPS_PER_QUARTER
-  heard['end_beats'] = notes['end'] / STEPS_PER_QUARTER
-  heard['pitch'], heard['part'] = notes['pitch'], of_voice
-  heard['is_drum'] = of_voice == DRUMS
-  heard['program'] = np.where(
-      heard['is_drum'], 0, np.asarray(programs)[of_voice])
-  hats = heard['is_drum'] & np.isin(
+  played['start_beats'] = start / STEPS_PER_QUARTER
+  played['end_beats'] = notes['end'] / STEPS_PER_QUARTER
+  played['pitch'], played['part'] = notes['pitch'], of_voice
+  played['is_drum'] = of_voice == DRUMS
+  played['program'] = np.where(
+      played['is_drum'], 0, np.asarray(programs)[of_voice])
+  hats = played['is_drum'] & np.isin(
       notes['pitch'], [DRUM_KINDS[kind][0] for kind in _HATS])
   velocity = (
       np.asarray(velocities)[of_voice]
       + np.where(start % STEPS_PER_BAR == 0, _DOWNBEAT,
                  np.where(start % STEPS_PER_QUARTER == 0, _BEAT, 0))
       - _HATS_SOFTER * hats)
-  heard['velocity'] = np.clip(velocity, 1, 127)
-  return heard[np.lexsort((heard['pitch'], start))]
+  played['velocity'] = np.clip(velocity, 1, 127)
+  return played[np.lexsort((played['pitch'], start))]
 
 
 def _step_seconds(tempo_qpm, num_steps: int) -> np.ndarray:
@@ -355,17 +355,17 @@ def to_sequence(
 
 
 def as_sequence(
-    heard: np.ndarray,
+    played: np.ndarray,
     *,
     chords=None,
     key: chord_names.Key | None = None,
     tempo_qpm: float | Sequence[float] = 120.0,
     sections: Sequence[tuple[int, str]] = (),
 ):
-  """What is heard as a `note_seq.NoteSequence`, an instrument for each voice.
+  """Played notes as a `note_seq.NoteSequence`, an instrument for each voice.
 
   Args:
-    heard: array of NOTE_DTYPE, see `play`.
+    played: array of NOTE_DTYPE, see `play`.
     chords: int `[half bars]`, written as symbols where they change; None for
       none.
     key: is written, and chords are spelt in it.
@@ -375,7 +375,7 @@ def as_sequence(
   import note_seq
 
   sequence = note_seq.NoteSequence(ticks_per_quarter=220)
-  for note in heard:
+  for note in played:
     sequence.notes.add(
         instrument=INSTRUMENTS[note['part']], pitch=note['pitch'],
         start_time=note['start_seconds'], end_time=note['end_seconds'],

@@ -5,7 +5,7 @@
   piece.bar_seconds                   # when each bar begins, in the file
 
 What is read is the longest stretch in 4/4 (2/2 and 2/4 count as such). Where
-eighths or sixteenths swing, they are straightened. Who is who is told by the
+eighths or sixteenths swing, they are straightened. Who is who is decided by the
 names and programs of the tracks, by register and by how monophonic they are;
 what is neither melody, bass nor drums accompanies. What cannot be read as a
 band is refused with a reason.
@@ -161,14 +161,14 @@ def _first_beat(pitched, end) -> int:
   num_beats = int(end) + 1
   beat = np.minimum(
       np.rint(pitched['start_beats'] * 4).astype(int) // 4, num_beats - 1)
-  heard, low = np.zeros((num_beats, 12)), np.zeros(num_beats)
-  np.add.at(heard, (beat, pitched['pitch'] % 12), np.minimum(
+  chroma, low = np.zeros((num_beats, 12)), np.zeros(num_beats)
+  np.add.at(chroma, (beat, pitched['pitch'] % 12), np.minimum(
       pitched['end_beats'] - pitched['start_beats'], 1))
   on_beat = np.abs(pitched['start_beats'] - beat) < .15
   low[beat[on_beat & (pitched['pitch'] < 52)]] = 1
-  heard /= np.maximum(np.linalg.norm(heard, axis=1, keepdims=True), 1e-9)
+  chroma /= np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9)
   new = .3 * low
-  new[1:] += 1 - (heard[1:] * heard[:-1]).sum(1)
+  new[1:] += 1 - (chroma[1:] * chroma[:-1]).sum(1)
   return int(np.argmax([
       new[phase::_QUARTERS_PER_BAR].mean() if phase < num_beats else 0
       for phase in range(_QUARTERS_PER_BAR)]))
@@ -258,12 +258,12 @@ def _joined(parts) -> _Part:
 
 def _find_bass(parts) -> _Part | None:
   """The track that is a bass: by program, by name, or low and monophonic."""
-  told = [p for p in parts if p.program in _BASS_PROGRAMS] or [
+  likely = [p for p in parts if p.program in _BASS_PROGRAMS] or [
       p for p in parts if _BASS_NAME in p.name]
-  told = [p for p in told if p.monophony > .8 and np.median(p.pitch) < 60]
-  if not told and len(parts) > 1:
-    told = [p for p in parts if p.monophony > .9 and np.median(p.pitch) < 50]
-  return max(told, key=lambda part: len(part.pitch)) if told else None
+  likely = [p for p in likely if p.monophony > .8 and np.median(p.pitch) < 60]
+  if not likely and len(parts) > 1:
+    likely = [p for p in parts if p.monophony > .9 and np.median(p.pitch) < 50]
+  return max(likely, key=lambda part: len(part.pitch)) if likely else None
 
 
 def _find_melody(parts, num_bars) -> _Part:
@@ -366,12 +366,12 @@ _TEMPLATES = chord_names.PITCH_CLASSES[1:] / np.linalg.norm(
 def _chords(melody, bass, comping, num_bars) -> np.ndarray:
   """The chord of each half bar, by what sounds, in runs (Viterbi)."""
   num = 2 * num_bars
-  heard = np.zeros((num, 12))
+  chroma = np.zeros((num, 12))
   for part, weight in ((comping, 1.), (bass, 1.2), (
       melody, .6 if len(comping.start) else 1.)):
-    _add_sounding(heard, part, weight)
-  scores = heard / np.maximum(
-      np.linalg.norm(heard, axis=1, keepdims=True), 1e-9) @ _TEMPLATES.T
+    _add_sounding(chroma, part, weight)
+  scores = chroma / np.maximum(
+      np.linalg.norm(chroma, axis=1, keepdims=True), 1e-9) @ _TEMPLATES.T
   scores -= np.tile(list(_RARER.values()), 12)
   roots = np.zeros((num, 12))
   early = bass.start % grid.STEPS_PER_CHORD < grid.STEPS_PER_CHORD // 2
@@ -379,7 +379,7 @@ def _chords(melody, bass, comping, num_bars) -> np.ndarray:
                     bass.pitch[early] % 12), 1)
   roots /= np.maximum(roots.sum(1, keepdims=True), 1e-9)
   scores += _ROOT_IN_BASS * np.repeat(roots, len(_RARER), axis=1)
-  silent = heard.sum(1) < 2
+  silent = chroma.sum(1) < 2
   scores[silent] = 0
   found = 1 + _best_run(scores)
   bars_silent = np.repeat(silent.reshape(-1, 2).all(1), 2)
@@ -387,7 +387,7 @@ def _chords(melody, bass, comping, num_bars) -> np.ndarray:
   return found.astype(np.uint8)
 
 
-def _add_sounding(heard, part, weight):
+def _add_sounding(chroma, part, weight):
   """Adds to each half bar how long each pitch class sounds, a bar at most."""
   end = np.minimum(part.end, part.start + grid.STEPS_PER_BAR)
   first = part.start // grid.STEPS_PER_CHORD
@@ -395,8 +395,8 @@ def _add_sounding(heard, part, weight):
     begins = (first + i) * grid.STEPS_PER_CHORD
     length = np.minimum(end, begins + grid.STEPS_PER_CHORD) - np.maximum(
         part.start, begins)
-    rows = (length > 0) & (first + i < len(heard))
-    np.add.at(heard, (first[rows] + i, part.pitch[rows] % 12),
+    rows = (length > 0) & (first + i < len(chroma))
+    np.add.at(chroma, (first[rows] + i, part.pitch[rows] % 12),
               weight * length[rows])
 
 

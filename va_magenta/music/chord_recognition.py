@@ -3,9 +3,9 @@
   recogniser = chord_recognition.load()
   chords = recogniser.recognise(accompaniment, bass, melody, num_half_bars=64)
 
-A small network hears what each pitch class is to a root: how long it sounds in
+A small network sees what each pitch class is to a root: how long it sounds in
 accompaniment, bass and melody in either half of the half bar, in the half bars
-around, near by and in the whole piece. It hears so for each of the twelve
+around, near by and in the whole piece. It does so for each of the twelve
 roots, with the same weights, and the likeliest root and quality are the chord.
 So a piece that is transposed has its chords transposed.
 """
@@ -19,7 +19,7 @@ from va_magenta import checkpoints
 from va_magenta.music import chords
 from va_magenta.music.grid import STEPS_PER_CHORD
 
-_PARTS = 2  # of a half bar, that are heard apart
+_PARTS = 2  # of a half bar, that are kept apart
 _AROUND = 3  # half bars before and after
 _NEAR = 16
 _LONGEST_NOTE = 16  # sixteenths that a note counts for
@@ -33,7 +33,7 @@ NUM_FEATURES = 12 * NUM_CHANNELS + 1
 
 def features(
     accompaniment, bass, melody, num_half_bars: int) -> np.ndarray:
-  """What the network hears.
+  """The input of the network.
 
   Args:
     accompaniment: notes, int `[n, 3]`: start and end in sixteenths, MIDI pitch.
@@ -84,19 +84,19 @@ def _sounding(notes, num_half_bars: int) -> np.ndarray:
       cell, minlength=num_half_bars * _PARTS * 12).reshape(-1, _PARTS, 12)
 
 
-def from_each_root(heard: np.ndarray) -> np.ndarray:
-  """Features as each root hears them.
+def from_each_root(x: np.ndarray) -> np.ndarray:
+  """Features relative to each root.
 
   Args:
-    heard: see `features`, of a whole piece.
+    x: see `features`, of a whole piece.
 
   Returns:
     float32 `[half bars, 12, NUM_FEATURES]`.
   """
   roots = (np.arange(12)[:, None] + np.arange(12)) % 12
-  rolled = np.moveaxis(heard[..., roots], 2, 1).reshape(len(heard), 12, -1)
+  rolled = np.moveaxis(x[..., roots], 2, 1).reshape(len(x), 12, -1)
   is_second = np.broadcast_to(
-      (np.arange(len(heard)) % 2)[:, None, None], (len(heard), 12, 1))
+      (np.arange(len(x)) % 2)[:, None, None], (len(x), 12, 1))
   return np.concatenate([rolled, is_second], -1).astype(np.float32)
 
 
@@ -112,11 +112,11 @@ class ChordRecogniser:
   kernels: tuple[np.ndarray, np.ndarray]
   biases: tuple[np.ndarray, np.ndarray]
 
-  def log_odds(self, heard: np.ndarray) -> np.ndarray:
+  def log_odds(self, x: np.ndarray) -> np.ndarray:
     """Of each chord but none, `[half bars, 96]`, up to a constant."""
     hidden = np.maximum(
-        from_each_root(heard) @ self.kernels[0] + self.biases[0], 0)
-    return (hidden @ self.kernels[1] + self.biases[1]).reshape(len(heard), -1)
+        from_each_root(x) @ self.kernels[0] + self.biases[0], 0)
+    return (hidden @ self.kernels[1] + self.biases[1]).reshape(len(x), -1)
 
   def recognise(
       self, accompaniment, bass, melody, num_half_bars: int) -> np.ndarray:
@@ -131,8 +131,8 @@ class ChordRecogniser:
     Returns:
       uint8 `[half bars]`; bars in which nothing sounds have no chord.
     """
-    heard = features(accompaniment, bass, melody, num_half_bars)
-    found = 1 + self.log_odds(heard).argmax(1)
+    x = features(accompaniment, bass, melody, num_half_bars)
+    found = 1 + self.log_odds(x).argmax(1)
     sounds = np.sum([
         _sounding(notes, num_half_bars).sum((1, 2))
         for notes in (accompaniment, bass, melody)], axis=0)
@@ -163,7 +163,7 @@ def _build(config: dict, arrays: dict) -> ChordRecogniser:
   if kernels[0].shape[0] != NUM_FEATURES or kernels[1].shape[1] != len(
       chords.QUALITIES):
     raise ValueError(
-        f'kernels of shapes {[k.shape for k in kernels]} hear something else')
+        f'kernels of shapes {[k.shape for k in kernels]} fit another network')
   return ChordRecogniser(kernels, biases)
 
 

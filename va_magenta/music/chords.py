@@ -3,7 +3,7 @@
 A chord is one of 97 numbers: 0 for none, else 1 + 8 root + quality, the root 0
 to 11 from C, the quality an index of `QUALITIES`. A key is `Key(tonic, mode)`;
 its signature is the tonic of the major key that has the same accidentals.
-Models work in the key without accidentals (C major, A minor): what they hear is
+Models work in the key without accidentals (C major, A minor): their input is
 transposed there by minus its signature, what they write back by the signature
 of the key asked for.
 """
@@ -146,7 +146,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
 
 
 # PITCH_CLASSES float32 [97, 12]: 1 where a pitch class is of the chord.
-# FEATURES float32 [97, 25]: what models hear of a chord: whether there is none,
+# FEATURES float32 [97, 25]: what conditions models: whether there is no chord,
 # root, pitch classes.
 PITCH_CLASSES, FEATURES = _tables()
 
@@ -284,17 +284,17 @@ def _voicings(chord: int) -> tuple[np.ndarray, np.ndarray]:
       p for p in range(_LOWEST, _HIGHEST + 1) if p % 12 in classes]
   found = []
   for notes in itertools.combinations(pitches, _VOICES):
-    heard = [p % 12 for p in notes]
+    of_notes = [p % 12 for p in notes]
     gaps = np.diff(notes)
-    if set(heard) != set(classes) or gaps.max() > 12 or notes[-1] < _MIDDLE:
+    if set(of_notes) != set(classes) or gaps.max() > 12 or notes[-1] < _MIDDLE:
       continue
     if any(gap < 3 for low, gap in zip(notes, gaps, strict=False) if low < 55):
       continue
     cost = 0.5 * abs(np.mean(notes) - _MIDDLE) + 0.4 * max(gaps.max() - 5, 0)
     cost += sum(gap < 2 for gap in gaps)
-    cost += (0, 1.5, 0.5, 0)[classes.index(heard[0])]  # Which is the lowest.
+    cost += (0, 1.5, 0.5, 0)[classes.index(of_notes[0])]  # Which is the lowest.
     if len(classes) < _VOICES:
-      [doubled] = [c for c in classes if heard.count(c) > 1]
+      [doubled] = [c for c in classes if of_notes.count(c) > 1]
       cost += (0, 1.5, 0.5)[classes.index(doubled)]
     found.append((cost, notes))
   found = sorted(found)[:_MAX_VOICINGS]
@@ -321,9 +321,10 @@ def voice(chords, leap: float = 0.5) -> np.ndarray:
   if not len(sounding):
     return result
   # Runs of the same chord, without rests.
-  heard = chords[sounding]
-  run = np.r_[0, np.cumsum(heard[1:] != heard[:-1])]
-  runs = [int(c) for c in heard[np.r_[True, heard[1:] != heard[:-1]]]]
+  sounded = chords[sounding]
+  changes = sounded[1:] != sounded[:-1]
+  run = np.r_[0, np.cumsum(changes)]
+  runs = [int(c) for c in sounded[np.r_[True, changes]]]
   options, costs = zip(*map(_voicings, runs), strict=True)
   best, back = costs[0], []
   for i in range(1, len(runs)):
@@ -342,14 +343,14 @@ def voice(chords, leap: float = 0.5) -> np.ndarray:
 
 # --- Keys of a piece.
 
-# How much each pitch class is heard in a major and in a minor key on C
+# How well each pitch class fits a major and a minor key on C
 # (Krumhansl & Kessler 1982).
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29,
           2.88)
 _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34,
           3.17)
 _KEY_CHANGE = 1.5  # What a change of key costs, in correlations.
-_KEY_WINDOW = 8  # bars that are heard together
+_KEY_WINDOW = 8  # bars that are taken together
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -390,11 +391,11 @@ def key_signatures(melody, bass, chords) -> np.ndarray:
         f'{len(bass)} and {len(chords)}')
   if not bars:
     return np.zeros(0, np.int64)
-  heard = (
+  chroma = (
       _sixteenths(melody) + 0.5 * _sixteenths(bass)
       + 2 * PITCH_CLASSES[chords].reshape(bars, 2, 12).sum(1))
   # Of the bars around each; a piece that is shorter is one.
-  sums = np.concatenate([np.zeros((1, 12)), np.cumsum(heard, axis=0)])
+  sums = np.concatenate([np.zeros((1, 12)), np.cumsum(chroma, axis=0)])
   if bars < _KEY_WINDOW:
     around = np.broadcast_to(sums[-1], (bars, 12))
   else:
@@ -439,7 +440,7 @@ def mode_of(chords, margin: float = 1.0) -> str | None:
 
   Args:
     chords: int `[half bars]`, in the key without accidentals.
-    margin: how many times as often the one must be heard as the other.
+    margin: how many times as often the one must sound as the other.
 
   Returns:
     'major' or 'minor'; None if neither is, by that margin.
@@ -447,9 +448,9 @@ def mode_of(chords, margin: float = 1.0) -> str | None:
   chords = np.asarray(chords, np.int64)
   weights = np.ones(len(chords))
   weights[-1:] += 8
-  heard = np.bincount(chords, weights, NUM_CHORDS)
+  lengths = np.bincount(chords, weights, NUM_CHORDS)
   major, minor = (
-      heard[[parse(name) for name in names]].sum()
+      lengths[[parse(name) for name in names]].sum()
       for names in (('C', 'Cmaj7'), ('Am', 'Am7', 'E', 'E7')))
   if major == minor or max(major, minor) < margin * min(major, minor):
     return None

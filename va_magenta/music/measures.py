@@ -36,7 +36,7 @@ Held back of it:
 * `syncopation`: share of the notes off the beat that are held over the next.
 * `longest_rest`, quarters; `density_spread`: of the notes a bar.
 * `similarity_4`, `similarity_8`: of rhythms four and eight bars apart.
-* `repeated_figures`: share of the figures of four notes that were heard before,
+* `repeated_figures`: share of the figures of four notes that came before,
   transposed or not.
 * `tritones`: share of the intervals.
 
@@ -268,7 +268,7 @@ def accompaniment(tokens: np.ndarray, chords: np.ndarray) -> dict[str, float]:
       commonest distance among strokes of hi-hats and ride; `similarity_1`: of
       bars next to each other; `syncopated_kick`.
     * `chords_...`: `returning`, `returning_4`: share of stretches of two and of
-      four bars that were heard before; `in_key`: share of half bars whose
+      four bars that came before; `in_key`: share of half bars whose
       chord lies in the key that fits most of them; `by_fifths`: share of the
       changes whose root moves by a fifth or fourth.
   """

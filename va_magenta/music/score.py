@@ -57,17 +57,17 @@ def write(path: str | os.PathLike, sequence, *, title: str = ''):
     ImportError: if music21 is missing.
   """
   music21 = import_music21()
-  heard = notes.from_note_sequence(sequence)
+  played = notes.from_note_sequence(sequence)
   names = {info.instrument: info.name for info in sequence.instrument_infos}
   score = music21.stream.Score()
   score.metadata = music21.metadata.Metadata(
       title=title, movementName=title, composer='va_magenta')
-  end = float(heard['end_beats'].max(initial=grid.STEPS_PER_QUARTER))
+  end = float(played['end_beats'].max(initial=grid.STEPS_PER_QUARTER))
   bars = int(np.ceil(end / 4 - 1e-3))
   for number in sorted(
       {n.instrument for n in sequence.notes},
       key=lambda instrument: (not instrument == 0, instrument)):
-    of_part = heard[heard['part'] == number]
+    of_part = played[played['part'] == number]
     score.insert(0, _part(music21, of_part, names.get(number, ''), 4 * bars))
   first = score.parts[0]
   for key in sequence.key_signatures:

@@ -3,7 +3,7 @@
   samples, sample_rate_hz = synthesis.synthesize(sequence)
   soundfont = synthesis.save('piece.ogg', sequence)
 
-`synthesize` is for models to hear: loudness is left as it was played, at one
+`synthesize` is for models: loudness is left as it was played, at one
 fixed gain, as it carries arousal, and pieces are compared with each other; and
 the soundfont is the one that is there everywhere. `save` is for people: the
 best soundfont of the system, in stereo, and every piece equally loud.
@@ -72,7 +72,7 @@ def synthesize(
     max_seconds: of a longer piece this much is rendered.
     stereo: whether there are two channels.
     loop_seconds: the length after which the piece begins again, all of whose
-      notes lie before it; what rings on after that is heard at the beginning.
+      notes lie before it; what rings on after that sounds at the beginning.
 
   Returns:
     float32 samples in [-1, 1] from `start_seconds` to `TAIL_SECONDS` after the
@@ -101,7 +101,7 @@ def synthesize(
     end += TAIL_SECONDS
   if not 0 <= start_seconds < end:
     raise ValueError(
-        f'a piece of {end:.2f} seconds cannot be heard from {start_seconds:g} '
+        f'a piece of {end:.2f} seconds cannot be played from {start_seconds:g} '
         'seconds on')
   lead = min(start_seconds, LEAD_SECONDS)
   begin = start_seconds - lead
@@ -131,7 +131,7 @@ def synthesize(
 
 
 def _wrapped(samples: np.ndarray, length: int) -> np.ndarray:
-  """A loop: what comes after so many samples is heard at the beginning."""
+  """A loop: what comes after so many samples sounds at the beginning."""
   result = samples[:length].copy()
   for begin in range(length, len(samples), length):
     tail = samples[begin:begin + length]

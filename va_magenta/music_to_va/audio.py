@@ -44,7 +44,7 @@ _IN_LOGARITHM = np.array([
         'Flux', 'Centroid', 'Variance', 'Kurtosis', 'Sharpness', 'Harmonicity'))
     for name in DESCRIPTORS])
 _MAX_SCORE = 3.0
-# A point for a window of half a second hears so many seconds about it.
+# A point for a window of half a second is of so many seconds about it.
 SMOOTHING_SECONDS = 5.0
 
 
@@ -159,20 +159,20 @@ class AudioVA(TreesAndKernel):
     Args:
       music: paths of MIDI or audio files, NoteSequences, or pairs of samples
         and sample rate.
-      **how: as `hear` takes.
+      **how: as `extract` takes.
 
     Raises:
       OSError: if a file cannot be read, or FluidSynth is missing.
       ValueError: if a file is damaged, silent or too short.
     """
-    return [self.of_piece(*hear(piece, **how)) for piece in music]
+    return [self.of_piece(*extract(piece, **how)) for piece in music]
 
   def estimate_windows(self, music, **how) -> np.ndarray:
-    """Estimates along one piece, as `of_windows`; arguments as `hear` takes."""
-    return self.of_windows(*hear(music, **how))
+    """Estimates along one piece, as `of_windows`; arguments as `extract`'s."""
+    return self.of_windows(*extract(music, **how))
 
 
-def hear(
+def extract(
     music,
     *,
     source: str | None = None,
@@ -188,7 +188,7 @@ def hear(
     source: one of `SOURCES`; by default `SYNTHESISED` for what has notes and
       `RECORDING` for other sound.
     start_seconds: where to begin.
-    max_seconds: of longer music this much is heard.
+    max_seconds: of longer music this much is used.
     soundfont: for what has notes; the model knows the default one.
 
   Returns:

@@ -1,4 +1,4 @@
-"""Audio -> what openSMILE hears, in memory.
+"""Audio -> openSMILE's features, in memory.
 
   samples, sample_rate_hz = audio_features.read('song.mp3')
   features = audio_features.extract(samples, sample_rate_hz)  # [windows, 260]

@@ -1,17 +1,17 @@
-"""What the notes say and what is heard -> one label, and how sure it is.
+"""Estimates from notes and from sound -> one label, and how sure it is.
 
   fusions = fusion.load()
   label, std = fusions['piece'].apply(estimates)
 
-`symbolic` reads notes, the audio teacher hears them played. How much each is to
-be believed is learned from pieces that people rated, separately for each axis:
+`symbolic` estimates from notes, the audio teacher from their sound. How much
+each counts is learned from pieces that people rated, separately for each axis:
 
   label = b + w . (symbolic valence, symbolic arousal, audio valence, audio
   arousal)
 
 by least squares, once with audio and once without. All four estimates may speak
-to either axis, because the errors are mixed up: what is heard as valence on
-synthesised MIDI is largely arousal.
+to either axis, because the errors are mixed up: estimates of valence from
+synthesised MIDI are largely arousal.
 
 The label's spread is the standard deviation of what people said about it, from
 pieces that were held out with all of their group. They agree more on extremes,
@@ -123,23 +123,23 @@ class Fusion:
     """Labels and their standard deviations.
 
     Args:
-      estimates: float [n, 4], columns as in `ESTIMATES`; audio NaN where it was
-        not heard.
+      estimates: float [n, 4], columns as in `ESTIMATES`; audio NaN where there
+        is none.
 
     Returns:
       Labels, float64 [n, 2], valence and arousal in [-1, 1]; and their standard
       deviations, float64 [n, 2]. NaN where there is no symbolic estimate.
     """
     estimates = np.asarray(estimates, np.float64)
-    heard = _heard(estimates)[:, None]
+    has_audio = _has_audio(estimates)[:, None]
     labels = np.where(
-        heard, self.both(estimates), self.symbolic(estimates[:, _SYMBOLIC])
+        has_audio, self.both(estimates), self.symbolic(estimates[:, _SYMBOLIC])
     ).clip(-1, 1)
     return labels, np.where(
-        heard, self.both_spread(labels), self.symbolic_spread(labels))
+        has_audio, self.both_spread(labels), self.symbolic_spread(labels))
 
 
-def _heard(estimates: np.ndarray) -> np.ndarray:
+def _has_audio(estimates: np.ndarray) -> np.ndarray:
   """Whether audio is there, bool [n]."""
   return ~np.isnan(estimates[:, _AUDIO]).any(axis=1)
 
@@ -147,18 +147,18 @@ def _heard(estimates: np.ndarray) -> np.ndarray:
 def fit(
     estimates: np.ndarray, ratings: np.ndarray, groups: np.ndarray,
     num_folds: int = 10) -> Fusion:
-  """Learns from rated pieces whom to believe.
+  """Fits to rated pieces how much each estimate counts.
 
   Args:
     estimates: float [n, 4], columns as in `ESTIMATES`. They must come from
       models that have not seen the piece: out-of-fold, or trained on other
-      data. Audio is NaN where it was not heard.
+      data. Audio is NaN where there is none.
     ratings: float [n, 2], people's valence and arousal in [-1, 1].
     groups: [n]; pieces of one group share material and are held out together.
     num_folds: at most the number of groups.
 
   Returns:
-    A Fusion; one that ignores audio if fewer than 20 pieces were heard.
+    A Fusion; one that ignores audio if fewer than 20 pieces have it.
 
   Raises:
     ValueError: if shapes or ranges are wrong, or there are too few pieces.
@@ -182,13 +182,14 @@ def fit(
 
   symbolic, symbolic_spread = _fit(
       estimates[:, _SYMBOLIC], ratings, groups, num_folds)
-  heard = _heard(estimates)
-  if np.count_nonzero(heard) < _MIN_PIECES or len(np.unique(groups[heard])) < 2:
+  has_audio = _has_audio(estimates)
+  if np.count_nonzero(has_audio) < _MIN_PIECES or (
+      len(np.unique(groups[has_audio])) < 2):
     both = Line(
         symbolic.bias, np.concatenate([symbolic.weights, np.zeros((2, 2))]))
     return Fusion(symbolic, both, symbolic_spread, symbolic_spread)
   both, both_spread = _fit(
-      estimates[heard], ratings[heard], groups[heard], num_folds)
+      estimates[has_audio], ratings[has_audio], groups[has_audio], num_folds)
   return Fusion(symbolic, both, symbolic_spread, both_spread)
 
 

@@ -11,19 +11,19 @@ Columns, sorted by md5 and window:
   md5: 32 hex digits.
   window: -1, or the number of the window, from 0.
   start_seconds, end_seconds: of the piece or window.
-  symbolic_valence, symbolic_arousal: what `symbolic` expects from the notes.
-  audio_valence, audio_arousal: what the audio teacher hears in the notes as
-    played by a synthesiser; NaN where it did not listen.
+  symbolic_valence, symbolic_arousal: estimates of `symbolic` from the notes.
+  audio_valence, audio_arousal: estimates of the audio teacher from the notes as
+    played by a synthesiser; NaN where there are none.
   valence, arousal: the label, fused from these by `fusion`.
   valence_std, arousal_std: standard deviation of people's ratings about it.
 
 All are expected ratings (the estimate of least squared error) in [-1, 1], not
 stretched to the spread of people's ratings. Numbers are rounded to 0.01, which
-is little against their spread and makes the file small. Of a long piece the
-student reads, and the teacher hears, the first part only (`Settings`).
+is little against their spread and makes the file small. Of a long piece
+only the first part is read and synthesised (`Settings`).
 
 The file's metadata (the table's `attrs`) tell students and teachers apart: a
-better student can read all pieces anew without their being heard again.
+better student can read all pieces anew without their being synthesised again.
 """
 
 import collections
@@ -55,11 +55,11 @@ _BLOCK_SIZE = 64  # Pieces that a killed run may lose.
 # What a table says of who made it (its `attrs`, in the file's metadata).
 _STUDENT, _TEACHER = 'student', 'teacher'
 
-# Hears a piece: (path, windows [n, 2] in seconds, max_seconds) -> VA, float
-# [1 + n, 2]: of max_seconds of the piece from the first window on, and of each
-# window, NaN where it was not heard to its end. An exception says, in one line,
-# why the piece cannot be heard.
-Hear = Callable[[str, np.ndarray, float], np.ndarray]
+# Estimates from sound: (path, windows [n, 2] in seconds, max_seconds) -> VA,
+# float [1 + n, 2]: of max_seconds of the piece from the first window on, and of
+# each window, NaN where it was not synthesised to its end. An exception says,
+# in one line, why there is no estimate.
+AudioEstimator = Callable[[str, np.ndarray, float], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,10 +68,11 @@ class Settings:
 
   Attributes:
     max_seconds: of a longer piece so much is read.
-    max_audio_seconds: of a longer piece so much is heard.
-    min_audio_parts: pieces with fewer parts are not heard.
+    max_audio_seconds: of a longer piece so much is synthesised.
+    min_audio_parts: pieces with fewer parts are estimated from notes
+      alone.
     estimator: name or path of what reads notes; the one that ships if None.
-    audio_model: likewise, of what hears; see `teacher`.
+    audio_model: likewise, of what estimates from sound; see `teacher`.
   """
 
   max_seconds: float = 600.0
@@ -91,21 +92,21 @@ LAKH_VA = Settings(max_audio_seconds=15.0, min_audio_parts=2)
 
 def estimate(
     path: str, student: symbolic.SymbolicVA, settings: Settings,
-    hear: Hear | None = None, known: np.ndarray | None = None,
+    by_ear: AudioEstimator | None = None, known: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], str | None]:
   """Estimates of a piece and its windows, not fused.
 
   Args:
     path: of a MIDI file.
     student: reads the notes.
-    settings: how much is read and heard.
-    hear: listens, if given.
+    settings: how much is read and synthesised.
+    by_ear: estimates from sound, if given.
     known: what the student has read before, float64 [1 + windows, 5]: `window`,
       `SECONDS` and its estimates.
 
   Returns:
     Columns `window`, `SECONDS` and `ESTIMATES`, float64 [1 + windows] each; and
-    why the piece could not be heard, or None.
+    why there is no estimate from sound, or None.
 
   Raises:
     FileNotFoundError: if there is no such file.
@@ -120,20 +121,20 @@ def estimate(
     known = _read(score, notes, student)
   windows, seconds, read = np.split(known, [1, 3], axis=1)
 
-  heard, reason = np.full_like(read, np.nan), None
-  if hear and len(np.unique(notes['part'])) >= settings.min_audio_parts:
+  audio, reason = np.full_like(read, np.nan), None
+  if by_ear and len(np.unique(notes['part'])) >= settings.min_audio_parts:
     try:
-      heard = np.asarray(
-          hear(path, seconds[1:], settings.max_audio_seconds), np.float64)
+      audio = np.asarray(
+          by_ear(path, seconds[1:], settings.max_audio_seconds), np.float64)
     except Exception as error:  # Parsers raise whatever they like.
       reason = _reason(error, path)
-    if heard.shape != read.shape:
-      raise TypeError(f'heard {heard.shape} where {read.shape} was asked for')
+    if audio.shape != read.shape:
+      raise TypeError(f'got {audio.shape} from sound, expected {read.shape}')
   return {
       'window': windows[:, 0].astype(int),
       **dict(zip(SECONDS, seconds.T, strict=True)),
       **dict(zip(
-          ESTIMATES, np.concatenate([read, heard], axis=1).clip(-1, 1).T,
+          ESTIMATES, np.concatenate([read, audio], axis=1).clip(-1, 1).T,
           strict=True)),
   }, reason
 
@@ -157,8 +158,9 @@ def _read(
 
 
 def teacher(
-    audio_model: str | None = None, soundfont: str | None = None) -> Hear:
-  """The audio teacher, who hears what a synthesiser makes of the notes.
+    audio_model: str | None = None, soundfont: str | None = None
+) -> AudioEstimator:
+  """The audio teacher, which estimates from the notes as synthesised.
 
   Args:
     audio_model: name or path of the estimator; the one that ships if None.
@@ -173,10 +175,10 @@ def teacher(
   synthesis.import_fluidsynth()
   estimator = audio.load(audio_model)
 
-  def hear(
+  def by_ear(
       path: str, windows: np.ndarray, max_seconds: float) -> np.ndarray:
     origin = windows[0, 0]
-    features, source = audio.hear(
+    features, source = audio.extract(
         path, start_seconds=origin, max_seconds=max_seconds,
         soundfont=soundfont)
     # The sum of the first i frames, [1 + frames, features].
@@ -186,14 +188,14 @@ def teacher(
         (windows - origin) / audio_features.WINDOW_SECONDS).astype(int)
     bounds = np.concatenate([[[0, len(features)]], bounds])
     first, last = bounds[:, 0], np.maximum(bounds[:, 1], bounds[:, 0] + 1)
-    heard = last <= len(features)
+    is_whole = last <= len(features)
     points = np.full((len(bounds), 2), np.nan)
-    points[heard] = estimator.regress(
-        (total[last[heard]] - total[first[heard]])
-        / (last - first)[heard, None], source)
+    points[is_whole] = estimator.regress(
+        (total[last[is_whole]] - total[first[is_whole]])
+        / (last - first)[is_whole, None], source)
     return points
 
-  return hear
+  return by_ear
 
 
 def _reason(error: Exception, path: str) -> str:
@@ -210,18 +212,20 @@ class _Worker:
   """Labels one piece; a process holds one."""
 
   settings: Settings
-  make_hear = student = hear = None
+  make_by_ear = student = by_ear = None
 
   @classmethod
-  def start(cls, settings: Settings, make_hear: Callable[[], Hear] | None):
-    cls.settings, cls.make_hear = settings, make_hear
-    cls.student = cls.hear = None
+  def start(
+      cls, settings: Settings,
+      make_by_ear: Callable[[], AudioEstimator] | None):
+    cls.settings, cls.make_by_ear = settings, make_by_ear
+    cls.student = cls.by_ear = None
 
   @classmethod
   def load(cls):
     if cls.student is None:
       cls.student = symbolic.load(cls.settings.estimator)
-      cls.hear = cls.make_hear and cls.make_hear()  # pyright: ignore
+      cls.by_ear = cls.make_by_ear and cls.make_by_ear()  # pyright: ignore
 
   @classmethod
   def estimate(
@@ -230,13 +234,14 @@ class _Worker:
     """As `estimate`; None and the reason if there are no estimates.
 
     Args:
-      task: path of the piece, whether it shall be heard, and what is known.
+      task: path of the piece, whether it is estimated from sound too, and what
+        is known.
     """
     cls.load()
-    path, listen, known = task
+    path, with_audio, known = task
     try:
       return estimate(
-          path, cls.student, cls.settings, listen and cls.hear, known)
+          path, cls.student, cls.settings, with_audio and cls.by_ear, known)
     except (ValueError, OSError) as error:
       return None, _reason(error, path)
     except Exception as error:  # A hostile file's; the others go on.
@@ -249,12 +254,12 @@ class Report:
 
   Attributes:
     num_pieces: in the table.
-    num_heard: of these, how many the teacher heard.
+    num_heard: of these, how many have estimates from sound.
     num_windows: in the table.
     num_known: pieces whose estimates are those of an earlier table.
     duplicates: files with the same content as another.
     unlabelled: reason by path, of files that are not in the table.
-    unheard: reason by path, of files that are in it but could not be heard.
+    unheard: reason by path, of files that are in it without such estimates.
   """
 
   num_pieces: int = 0
@@ -269,12 +274,12 @@ class Report:
     """To be printed."""
     lines = [
         f'{self.num_pieces} pieces, {self.num_windows} windows; '
-        f'{self.num_heard} pieces were heard'
+        f'{self.num_heard} pieces with estimates from sound'
         + (f'; {self.num_known} pieces were known' if self.num_known else '')]
     if self.duplicates:
       lines.append(f'left out: {len(self.duplicates)} files: duplicate')
     for what, reasons in (
-        ('left out', self.unlabelled), ('not heard', self.unheard)):
+        ('left out', self.unlabelled), ('without sound', self.unheard)):
       counts = collections.Counter(sorted(reasons.values()))
       for reason, count in counts.most_common():
         lines.append(f'{what}: {count} files: {reason}')
@@ -287,7 +292,7 @@ def label(
     fusions: Mapping[str, Fusion],
     *,
     settings: Settings | None = None,
-    make_hear: Callable[[], Hear] | None = None,
+    make_by_ear: Callable[[], AudioEstimator] | None = None,
     known=None,
     num_workers: int | None = None,
     overwrite: bool = False,
@@ -302,11 +307,11 @@ def label(
     midi_dir: holds MIDI files, or folders that do.
     output: Parquet file to write, in a folder that exists.
     fusions: one for each of `fusion.KINDS`.
-    settings: how much is read and heard.
-    make_hear: called in each process, gives what listens; a function that can
-      be pickled. Nothing is heard if None.
-    known: an earlier table. What was heard is not heard again, and what this
-      student has read is not read again, but all is fused anew.
+    settings: how much is read and synthesised.
+    make_by_ear: called in each process, gives what estimates from sound; a
+      function that can be pickled. None for notes alone.
+    known: an earlier table. Its estimates from sound are kept, and those of
+      this student from notes, but all is fused anew.
     num_workers: processes; all cores if None.
     overwrite: whether `output` may exist. It must not be one of the pieces.
 
@@ -329,8 +334,8 @@ def label(
   files.check_outputs(
       [output], inputs=[*pieces.values(), *report.duplicates],
       overwrite=overwrite)
-  models = _models(settings, make_hear)
-  kept, heard, read = _already(known, pieces.keys(), models)
+  models = _models(settings, make_by_ear)
+  kept, with_audio, read = _already(known, pieces.keys(), models)
   report.num_known = len(kept)
   parts = []
   if kept:
@@ -338,9 +343,9 @@ def label(
   folder = pathlib.Path(f'{output}.blocks')
   with files.held(folder):
     blocks = _estimate_all(
-        sorted((name, bool(make_hear) and name not in heard)
+        sorted((name, bool(make_by_ear) and name not in with_audio)
                for name in pieces.keys() - kept),
-        pieces, read, folder, settings, make_hear, models, num_workers)
+        pieces, read, folder, settings, make_by_ear, models, num_workers)
     for block in blocks:
       for what in ('unlabelled', 'unheard'):
         getattr(report, what).update(
@@ -352,13 +357,13 @@ def label(
       raise ValueError(
           f'no file of {midi_dir} could be labelled: {reasons[0][0]}')
     table = pd.concat(parts, ignore_index=True)
-    if heard:
+    if with_audio:
       rows = ['md5', 'window']
-      sound = known[known['md5'].isin(heard)].set_index(rows)[list(AUDIO)]
+      sound = known[known['md5'].isin(with_audio)].set_index(rows)[list(AUDIO)]
       table = table.set_index(rows).fillna(sound).reset_index()
     table = fuse(table, fusions)
-    # What was not heard, all the same, is so because of these.
-    table.attrs = models if make_hear else {_STUDENT: models[_STUDENT]}
+    # Estimates from sound that are missing all the same are so for these.
+    table.attrs = models if make_by_ear else {_STUDENT: models[_STUDENT]}
     write(output, table)
     shutil.rmtree(folder, ignore_errors=True)
   whole = table[table['window'] == WHOLE_PIECE]
@@ -388,7 +393,7 @@ def _find_pieces(
 
 
 def _models(
-    settings: Settings, make_hear: Callable | None) -> dict[str, str]:
+    settings: Settings, make_by_ear: Callable | None) -> dict[str, str]:
   """What estimates hang on, by who makes them; a table keeps it."""
   from va_magenta import checkpoints
 
@@ -401,7 +406,7 @@ def _models(
 
   models = {_STUDENT: digest(
       settings.estimator, checkpoints.SYMBOLIC, settings.max_seconds)}
-  if make_hear:
+  if make_by_ear:
     models[_TEACHER] = digest(
         settings.audio_model, checkpoints.AUDIO, settings.max_audio_seconds,
         settings.min_audio_parts)
@@ -411,38 +416,38 @@ def _models(
 def _already(
     known, names: Collection[str], models: Mapping[str, str]
 ) -> tuple[set[str], set[str], dict[str, np.ndarray]]:
-  """Pieces of a known table: done, heard, and what was read of the others."""
+  """Pieces of a known table: done, with audio, and the others' estimates."""
   if known is None:
     return set(), set(), {}
   rows = known[known['md5'].isin(names)]
   known = rows[rows['window'] == WHOLE_PIECE]
-  heard = {*known['md5'][known['audio_valence'].notna()]}
+  with_audio = {*known['md5'][known['audio_valence'].notna()]}
   if known.attrs.get(_STUDENT) != models[_STUDENT]:
-    return set(), heard, {}
-  # Of a table that such a run has made, no other piece can or need be heard.
+    return set(), with_audio, {}
+  # In a table of such a run, no other piece can have estimates from sound.
   is_done = known.attrs.get(_TEACHER) == models.get(
       _TEACHER, known.attrs.get(_TEACHER))
-  kept = {*known['md5']} if is_done else heard
+  kept = {*known['md5']} if is_done else with_audio
   rows = rows[~rows['md5'].isin(kept)]
   columns = rows[['window', *SECONDS, *ESTIMATES[:2]]].to_numpy(np.float64)
-  return kept, heard, {
+  return kept, with_audio, {
       name: columns[at] for name, at in rows.groupby('md5').indices.items()}
 
 
 def _estimate_all(
     names: Sequence[tuple[str, bool]], pieces: Mapping[str, str],
     read: Mapping[str, np.ndarray], folder: pathlib.Path, settings: Settings,
-    make_hear: Callable[[], Hear] | None, models: Mapping[str, str],
+    make_by_ear: Callable[[], AudioEstimator] | None, models: Mapping[str, str],
     num_workers: int | None) -> list[dict]:
   """The blocks of all pieces, those that are missing made first.
 
   Args:
-    names: md5 of each piece, and whether it shall be heard.
+    names: md5 of each piece, and whether it is estimated from sound.
     pieces: path by md5.
     read: what is known of a piece, by md5.
     folder: of the blocks.
     settings: as `label` takes.
-    make_hear: as `label` takes.
+    make_by_ear: as `label` takes.
     models: as `_models` says.
     num_workers: as `label` takes.
   """
@@ -467,23 +472,23 @@ def _estimate_all(
     path.write_text(json.dumps(block))
 
   processes.resumable_map(
-      _estimate, [(pieces[name], listen, read.get(name))
-                  for name, listen in names], paths, write,
+      _estimate, [(pieces[name], with_audio, read.get(name))
+                  for name, with_audio in names], paths, write,
       block_size=_BLOCK_SIZE, what='labelled pieces',
-      start=(_Worker.start, settings, make_hear), num_workers=num_workers)
+      start=(_Worker.start, settings, make_by_ear), num_workers=num_workers)
   return [_read_block(path) for path in paths]
 
 
 def _estimate(pool, tasks: Sequence[tuple]) -> Iterator[tuple]:
   """As `_Worker.estimate`, of each.
 
-  What hangs or kills a process when it is heard may yet be read.
+  What hangs or kills a process when it is synthesised may yet be read.
   """
   for task, found in zip(
       tasks, pool.map(_Worker.estimate, tasks), strict=True):
     fault = None
     if isinstance(found, processes.Lost) and task[1]:
-      fault = found.reason.replace('reads', 'hears')
+      fault = found.reason.replace('reads', 'plays')
       [found] = pool.map(_Worker.estimate, [(task[0], False, task[2])])
     if isinstance(found, processes.Lost):
       found = None, found.reason

@@ -149,8 +149,8 @@ def _cached(
       f'{digest}-{clip.start_seconds:g}-{clip.max_seconds:g}.npy')
 
 
-def _hear(soundfont: pathlib.Path | None, clip: Clip) -> np.ndarray | str:
-  """The windows of a clip, or why it cannot be heard."""
+def _extract(soundfont: pathlib.Path | None, clip: Clip) -> np.ndarray | str:
+  """The windows of a clip, or why there are none."""
   try:
     return audio_features.extract(*synthesis.synthesize(
         clip.path, start_seconds=clip.start_seconds,
@@ -159,14 +159,14 @@ def _hear(soundfont: pathlib.Path | None, clip: Clip) -> np.ndarray | str:
     return f'{clip.path.name}: {error}'
 
 
-def hear(
+def extract_clips(
     clips: Sequence[Clip], cache_dir: pathlib.Path, num_workers: int | None,
     report: Report, soundfont: pathlib.Path | None = None
 ) -> dict[Clip, np.ndarray]:
   """Synthesises clips and extracts their features, or takes them as cached.
 
   Returns:
-    Of each clip that can be heard, float64 [260]: the mean of each feature over
+    Of each clip that can be read, float64 [260]: the mean of each feature over
     its windows.
   """
   cache_dir.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def hear(
         processes.Pool(num_workers) as pool,
     ):
       for i, windows in enumerate(
-          pool.map(functools.partial(_hear, soundfont), todo), 1):
+          pool.map(functools.partial(_extract, soundfont), todo), 1):
         if isinstance(windows, processes.Lost):
           report(f'left out: {todo[i - 1].path.name}: {windows.reason}')
         elif isinstance(windows, str):
@@ -502,16 +502,16 @@ def run(
       'EMOPIA': emopia_clips(emopia_dir, num_emopia, seed),
       'EIMG': eimg_clips(eimg_dir, num_eimg, seed),
   }
-  features = hear(
+  features = extract_clips(
       [*(clip for clips in groups.values() for clip in clips),
        *checks.values()], cache_dir, num_workers, report, soundfont)
-  heard = {}
+  found = {}
   for name, clips in groups.items():
     clips = [clip for clip in clips if clip in features]
     if len(clips) < 2:
-      raise ValueError(f'fewer than two clips of {name} can be heard')
-    heard[name] = clips, np.stack([features[clip] for clip in clips])
-  reference = heard.pop('the reference')[1]
+      raise ValueError(f'fewer than two clips of {name} can be read')
+    found[name] = clips, np.stack([features[clip] for clip in clips])
+  reference = found.pop('the reference')[1]
   checks = {
       check: features[clip] for check, clip in checks.items()
       if clip in features}
@@ -550,7 +550,7 @@ def run(
       asked_eimg=num_eimg, num_inner=NUM_INNER_FOLDS, table=_table(held_out),
       against_raw=_against_raw(held_out), check=check,
       by_part=_by_part(held_out, songs.parts),
-      agreement=_agreement(estimator, heard),
+      agreement=_agreement(estimator, found),
       chosen='\n'.join(
           f'- {axis}: {booster.num_trees()} trees of up to '
           f'{_TREES["num_leaves"]} leaves; Gaussian kernel of width gamma = '

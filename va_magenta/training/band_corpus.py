@@ -178,7 +178,7 @@ def convert(
     labels: Lakh-VA's table, which knows pieces by their MD5; None for a corpus
       without labels.
     num_workers: processes; all cores if None.
-    report: is told what is left out, and why.
+    report: is given lines about what is left out, and why.
 
   Raises:
     ValueError: if no piece can be read as a band, or the table is none.

@@ -38,41 +38,41 @@ def fit(songs: Sequence[pop909_cl.Song], num_epochs: int, seed: int
     seed: of weights and order.
   """
   keras.utils.set_random_seed(seed)
-  heard, second, targets = [], [], []
+  x, second, targets = [], [], []
   for song in songs:
     allowed = song.targets()[:, 1:]
     known = allowed.any(1)
-    heard.append(chord_recognition.features(
+    x.append(chord_recognition.features(
         song.accompaniment, song.bass, song.melody, len(allowed))[known])
     second.append(np.arange(len(allowed))[known] % 2)
     targets.append(allowed[known])
-  heard, second, targets = map(np.concatenate, (heard, second, targets))
+  x, second, targets = map(np.concatenate, (x, second, targets))
   roots = (np.arange(12)[:, None] + np.arange(12)) % 12
 
-  pitch_classes = keras.Input(heard.shape[1:])
+  pitch_classes = keras.Input(x.shape[1:])
   is_second = keras.Input(())
   rolled = ops.take(pitch_classes, roots, axis=2)
   rolled = ops.reshape(
       ops.transpose(rolled, (0, 2, 1, 3)),
       (-1, 12, chord_recognition.NUM_FEATURES - 1))
-  hears = ops.concatenate([
+  inputs = ops.concatenate([
       rolled, ops.zeros_like(rolled[..., :1]) + is_second[:, None, None]],
       axis=-1)
   layers = (keras.layers.Dense(_UNITS, 'relu'),
             keras.layers.Dense(len(chords.QUALITIES)))
-  hidden = keras.layers.Dropout(_DROPOUT)(layers[0](hears))
+  hidden = keras.layers.Dropout(_DROPOUT)(layers[0](inputs))
   odds = ops.softmax(ops.reshape(
       layers[1](hidden), (-1, chords.NUM_CHORDS - 1)))
   model = keras.Model([pitch_classes, is_second], odds)
   model.compile(
       keras.optimizers.AdamW(
           keras.optimizers.schedules.CosineDecay(
-              _LEARNING_RATE, num_epochs * -(-len(heard) // _BATCH_SIZE)),
+              _LEARNING_RATE, num_epochs * -(-len(x) // _BATCH_SIZE)),
           weight_decay=_WEIGHT_DECAY),
       loss=lambda truth, odds: -ops.log(
           ops.sum(truth * odds, axis=-1) + 1e-7))
   model.fit(
-      [heard, second.astype(np.float32)], targets.astype(np.float32),
+      [x, second.astype(np.float32)], targets.astype(np.float32),
       batch_size=_BATCH_SIZE, epochs=num_epochs, verbose=0)
   return ChordRecogniser(*(
       tuple(ops.convert_to_numpy(getattr(layer, part)) for layer in layers)
@@ -114,7 +114,7 @@ def run(
     num_epochs: of each fit.
     seed: of weights and order.
     command: that made it, for the card.
-    report: told what is done.
+    report: is given lines of progress.
 
   Raises:
     FileNotFoundError: if there are no songs.

@@ -1,7 +1,7 @@
 """Fits `fusion` to people's ratings of EIMG; measures it there and on EMOPIA.
 
 Each clip of EIMG is read by a student that saw no clip of its group, since the
-student that ships has learned them all by heart. What is heard comes from
+student that ships has learned them all by heart. Estimates from sound come from
 tables that `va_magenta_label --audio` made: the teacher has seen none of them.
 """
 
@@ -31,24 +31,24 @@ KIND_NAMES = {'piece': 'whole clips', 'window': '2-bar windows'}
 
 
 def read(
-    paths: Sequence[pathlib.Path], student, heard
+    paths: Sequence[pathlib.Path], student, table
 ) -> list[tuple[np.ndarray, np.ndarray]]:
   """Estimates of files that are not fused.
 
   Args:
     paths: of MIDI files.
     student: reads them; a `symbolic.SymbolicVA`, or what regresses as one.
-    heard: pandas.DataFrame, a table of `labelling` of the same files; its audio
+    table: pandas.DataFrame, a table of `labelling` of the same files; its audio
       columns are taken, and nothing else.
 
   Returns:
     Of each file `window`, int [rows], and estimates, float64 [rows, 4]; NaN
-    where it was not heard.
+    where there is none.
   """
   sound = {
       key: points for key, points in zip(
-          zip(heard['md5'], heard['window'], strict=True),
-          heard[list(labelling.AUDIO)].to_numpy(np.float64), strict=True)}
+          zip(table['md5'], table['window'], strict=True),
+          table[list(labelling.AUDIO)].to_numpy(np.float64), strict=True)}
   nothing = np.full(2, np.nan)
   found = []
   for path in paths:
@@ -62,16 +62,16 @@ def read(
 
 
 def read_eimg(
-    folder: pathlib.Path, heard, num_folds: int, seed: int,
+    folder: pathlib.Path, table, num_folds: int, seed: int,
     report: Callable[[str], None]) -> dict[str, Rated]:
   """EIMG's clips, read by students that saw no clip of their group.
 
   Args:
     folder: EIMG, with labels.csv and midi/.
-    heard: the table that `va_magenta_label --audio` made of midi/.
+    table: the table that `va_magenta_label --audio` made of midi/.
     num_folds: each has a student of its own.
     seed: of the folds and the students.
-    report: is told of progress.
+    report: is given lines of progress.
 
   Returns:
     For each of `fusion.KINDS`.
@@ -82,7 +82,7 @@ def read_eimg(
   for fold, (_, test) in enumerate(folds(clips.groups, num_folds, seed)):
     student = symbolic_training.Student.fit(
         data[~np.isin(data.groups, clips.groups[test])], seed)
-    found = read(clips.values[test], student, heard)
+    found = read(clips.values[test], student, table)
     for i, (window, estimates) in zip(test, found, strict=True):
       is_whole = window == labelling.WHOLE_PIECE
       for kind, of_kind in (('piece', is_whole), ('window', ~is_whole)):
@@ -170,16 +170,16 @@ def hold_out(data: Rated, num_folds: int) -> HeldOut:
 
 
 def without_sound(estimates: np.ndarray) -> np.ndarray:
-  """Estimates [n, 4] as if nothing had been heard."""
+  """Estimates [n, 4] as if there were no sound."""
   estimates = estimates.copy()
   estimates[:, 2:] = np.nan
   return estimates
 
 
 def from_sound(data: Rated) -> fusion.Line:
-  """What makes labels from what is heard alone, to compare with."""
-  heard = ~np.isnan(data.values[:, 2:]).any(axis=1)
-  return fusion.Line.fit(data.values[heard, 2:], data.va[heard])
+  """What makes labels from sound alone, to compare with."""
+  has_audio = ~np.isnan(data.values[:, 2:]).any(axis=1)
+  return fusion.Line.fit(data.values[has_audio, 2:], data.va[has_audio])
 
 
 def fit(data: Rated, num_folds: int) -> fusion.Fusion:
@@ -188,18 +188,18 @@ def fit(data: Rated, num_folds: int) -> fusion.Fusion:
 
 
 def measure_emopia(
-    folder: pathlib.Path, heard, found: fusion.Fusion, sound: fusion.Line,
+    folder: pathlib.Path, table, found: fusion.Fusion, sound: fusion.Line,
     report: Callable[[str], None]) -> str:
   """How well labels of EMOPIA's clips tell the halves of its axes.
 
   Args:
     folder: EMOPIA, with label.csv and midi/.
-    heard: the table that `va_magenta_label --audio` made of midi/, or of a part
+    table: the table that `va_magenta_label --audio` made of midi/, or of a part
       of it.
     found: the fusion of whole pieces, to which the student that ships lends its
       estimates; neither has seen EMOPIA.
     sound: as `from_sound` gives.
-    report: is told of progress.
+    report: is given lines of progress.
 
   Returns:
     Markdown: areas under the curve, with their standard deviations over
@@ -208,27 +208,27 @@ def measure_emopia(
   clips = rated.read_emopia(folder)
   report(f'{len(clips.paths)} EMOPIA clips')
   estimates = np.stack([
-      points[0] for _, points in read(clips.paths, symbolic.load(), heard)])
+      points[0] for _, points in read(clips.paths, symbolic.load(), table)])
   quadrants = clips.quadrants
-  was_heard = ~np.isnan(estimates).any(axis=1)
-  if not was_heard.any():
-    raise ValueError(f'{folder}: of its clips none was heard')
+  has_audio = ~np.isnan(estimates).any(axis=1)
+  if not has_audio.any():
+    raise ValueError(f'{folder}: none of its clips has estimates from sound')
   notes_alone = found.apply(without_sound(estimates))[0]
   columns = {f'{NOTES}, {len(quadrants)} clips': (
       notes_alone, np.full(len(quadrants), True))}
-  num = np.bincount(quadrants[was_heard], minlength=5)[1:].tolist()
+  num = np.bincount(quadrants[has_audio], minlength=5)[1:].tolist()
   for source, labels in (
       (NOTES, notes_alone), (SOUND, sound(estimates[:, 2:])),
       (BOTH, found.apply(estimates)[0])):
-    columns[f'{source}, {sum(num)} with sound'] = labels, was_heard
+    columns[f'{source}, {sum(num)} with sound'] = labels, has_audio
   is_high = np.stack([np.isin(quadrants, (1, 4)), quadrants <= 2], axis=1)
-  table = table_of_columns({
+  text = table_of_columns({
       name: {
           f'{axis} AUC': bootstrap(
               auc, is_high[rows, i], labels[rows, i])
           for i, axis in enumerate(AXES)}
       for name, (labels, rows) in columns.items()})
-  return (f'{table}\n\nClips with sound, of quadrants 1 to 4: '
+  return (f'{text}\n\nClips with sound, of quadrants 1 to 4: '
           f'{", ".join(map(str, num))}.')
 
 
@@ -285,12 +285,12 @@ def run(
     run_dir: pathlib.Path, seed: int, num_folds: int,
     report: Callable[[str], None]):
   """Fits, measures and writes `fusion.json`, its card and plot to `run_dir`."""
-  heard = {path: _read_heard(path) for path in (eimg_labels, emopia_labels)}
-  data = read_eimg(eimg_dir, heard[eimg_labels], num_folds, seed, report)
+  tables = {path: _read_table(path) for path in (eimg_labels, emopia_labels)}
+  data = read_eimg(eimg_dir, tables[eimg_labels], num_folds, seed, report)
   fusions = {kind: fit(rows, num_folds) for kind, rows in data.items()}
   held_out = {kind: hold_out(rows, num_folds) for kind, rows in data.items()}
   emopia = measure_emopia(
-      emopia_dir, heard[emopia_labels], fusions['piece'],
+      emopia_dir, tables[emopia_labels], fusions['piece'],
       from_sound(data['piece']), report)
   run_dir.mkdir(parents=True, exist_ok=True)
   fusion.save(run_dir / 'fusion.json', fusions)
@@ -308,10 +308,10 @@ def run(
   report(f'wrote {run_dir}')
 
 
-def _read_heard(path: pathlib.Path):
+def _read_table(path: pathlib.Path):
   table = labelling.read(path)
   if table['audio_valence'].isna().all():
     raise ValueError(
-        f'{path}: nothing was heard; va_magenta_label makes such a table with '
+        f'{path}: no estimates from sound; va_magenta_label makes them with '
         '--audio')
   return table

@@ -8,7 +8,7 @@ notes, of the latter their labels.
 Every bar is transposed to the key without accidentals by the key signature that
 is found around it. Windows of 16 segments; a piece whose last segment is not
 whole holds its last chord. Some examples go without VA, some without mode, and
-of the chords before some are not heard.
+of the chords before some are not seen.
 """
 
 import collections
@@ -238,15 +238,15 @@ def batch(examples: dict, rows: np.ndarray, random=None, va=True) -> dict:
   """
   x = {name: values[rows] for name, values in examples.items()}
   known = x['chords'] >= 0
-  heard, mode = known, x['mode']
+  seen, mode = known, x['mode']
   given = ~np.isnan(x['va']).any(-1) & va
   if random is not None:
     given &= random.random((len(rows), 1)) >= _VA_DROPOUT
     mode = np.where(random.random(len(rows)) < _MODE_DROPOUT, 0, mode)
-    heard = heard & (random.random(heard.shape) >= _CHORD_DROPOUT)
+    seen = seen & (random.random(seen.shape) >= _CHORD_DROPOUT)
   return {
       'chords': np.maximum(x['chords'], 0).astype(np.int32),
-      'heard': heard, 'weight': known.astype(np.float32),
+      'seen': seen, 'weight': known.astype(np.float32),
       'piece': harmony.describe(
           x['present'], [harmony.MODES[m] for m in mode]),
       'controls': harmony.controls(
@@ -304,7 +304,7 @@ def train(
     batch_size: examples a step.
     learning_rate: at first; it falls to 0 along a cosine.
     seed: of weights and batches.
-    report: told how it goes.
+    report: is given lines of progress.
     config: sizes.
 
   Raises:
@@ -373,7 +373,7 @@ def measure(model: Harmony, judge, seed: int = 0, repeats: int = 16) -> dict:
   for guidance in (1.0, 3.0):
     drawn = model.sample(
         va, np.ones((len(va), 4)), seed=seed, guidance=guidance)
-    # Of the pitch classes a major third above the root, whether one is heard.
+    # Of the pitch classes a major third above the root, whether one sounds.
     major = np.array([[
         chords.quality_of(c) in ('maj', '7', 'maj7') for c in piece_]
         for piece_ in drawn])
@@ -421,7 +421,7 @@ def run(
     student: `SymbolicVA` that labels the songs.
     judge: `SymbolicVA` that reads what is generated.
     command: that made it, for the card.
-    report: told what is done.
+    report: is given lines of progress.
 
   Raises:
     FileNotFoundError: if a corpus is missing.

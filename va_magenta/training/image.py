@@ -280,7 +280,7 @@ def learn_opinions(data: Data, seed: int = 0) -> Opinions:
   """Fits a ridge regression, with its penalties from folds by group.
 
   A depth counts as the root of the number of its features, so that early
-  depths, which have few, are heard: color and texture move where there are no
+  depths, which have few, count: color and texture move where there are no
   things.
   """
   sizes, _ = data.depths

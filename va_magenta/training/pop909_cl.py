@@ -146,10 +146,10 @@ def roles(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _label(pitches: list[int]) -> str:
   """The chord of notes: on the lowest if it can be, else turned over."""
-  heard = {p % 12 for p in pitches}
+  sounding = {p % 12 for p in pitches}
   for root in sorted(pitches):
     for quality, (steps, _) in _QUALITIES.items():
-      if {(root + s) % 12 for s in steps} == heard:
+      if {(root + s) % 12 for s in steps} == sounding:
         return f'{chords.pitch_name(root)}:{quality}'
   return UNKNOWN
 
@@ -160,7 +160,7 @@ def _labels(written: np.ndarray, num_half_bars: int) -> list[str]:
   for start, end, pitch in written.tolist():
     by_start[start].append((end, pitch))
   starts = sorted(by_start)
-  heard = [collections.Counter() for _ in range(num_half_bars)]
+  sounding = [collections.Counter() for _ in range(num_half_bars)]
   for start, following in zip(
       starts, [*starts[1:], written[:, 1].max()], strict=True):
     end = min(max(e for e, _ in by_start[start]), following)
@@ -168,10 +168,10 @@ def _labels(written: np.ndarray, num_half_bars: int) -> list[str]:
     first, last = start // STEPS_PER_CHORD, (end - 1) // STEPS_PER_CHORD
     for i in range(first, min(last + 1, num_half_bars)):
       edge = STEPS_PER_CHORD * i
-      heard[i][label] += (
+      sounding[i][label] += (
           min(end, edge + STEPS_PER_CHORD) - max(start, edge))
   labels = []
-  for counts in heard:
+  for counts in sounding:
     label, length = counts.most_common(1)[0] if counts else (NONE, 0)
     labels.append(label if length >= STEPS_PER_CHORD // 2 else NONE)
   return labels

@@ -148,9 +148,9 @@ class BandModel:
           guidance=_PRIOR_GUIDANCE * guidance, form=letters)
     else:
       z = noise
-    told = va if guidance else np.zeros_like(va)
+    conditioning = va if guidance else np.zeros_like(va)
     controls = band.controls(
-        np.repeat(told, CHORDS_A_SEGMENT, axis=1), plays, progression)
+        np.repeat(conditioning, CHORDS_A_SEGMENT, axis=1), plays, progression)
     beyond = (windows * span - length) * CHORDS_A_SEGMENT
     controls = np.pad(controls, ((0, 0), (0, beyond), (0, 0)), 'edge')
     tokens = self.vae.sample(

@@ -5,8 +5,8 @@
 
 A recurrent decoder writes a chord every half bar, in the key without
 accidentals (C major, A minor): numbers of `music.chords`, to be transposed to
-the key that is wanted. It hears VA and position of each segment of two bars,
-who plays and the mode.
+the key that is wanted. It is conditioned on VA and position of each segment of
+two bars, on who plays and on the mode.
 
 What shall stand is never drawn: chords asked for, segments of a letter that was
 there before, and the end on the tonic. How a piece comes to its end is learned,
@@ -30,7 +30,7 @@ from va_magenta.va_to_music.tensors import compiled, shift
 SEGMENT_CHORDS = 4  # of two bars
 MODES = (None, 'major', 'minor')
 NUM_VOICES = 4
-_PHRASE_SEGMENTS = 4  # Eight bars, whose positions are told apart.
+_PHRASE_SEGMENTS = 4  # Eight bars, whose positions differ.
 # VA, whether it is given; the half bar of the segment, the segment of the
 # phrase; whether the segment is the first and the last of the piece.
 _CONTROL_DEPTH = 2 + 1 + SEGMENT_CHORDS + _PHRASE_SEGMENTS + 2
@@ -70,7 +70,7 @@ class Harmony(keras.Model):
     """Nats a half bar of each example, with teacher forcing.
 
     Args:
-      inputs: dict of 'chords' int `[batch, half bars]`; 'heard', bool of the
+      inputs: dict of 'chords' int `[batch, half bars]`; 'seen', bool of the
         same shape, which chords the next ones may see; 'weight', float of the
         same shape; 'piece' `[batch, 7]`, see `describe`; 'controls'
         `[batch, half bars, 13]`, see `controls`.
@@ -81,16 +81,16 @@ class Harmony(keras.Model):
     """
     del training
     log_p = self._log_p(
-        inputs['chords'], inputs['heard'], inputs['piece'], inputs['controls'])
+        inputs['chords'], inputs['seen'], inputs['piece'], inputs['controls'])
     weight = inputs['weight']
     return -ops.sum(log_p * weight, axis=1) / ops.maximum(
         ops.sum(weight, axis=1), 1.0)
 
-  def _log_p(self, chords, heard, piece, controls):
+  def _log_p(self, chords, seen, piece, controls):
     """Log-likelihood of each chord, `[batch, half bars]`."""
     hot = ops.one_hot(chords, chord_names.NUM_CHORDS)
     logits = self.decoder(
-        shift(hot * ops.cast(heard, 'float32')[..., None]), piece, controls)
+        shift(hot * ops.cast(seen, 'float32')[..., None]), piece, controls)
     return ops.sum(hot * ops.log_softmax(logits), axis=-1)
 
   def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None,
@@ -143,13 +143,13 @@ class Harmony(keras.Model):
     self._check(va, present, mode, temperature, guidance, form)
     if chords is None:
       chords = -1
-    told = np.array(np.broadcast_to(chords, (n, length)), np.int32)
-    if told.max() >= chord_names.NUM_CHORDS or told.min() < -1:
+    fixed = np.array(np.broadcast_to(chords, (n, length)), np.int32)
+    if fixed.max() >= chord_names.NUM_CHORDS or fixed.min() < -1:
       raise ValueError(
           f'chords must lie in -1..{chord_names.NUM_CHORDS - 1}, got '
-          f'{told.min()}..{told.max()}')
-    if (told >= 0).all():
-      return told
+          f'{fixed.min()}..{fixed.max()}')
+    if (fixed >= 0).all():
+      return fixed
     if uniform is None:
       uniform = np.random.default_rng(seed).random(
           (n, _CANDIDATES, 1 + length), np.float32)
@@ -157,32 +157,32 @@ class Harmony(keras.Model):
       raise ValueError(
           f'uniform must have shape {[n, _CANDIDATES, 1 + length]}, got '
           f'{list(uniform.shape)}')
-    told = np.repeat(told, _CANDIDATES, axis=0)
-    ends = np.zeros((len(told), length), bool)
+    fixed = np.repeat(fixed, _CANDIDATES, axis=0)
+    ends = np.zeros((len(fixed), length), bool)
     if final:
-      free = told[:, -_ENDING:] < 0
+      free = fixed[:, -_ENDING:] < 0
       ends[:, -_ENDING:] = free
       # Where the mode is left open, the resampling chooses the tonic, too.
       tonics = _TONICS if mode is None else (
           _TONICS[MODES.index(mode) - 1],)
-      tonic = np.resize(tonics, len(told))[:, None]
-      told[:, -_ENDING:] = np.where(free, tonic, told[:, -_ENDING:])
+      tonic = np.resize(tonics, len(fixed))[:, None]
+      fixed[:, -_ENDING:] = np.where(free, tonic, fixed[:, -_ENDING:])
     piece = describe(np.repeat(present, _CANDIDATES, 0), mode)
-    heard = controls(
+    conditioning = controls(
         np.repeat(va, _CANDIDATES, 0), np.arange(num_segments),
         np.arange(num_segments) == (num_segments - 1 if final else -1))
     origins = _origins(form, num_segments)
     for _ in range(num_segments):
       drawn, weight = map(ops.convert_to_numpy, self._draw(
-          piece, heard, told, ends.astype(np.float32),
+          piece, conditioning, fixed, ends.astype(np.float32),
           uniform[..., 1:].reshape(-1, length), np.float32(temperature),
           np.float32(guidance)))
-      repeated = np.where(told >= 0, told, drawn[:, origins])
+      repeated = np.where(fixed >= 0, fixed, drawn[:, origins])
       if (repeated == drawn).all():
         break
-      # The same randomness draws the same up to the first segment that is told
+      # The same randomness draws the same up to the first segment that is fixed
       # now and was not before.
-      told = _told_so_far(told, drawn, repeated, origins)
+      fixed = _fixed_so_far(fixed, drawn, repeated, origins)
     drawn, weight = (
         x.reshape(n, _CANDIDATES, *x.shape[1:]) for x in (drawn, weight))
     share = np.exp(weight - weight.max(1, keepdims=True))
@@ -210,7 +210,7 @@ class Harmony(keras.Model):
           f'the form {form} has {len(form)} letters for {va.shape[1]} segments')
 
   def _sample_and_weigh(
-      self, piece, controls, told, ends, uniform, temperature, guidance):
+      self, piece, controls, fixed, ends, uniform, temperature, guidance):
     """Chords `[n, half bars]`, and the log-likelihood of their ends `[n]`."""
     unconditional = ops.concatenate(
         [ops.zeros_like(controls[..., :3]), controls[..., 3:]], axis=-1)
@@ -218,7 +218,7 @@ class Harmony(keras.Model):
     controls = ops.concatenate([controls, unconditional])
     chords = self.decoder.sample(
         piece[None], ops.transpose(uniform), temperature, controls, guidance,
-        ops.maximum(ops.transpose(told), 0), ops.transpose(told) >= 0)
+        ops.maximum(ops.transpose(fixed), 0), ops.transpose(fixed) >= 0)
     hot = ops.one_hot(chords, chord_names.NUM_CHORDS)
     with_va, without = ops.split(self.decoder(
         shift(ops.concatenate([hot, hot])), piece, controls), 2)
@@ -277,12 +277,12 @@ def _origins(form: str | None, num_segments: int) -> np.ndarray:
           + np.arange(SEGMENT_CHORDS)).reshape(-1)
 
 
-def _told_so_far(told, drawn, repeated, origins):
-  """As `told`, and every repetition of what will not be drawn anew."""
+def _fixed_so_far(fixed, drawn, repeated, origins):
+  """As `fixed`, and every repetition of what will not be drawn anew."""
   at = np.arange(len(origins))
   # Up to here all is as it will be.
   settled = at[(repeated != drawn).any(0)].min()
-  return np.where((origins < at) & (origins < settled), repeated, told)
+  return np.where((origins < at) & (origins < settled), repeated, fixed)
 
 
 def _variables(model: Harmony) -> dict:

@@ -47,7 +47,7 @@ class Latents:
   Attributes:
     mu: float16 `[segments, z_size]`, of the flat model's posterior.
     sigma: float16 `[segments, z_size]`.
-    controls: float32 `[segments, control_depth]`, VA as the critic hears it;
+    controls: float32 `[segments, control_depth]`, the critic's VA;
       or, of a config with a context, the mean of those of the examples.
     rows: int32 `[transpositions, examples, segments of one]`, of each example,
       transposed by as many different steps, its segments.

@@ -529,8 +529,8 @@ def evaluate_control(model: MusicVAE, tokens=None, controls=None, *,
     seed: of latent vectors and samples.
 
   Returns:
-    'control/valence_r' and 'control/arousal_r', Pearson's correlation of what
-    was asked for and what was found; 'control/distance' between the two, mean.
+    'control/valence_r' and 'control/arousal_r', Pearson's correlation of
+    targets and results; 'control/distance' between the two, mean.
   """
   line = np.linspace(-1, 1, num_targets)
   targets = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
@@ -542,19 +542,20 @@ def evaluate_control(model: MusicVAE, tokens=None, controls=None, *,
     context = np.repeat(controls[..., 2:], len(targets), axis=0)
   else:
     z = np.random.default_rng(seed).normal(size=(num_z, model.config.z_size))
-  z, asked = np.repeat(z, len(targets), axis=0), np.tile(targets, (num_z, 1))
-  conditioning = asked
+  z = np.repeat(z, len(targets), axis=0)
+  conditioning = targets = np.tile(targets, (num_z, 1))
   if context is not None:
     conditioning = np.concatenate([
-        np.repeat(asked[:, None], context.shape[1], axis=1), context], axis=-1)
+        np.repeat(targets[:, None], context.shape[1], axis=1), context],
+        axis=-1)
   found = model.critic_va(model.sample(
       z, temperature=temperature, seed=seed, controls=conditioning,
       guidance=guidance), context).mean(1)
   return {
-      **{f'control/{axis}_r': _correlation(asked[:, i], found[:, i])
+      **{f'control/{axis}_r': _correlation(targets[:, i], found[:, i])
          for i, axis in enumerate(('valence', 'arousal'))},
       'control/distance': float(
-          np.linalg.norm(asked - found, axis=1).mean()),
+          np.linalg.norm(targets - found, axis=1).mean()),
   }
 
 
@@ -621,9 +622,9 @@ def train(config: Config, corpus: examples.Examples, run_dir: str, *,
     run_dir: folder of the run.
     num_steps: steps in all, those of earlier runs included.
     critic: a Keras model, one-hots `[batch, steps, depth]` -> VA `[batch, 2]`,
-      for a config with a control: it labels the examples, and hears whether the
-      decoder follows. Of a config with a context, whose examples have labels,
-      it hears the latter, if `va_weight` is not 0. It is not trained.
+      for a config with a control: it labels the examples, and estimates whether
+      the decoder follows. Of a config with a context, whose examples have
+      labels, only the latter, if `va_weight` is not 0. It is not trained.
     warm_start: checkpoint to begin with; what it lacks begins at random, but
       for the rows of a control, which begin at zero.
     freeze: 'encoder' or 'decoder', to keep that part as it is.
