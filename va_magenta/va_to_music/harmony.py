@@ -25,7 +25,7 @@ from keras import ops
 from va_magenta import checkpoints
 from va_magenta.music import chords as chord_names
 from va_magenta.va_to_music.decoders import CategoricalDecoder
-from va_magenta.va_to_music.tensors import compiled, shift
+from va_magenta.va_to_music.tensors import compiled_sampler, shift
 
 SEGMENT_CHORDS = 4  # of two bars
 MODES = (None, 'major', 'minor')
@@ -61,7 +61,7 @@ class Harmony(keras.Model):
         chord_names.NUM_CHORDS, NUM_VOICES + len(MODES), _CONTROL_DEPTH,
         tuple(self.config.units), name='decoder')
     self.loss_tracker = keras.metrics.Mean(name='loss')
-    self._draw = compiled(self._sample_and_weigh, xla=True)
+    self._draw = compiled_sampler(self._sample_and_weigh)
     self.built = True
 
   # --- Training.

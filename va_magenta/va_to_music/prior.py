@@ -25,6 +25,7 @@ import numpy as np
 from keras import ops
 
 from va_magenta import checkpoints
+from va_magenta.va_to_music.tensors import compiled_sampler
 from va_magenta.va_to_music.transformer import Transformer
 
 # Of the flow's time in training: the logistic of a normal of this deviation,
@@ -178,8 +179,7 @@ class LatentPrior(keras.Model):
           f'va, noise and context must be [n, segments, {expected}], got '
           f'{[x.shape for x in (va, noise, context)]}')
     if self._velocity is None:
-      from va_magenta.va_to_music.music_vae import compiled
-      self._velocity = compiled(self._guided_velocity, xla=True)
+      self._velocity = compiled_sampler(self._guided_velocity)
     first = _first(form, length)
     same = _same(np.concatenate([va, context], axis=-1), first)
     x = noise[:, first]

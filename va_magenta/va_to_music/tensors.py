@@ -21,6 +21,19 @@ def compiled(function, xla: bool = False):
   return function
 
 
+def compiled_sampler(function):
+  """As `compiled`, of what draws: by XLA if there is a GPU.
+
+  On a CPU it was measured: no faster (0.90 s for 128 latents of a band, 0.85
+  without), and each shape takes 1 to 2.5 s more to compile.
+  """
+  if keras.backend.backend() != 'tensorflow':
+    return compiled(function)
+  import tensorflow as tf
+
+  return compiled(function, xla=bool(tf.config.list_physical_devices('GPU')))
+
+
 def one_hot(tokens, output_depths):
   """Tokens int `[..., outputs]` as one-hots side by side `[..., depth]`."""
   return ops.concatenate([
