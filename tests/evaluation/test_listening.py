@@ -43,6 +43,11 @@ def _piece(valence, arousal):
       tokens, velocity=64 + round(60 * arousal)))
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+  monkeypatch.setattr(listening, '_NUM_DRAWS', 200)
+
+
 @pytest.fixture
 def pieces(tmp_path, monkeypatch):
   """Folder of two pieces for each of four pictures, as generate writes it."""
