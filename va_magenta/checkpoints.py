@@ -68,6 +68,9 @@ SYMBOLIC = Kind(
     'symbolic_va')
 AUDIO = Kind('an estimator of sound', 'va_magenta_train_audio', 'audio_va')
 CRITIC = Kind('a critic', 'va_magenta_train_midi --model=critic', 'critic_va')
+BAND_CRITIC = Kind(
+    'a critic of bands', 'va_magenta_train_midi --model=band_critic',
+    'band_critic_va')
 PERFORMANCE = Kind(
     'a performance model', 'va_magenta_train_performance', 'performance_va',
     weights_file=None)
@@ -120,6 +123,7 @@ TABLE = {
         Checkpoint('audio_va', AUDIO),
         Checkpoint('critic_va', CRITIC),
         Checkpoint('trio_critic_va', CRITIC),
+        Checkpoint('band_critic_va', BAND_CRITIC),
         Checkpoint('fusion_va', FUSION),
         Checkpoint('performance_va', PERFORMANCE),
         Checkpoint('expression_va', EXPRESSION),

@@ -98,7 +98,7 @@ _SEGMENTS = command.DEFINE_path(
 _CRITIC = command.DEFINE_path(
     'critic', None,
     'Checkpoint of the critic that va- configs follow; by default critic_va, '
-    'or, of trios, trio_critic_va.')
+    'or, of trios, trio_critic_va; of bands, band_critic_va.')
 _PRIOR_OF = command.DEFINE_path(
     'prior_of', None,
     "Of a band, in place of a MusicVAE: learn the prior of this checkpoint's "
@@ -153,8 +153,6 @@ def main(argv):
   critic = None
   if config.context_depth:
     if config.va_weight:
-      if not _CRITIC.value:
-        raise ValueError('a band with va_weight needs --critic: none ships')
       from va_magenta.music_to_va import band_critic
       critic = band_critic.load(_CRITIC.value)
   elif config.control_depth:

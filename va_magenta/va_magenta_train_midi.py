@@ -21,7 +21,11 @@ The critic, the student's differentiable twin for what a decoder emits, from
     --examples_path=lmd_full --cache_dir=EXAMPLES \
     --run_dir=checkpoints/critic_va
 
-And one of trios, which reads the bass too: --model=trio_critic.
+And one of trios, which reads the bass too: --model=trio_critic; and one of
+bands, from bands.npz of va_magenta_train --prior_of:
+
+  va_magenta_train_midi --model=band_critic --band_path=PRIOR/bands.npz \
+    --num_steps=800 --run_dir=checkpoints/band_critic_va
 
 Each writes to --run_dir what the package loads, with a card (README.md) and
 plots.
@@ -38,8 +42,8 @@ _CRITICS = {
 }
 
 _MODEL = flags.DEFINE_enum(
-    'model', None, ['student', 'fusion', *_CRITICS], 'What to train.',
-    required=True)
+    'model', None, ['student', 'fusion', *_CRITICS, 'band_critic'],
+    'What to train.', required=True)
 _EIMG_DIR = command.DEFINE_path('eimg_dir', None, 'EIMG: labels.csv and midi/.')
 _EMOPIA_DIR = command.DEFINE_path(
     'emopia_dir', None, 'EMOPIA: label.csv and midi/.')
@@ -58,6 +62,8 @@ _TFDS_NAME = flags.DEFINE_string(
 _CACHE_DIR = command.DEFINE_path(
     'cache_dir', None, 'Folder for the converted melodies; that of '
     'va_magenta_train will do.')
+_BAND_PATH = command.DEFINE_path(
+    'band_path', None, 'Corpus of bands: bands.npz.')
 _RUN_DIR = command.DEFINE_path(
     'run_dir', None, 'Folder to write.', required=True)
 _SEED = flags.DEFINE_integer(
@@ -73,6 +79,7 @@ _TAKES = {
     'student': (_EIMG_DIR, _EMOPIA_DIR, _NUM_FOLDS),
     'fusion': (
         _EIMG_DIR, _EIMG_LABELS, _EMOPIA_DIR, _EMOPIA_LABELS, _NUM_FOLDS),
+    'band_critic': (_BAND_PATH, _NUM_STEPS),
     **dict.fromkeys(_CRITICS, (_EIMG_DIR, _CACHE_DIR, _NUM_STEPS)),
 }
 
@@ -92,6 +99,8 @@ def main(argv):
     from va_magenta.training import symbolic as training
   elif _MODEL.value == 'fusion':
     from va_magenta.training import fusion as training
+  elif _MODEL.value == 'band_critic':
+    from va_magenta.training import band_critic as training
   else:
     from va_magenta.music import grid
     from va_magenta.training.critic import job as training

@@ -66,3 +66,35 @@ def test_a_batch_mixes_pairs_and_their_labels():
 def test_what_is_no_critic_is_refused(tmp_path):
   with pytest.raises(FileNotFoundError, match='it has no config.json'):
     band_critic.load(tmp_path)
+
+
+def test_pairs_are_windows_and_what_was_made_of_them(monkeypatch):
+  monkeypatch.setattr(
+      training, 'partners', lambda vae, tokens, *others: tokens + 1)
+  monkeypatch.setattr(
+      training, 'features_of', lambda tokens, chords: tokens.mean(0)[:2])
+  starts, asked = np.arange(0, 20, 2), {}
+
+  class Corpus:
+    def windows(self, num_bars, every, held_out):
+      asked['held_out'] = held_out
+      return starts[:0 if held_out else None]
+
+    def cut(self, starts, num_bars):
+      n = len(starts)
+      return (
+          np.broadcast_to(starts[:, None, None], (n, 32, 4)),
+          np.ones((n, 4), int), np.full((n, 2, 2), np.nan), np.ones((n, 4)))
+
+  def make(held_out):
+    return training.make_pairs(
+        Corpus(), None, lambda features: features, 6, held_out,
+        np.random.default_rng(0))
+
+  pairs = make(False)
+  assert pairs.tokens.shape == (6, 2, 32, 4)
+  assert set(pairs.tokens[:, 0, 0, 0]) < set(starts.tolist())
+  # The estimate is of the very notes.
+  np.testing.assert_allclose(pairs.va[..., 0], pairs.tokens[:, :, 0, 0])
+  with pytest.raises(ValueError, match='in pieces that are held out'):
+    make(True)

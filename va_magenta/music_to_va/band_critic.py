@@ -1,6 +1,6 @@
 """What a band's decoders emit -> VA, differentiable: a critic of four voices.
 
-  model = band_critic.load('my_critic')
+  model = band_critic.load()
   va = model(x, context)  # [batch, 2]: (valence, arousal)
 
 `x` `[batch, steps, 699]` are one-hots or probabilities of melody, bass, drums
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from va_magenta import checkpoints
 from va_magenta.music import band
 from va_magenta.music.grid import STEPS_PER_BAR
 from va_magenta.music_to_va import critic
@@ -49,6 +50,7 @@ class BandCritic(keras.Model):
     center: likewise, the labels' mean.
   """
 
+  kind = checkpoints.BAND_CRITIC
   calibration = ('mean', 'slope', 'center')
   settings = ()
 
@@ -128,6 +130,6 @@ class BandCritic(keras.Model):
     return self.center + (self.regress(x, context) - self.mean) * self.slope
 
 
-def load(folder: str | os.PathLike) -> BandCritic:
+def load(folder: str | os.PathLike | None = None) -> BandCritic:
   """A critic of bands that `critic.save` wrote, frozen; see `critic.load`."""
   return critic.load(folder, BandCritic)

@@ -170,6 +170,7 @@ class Critic(keras.Model):
     num_voices: how many are read: 1, the melody; 2, the bass too.
   """
 
+  kind = checkpoints.CRITIC
   # Of its attributes what is saved: of each axis, and as it is.
   calibration = ('mean', 'slope')
   settings = ('num_voices',)
@@ -233,7 +234,7 @@ def load(folder: str | os.PathLike | None = None,
 
   Args:
     folder: holds config.json and weights.npz; by default the shipped one of
-      melodies.
+      the class.
     model_class: of the critic.
 
   Raises:
@@ -248,7 +249,7 @@ def load(folder: str | os.PathLike | None = None,
     model.set_weights([arrays[str(i)] for i in range(len(arrays))])
     return model
 
-  model = checkpoints.load(folder, checkpoints.CRITIC, build)
+  model = checkpoints.load(folder, model_class.kind, build)
   model.trainable = False
   return model
 
@@ -260,7 +261,7 @@ def save(model, folder: str | os.PathLike):
     model: weights are written as float16, which moves no estimate by .01.
     folder: exists.
   """
-  checkpoints.write(folder, checkpoints.CRITIC, {
+  checkpoints.write(folder, model.kind, {
       **{name: getattr(model, name) for name in model.settings},
       'calibration': {
           axis: {name: float(getattr(model, name)[i])

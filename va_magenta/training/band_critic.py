@@ -8,19 +8,26 @@ slope from one token to another is that of the label.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 
 import keras
 import numpy as np
+import tqdm
 
+from va_magenta import checkpoints
 from va_magenta.figures import metrics
 from va_magenta.music import band
-from va_magenta.music_to_va import symbolic_features
+from va_magenta.music_to_va import critic, symbolic, symbolic_features
 from va_magenta.music_to_va.band_critic import BandCritic
+from va_magenta.training import band_corpus, cards
 
 TEMPO_QPM, VELOCITY = 120, 80
 PROGRAMS = (0, 33, 0, 0)  # piano, electric bass, drums, piano
+NUM_PAIRS, NUM_TEST = 3000, 500
 _LEARNING_RATE = 2e-3
+_WINDOW_BARS = 2
+_BATCH_SIZE = 500  # Of what is made at once, for one guidance.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,3 +174,80 @@ def agreement(model, pairs: Pairs) -> dict[str, float]:
       figures[f'{what}/{name}_r'] = metrics.pearson_r(
           pairs.va[:, i, axis], found[:, axis])
   return figures
+
+
+def make_pairs(corpus, vae, estimate_va, count: int, held_out: bool,
+               random: np.random.Generator) -> Pairs:
+  """Windows of a corpus, and what a band's MusicVAE makes of each.
+
+  Args:
+    corpus: `band_corpus.Corpus`.
+    vae: a `MusicVAE` of bands.
+    estimate_va: of features `[n, features]`, VA `[n, 2]`.
+    count: so many pairs, if there are as many windows.
+    held_out: whether of pieces that are held out.
+    random: the randomness.
+
+  Raises:
+    ValueError: if there is no window.
+  """
+  starts = random.permutation(
+      corpus.windows(_WINDOW_BARS, _WINDOW_BARS, held_out))[:count]
+  if not len(starts):
+    raise ValueError(
+        f'the corpus has no {_WINDOW_BARS} bars with a melody in pieces that '
+        f'are {"" if held_out else "not "}held out')
+  tokens, chords, va, plays = corpus.cut(starts, _WINDOW_BARS)
+  va = np.nan_to_num(va[:, 0])
+  made = []
+  for i in range(0, len(starts), _BATCH_SIZE):
+    rows = slice(i, i + _BATCH_SIZE)
+    made.append(partners(
+        vae, tokens[rows], chords[rows], plays[rows], va[rows],
+        int(random.integers(2**31))))
+  tokens = np.stack([tokens, np.concatenate(made)], axis=1)
+  chords = np.stack([chords, chords], axis=1)
+  features = np.stack([
+      features_of(*window) for window in tqdm.tqdm(
+          zip(tokens.reshape(-1, *tokens.shape[2:]),
+              chords.reshape(-1, chords.shape[-1]), strict=True),
+          total=2 * len(starts), desc='labelling', unit='window')])
+  return Pairs(tokens, chords, plays, estimate_va(features).reshape(-1, 2, 2))
+
+
+def run(
+    *, band_path: pathlib.Path, run_dir: pathlib.Path, seed: int,
+    num_steps: int, report: Callable[[str], None]):
+  """Trains, measures and writes the critic with its card to `run_dir`.
+
+  Args:
+    band_path: of a corpus of bands.
+    run_dir: is made if it is not there.
+    seed: of everything random.
+    num_steps: of training.
+    report: takes a line of progress.
+
+  Raises:
+    OSError, ValueError: if a file is missing or is not what it should be.
+  """
+  from va_magenta.va_to_music import music_vae
+
+  corpus = band_corpus.load(band_path)
+  vae = music_vae.load(checkpoints.path('va-cat-band_2bar'))
+  student = symbolic.load(checkpoints.path('symbolic_va') / 'generator')
+  random = np.random.default_rng(seed)
+  pairs, tests = (
+      make_pairs(corpus, vae, student.regress, count, held_out, random)
+      for count, held_out in ((NUM_PAIRS, False), (NUM_TEST, True)))
+  labelled = corpus.va[(corpus.va != band_corpus.NO_LABEL).all(1)] / 100
+  model = train(
+      pairs, labelled, num_steps=num_steps, seed=seed, report=report)
+  run_dir.mkdir(parents=True, exist_ok=True)
+  critic.save(model, run_dir)
+  cards.write(
+      run_dir, 'band_critic', seed=seed, num_steps=num_steps,
+      num_weights=f'{model.count_params():,}', num_pairs=len(pairs.tokens),
+      num_test=len(tests.tokens), **{
+          name.replace('/', '_'): f'{value:.3f}'
+          for name, value in agreement(model, tests).items()})
+  report(f'wrote {run_dir}')
