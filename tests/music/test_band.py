@@ -110,6 +110,7 @@ def test_what_would_leave_the_piano_comes_an_octave_nearer():
   tokens = _tokens(8, melody={0: 89}, bass={0: 2})
   assert band.transpose(tokens, [_C], 3)[0][0].tolist() == [80, 5, 0, 0]
   assert band.transpose(tokens, [_C], -3)[0][0].tolist() == [86, 11, 0, 0]
+  assert band.transpose_line([89, 2, 1], [30, -25, 9]).tolist() == [83, 13, 1]
 
 
 def test_controls_say_va_players_and_chord():

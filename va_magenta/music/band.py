@@ -155,16 +155,16 @@ def transpose_line(tokens, semitones) -> np.ndarray:
 
   Args:
     tokens: int, of any shape.
-    semitones: -12 to 12; broadcasts to that shape.
+    semitones: broadcasts to that shape.
 
   Returns:
-    int64 of that shape; pitches that would leave the range come an octave
-    nearer.
+    int64 of that shape; pitches that would leave the range come as many octaves
+    nearer as they must.
   """
   tokens = np.asarray(tokens, np.int64)
   moved = tokens + semitones
-  moved = np.where(moved < FIRST_PITCH, moved + 12, moved)
-  moved = np.where(moved >= OUTPUT_DEPTHS[MELODY], moved - 12, moved)
+  moved += 12 * -(-np.maximum(FIRST_PITCH - moved, 0) // 12)
+  moved -= 12 * -(-np.maximum(moved - OUTPUT_DEPTHS[MELODY] + 1, 0) // 12)
   return np.where(tokens >= FIRST_PITCH, moved, tokens)
 
 

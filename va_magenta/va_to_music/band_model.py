@@ -178,19 +178,14 @@ def in_register(bass: np.ndarray) -> np.ndarray:
     bass: tokens `[n, steps]`.
   """
   low, high = _BASS_REGISTER
-  moved = bass.copy()
-  for line in moved:
-    notes = line[line >= grid.FIRST_PITCH]
+  octaves = np.zeros((len(bass), 1), int)
+  for i, line in enumerate(bass):
+    notes = grid.pitch_of(line[line >= grid.FIRST_PITCH].astype(int))
     if len(notes):
-      middle = np.median(grid.pitch_of(notes.astype(int)))
-      octaves = np.ceil(max(low - middle, 0) / 12) - np.ceil(
+      middle = np.median(notes)
+      octaves[i] = np.ceil(max(low - middle, 0) / 12) - np.ceil(
           max(middle - high, 0) / 12)
-      higher = line.astype(int) + int(12 * octaves)
-      # A note that would leave the piano stays.
-      moves = (line >= grid.FIRST_PITCH) & (higher >= grid.FIRST_PITCH) & (
-          higher < grid.NUM_TOKENS)
-      line[moves] = higher[moves]
-  return moved
+  return band.transpose_line(bass, 12 * octaves)
 
 
 def form_of(melody: np.ndarray) -> str:
