@@ -18,25 +18,25 @@ EXAMPLES = pathlib.Path(__file__).parent
 
 
 def main():
-  """Shows the meadow, with three pieces."""
+  """Shows the way from rain to the meadow, with two pieces."""
   with app.serve() as url, sync_api.sync_playwright() as playwright:
     browser = playwright.chromium.launch(
         executable_path=shutil.which('chromium'), args=['--no-sandbox'])
-    page = browser.new_page(viewport={'width': 1280, 'height': 800})
-    page.set_default_timeout(240_000)
+    page = browser.new_page(viewport={'width': 1280, 'height': 1000})
+    page.set_default_timeout(480_000)
     page.goto(url)
     page.wait_for_selector('#plane svg')
-    page.set_input_files(
-        '#upload input[type=file]', EXAMPLES / 'meadow.jpg')
-    page.wait_for_selector('#picture img')
-    page.fill('#num_outputs input[type=number]', '3')
+    for name in ('rain.jpg', 'meadow.jpg'):
+      page.set_input_files('#upload input[type=file]', EXAMPLES / name)
+      page.wait_for_selector(f'#plane img[alt="{name}"]')
     page.click('text=More')
-    for name, value in (('candidates', 512), ('seed', 1)):
-      page.fill(f'#{name} input[type=number]', str(value))
+    page.fill('#seed :is(textarea, input)', '1')
     page.click('text=More')
     page.click('#make')
-    page.wait_for_selector('#piece-3 audio')
-    page.wait_for_timeout(3000)  # Players learn how long their sounds are.
+    page.wait_for_selector('#sound audio')
+    page.locator('#sound audio').evaluate(
+        'sound => { sound.currentTime = sound.duration / 3; }')
+    page.wait_for_timeout(3000)  # The player learns how long its sound is.
     png = page.screenshot(full_page=True)
     browser.close()
   image = Image.open(io.BytesIO(png)).convert('RGB')

@@ -203,8 +203,9 @@ def _some_pieces(target, settings):
   from va_magenta.va_to_music import performance
 
   sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
-  return [composer.Piece(
-      sequence, target[0], 0.0, [performance.plain(1)])] * settings.num_outputs
+  piece = composer.Piece(
+      sequence, target[0], 0.0, 0, [performance.plain(1)])
+  return [piece] * settings.num_outputs
 
 
 @pytest.mark.parametrize(('args', 'complaint'), [

@@ -104,6 +104,9 @@ def test_pieces_are_the_nearest_of_all_candidates(tiny, ear):
       target, request.Settings(num_outputs=3, **settings))
   assert [p.sequence for p in nearest] == [
       p.sequence for p in everything[:3]]
+  [again] = composer.compose(target, request.Settings(
+      candidate=nearest[2].candidate, **settings))
+  assert again == nearest[2]
   for piece in nearest:
     assert piece.va == _estimate(ear, piece.sequence)
     assert piece.distance == target.distance(piece.va)
@@ -633,6 +636,8 @@ def test_full_disk_leaves_what_was_there(generate, tmp_path):
 
 
 @pytest.mark.parametrize(('settings', 'complaint'), [
+    ({'candidate': 16}, r'candidate must lie in 0\.\.15, got 16'),
+    ({'candidate': 1, 'num_outputs': 2}, 'either candidate or num_outputs'),
     ({'candidates': 0}, r'candidates must lie in 1\.\.10,000, got 0'),
     ({'candidates': 4, 'num_outputs': 5}, r'num_outputs must lie in 1\.\.4'),
     ({'temperature': -0.1}, 'temperature'),

@@ -93,6 +93,10 @@ _NUM_OUTPUTS = flags.DEFINE_integer(
 _CANDIDATES = flags.DEFINE_integer(
     'candidates', None, 'How many pieces to make; the nearest are written. By '
     'default 16 of a band, 64 of others.')
+_CANDIDATE = flags.DEFINE_integer(
+    'candidate', None, 'Write this one of the candidates, as the .json of an '
+    'earlier run has it: with its --seed, the same piece with other --chords '
+    'or another --key.')
 _TEMPERATURE = flags.DEFINE_float(
     'temperature', 0.5, 'Of the draws; 0 takes the likeliest note every time.')
 _GUIDANCE = flags.DEFINE_float(
@@ -177,6 +181,7 @@ def main(argv: Sequence[str]):
       checkpoint=_CHECKPOINT.value,
       num_outputs=_NUM_OUTPUTS.value,
       candidates=_CANDIDATES.value,
+      candidate=_CANDIDATE.value,
       temperature=_TEMPERATURE.value,
       guidance=_GUIDANCE.value,
       mode=_MODE.value,

@@ -20,7 +20,7 @@ pytest.importorskip('gradio', reason='the extra `app` is not installed')
 api = pytest.importorskip(
     'playwright.sync_api', reason='playwright is not installed')
 
-MEADOW = pathlib.Path(__file__).parents[2] / 'examples' / 'meadow.jpg'
+EXAMPLES = pathlib.Path(__file__).parents[2] / 'examples'
 # Of what may be slow on a machine that does much else.
 PATIENCE_MS = 240_000
 
@@ -62,7 +62,7 @@ def app(tmp_path, monkeypatch):
 
 
 def _star(page):
-  """Where the star is said to lie: (valence, arousal)."""
+  """Where the stars are said to lie: valence, arousal of each."""
   label = page.get_attribute('#plane svg', 'aria-label')
   return tuple(map(float, re.findall(r'-?\d\.\d\d', label)))
 
@@ -85,8 +85,8 @@ def test_picture_to_music(browser, app):
   assert _star(page) == (0, 0)
 
   # A picture gets its point.
-  page.set_input_files('#upload input[type=file]', MEADOW)
-  page.wait_for_selector('#picture img[alt="meadow.jpg"]')
+  page.set_input_files('#upload input[type=file]', EXAMPLES / 'meadow.jpg')
+  page.wait_for_selector('#plane img[alt="meadow.jpg"]')
   page.wait_for_function(
       "!document.querySelector('#plane svg').ariaLabel.includes(' 0.00,')")
   assert _star(page)[0] > 0.3
@@ -120,32 +120,67 @@ def test_picture_to_music(browser, app):
       f"'{before:.2f}.')")
   assert _star(page) == pytest.approx((0.4, before + 0.01))
 
-  # Two pieces, side by side.
+  # With another picture there is a path; the chosen star has the sliders.
+  page.set_input_files('#upload input[type=file]', EXAMPLES / 'rain.jpg')
+  page.wait_for_selector('#plane img[alt="rain.jpg"]')
+  page.wait_for_selector('#plane .star[data-index="1"].chosen')
+  *first, valence, arousal = _star(page)
+  page.wait_for_function(f'''
+      document.querySelector('#valence input[type=number]').value
+      == {valence}''')
+  assert page.get_attribute('#plane .path', 'points') == (
+      f'{first[0]:g},{-first[1]:g} {valence:g},{-arousal:g}')
+  page.click('#plane .choose[data-index="0"]')
+  page.wait_for_function(f'''
+      document.querySelector('#valence input[type=number]').value
+      == {first[0]}''')
+  assert _star(page) == (*first, valence, arousal)
+
+  # Two pieces for it; the second is shown when it is chosen.
   page.click('#make')
-  page.wait_for_selector('#piece-2 .piece-card svg rect')
+  page.wait_for_selector('#roll svg text')
   assert page.locator('#plane .piece').count() == 2
-  assert page.locator('#piece-3').count() == 0
-  first, second = (
-      page.locator(f'#piece-{i}').bounding_box() for i in (1, 2))
-  assert first['y'] == second['y']
-  assert first['x'] < second['x']
+  first_chords = page.input_value('#chords :is(textarea, input)')
+  page.check('#piece input >> nth=1')
+  page.wait_for_function(
+      "document.querySelector('#chords :is(textarea, input)').value != "
+      f"'{first_chords}'")
+  links = page.locator('#files a')
   with page.expect_download() as download:
-    page.click('#piece-2 .midi')
+    links.first.click()
   assert re.fullmatch(
-      r'valence\+0\.40_arousal\+0\.\d\d-2\.mid',
+      r'valence\+0\.40_arousal\+0\.\d\d_to_valence.*-2\.mid',
       download.value.suggested_filename)
   assert note_seq.midi_file_to_note_sequence(download.value.path()).notes
 
+  # Other chords make a piece more.
+  key = page.input_value('#key :is(textarea, input)')
+  tonic = key.split()[0] + ('m' if key.endswith('minor') else '')
+  page.fill('#chords :is(textarea, input)', f'{tonic} {tonic}7 N.C.')
+  page.click('#again')
+  page.wait_for_selector('#plane .piece >> nth=2')
+  assert page.input_value('#chords :is(textarea, input)').startswith(
+      f'{tonic} {tonic}7 N.C. {tonic}')
+  written = page.locator('#roll text').all_text_contents()
+  assert set(written) == {tonic, f'{tonic}7', 'N.C.'}
+
   with contextlib.suppress(OSError):
     synthesis.import_fluidsynth()
-    sound = page.locator('#piece-1 audio')
+    # The cursor follows the player, and a click on the roll takes it there.
+    sound = page.locator('#sound audio')
     sound.evaluate('sound => { sound.muted = true; return sound.play(); }')
     page.wait_for_function(
-        "document.querySelector('#piece-1 audio').currentTime > 0.2")
-    assert 1 < sound.evaluate('sound => sound.duration') < 60
-    with page.expect_download() as download:
-      page.click('#piece-1 .wav')
-    assert download.value.path().read_bytes()[:4] == b'RIFF'
+        "document.querySelector('#sound audio').currentTime > 0.2 && "
+        "document.querySelector('#roll .cursor').getAttribute('x1') > 0")
+    sound.evaluate('sound => sound.pause()')
+    roll = page.locator('#roll svg').bounding_box()
+    page.mouse.click(roll['x'] + roll['width'] / 2, roll['y'] + 50)
+    page.wait_for_function(
+        "document.querySelector('#sound audio').currentTime > 3")
+    x, width = (float(page.get_attribute(*place)) for place in (
+        ('#roll .cursor', 'x1'), ('#roll svg', 'width')))
+    assert x == pytest.approx(width / 2, rel=0.05)
+    assert 5 < sound.evaluate('sound => sound.duration') < 60
 
   assert hosts - {None, ''} == {'127.0.0.1'}  # None of data: URLs.
   assert not errors

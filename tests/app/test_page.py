@@ -1,15 +1,18 @@
 """The page's server: what it computes, what it refuses, what it keeps."""
 
+import dataclasses
 import json
 import pathlib
 import socket
+import sys
 import uuid
 
 import note_seq
+import numpy as np
 import pytest
 
-from va_magenta.composing import composer, request
-from va_magenta.music import synthesis
+from va_magenta.composing import composer, models, request
+from va_magenta.music import band, chords, synthesis
 from va_magenta.va import VA
 from va_magenta.va_to_music import performance
 
@@ -19,9 +22,14 @@ import httpx
 from va_magenta.app import page
 
 SETTINGS = {
-    'valence': 0.25, 'arousal': -0.5, 'checkpoint': 'va-cat-mel_2bar',
-    'bars': 'one phrase', 'instrument': 'as suits the point', 'guidance': 1,
-    'num_outputs': 2, 'candidates': 64, 'seed': None}
+    'plane': {'points': [{'valence': 0.25, 'arousal': -0.5}], 'chosen': 0},
+    'checkpoint': 'va-cat-band_2bar', 'bars': 'as usual',
+    'instrument': 'as suits the point', 'guidance': 1, 'num_outputs': 2,
+    'candidates': None, 'seed': ' '}
+# What `_compose` answers, in order; `_compose_again` leaves out the note.
+NOTE, SHOWN, PLANE, STAGE, PIECE, ROLL, SOUND, HARMONY, KEY, CHORDS, FILES = (
+    range(11))
+MEADOW = pathlib.Path(__file__).parents[2] / 'examples' / 'meadow.jpg'
 
 
 @pytest.fixture(scope='module')
@@ -56,23 +64,25 @@ def server(connections, folder):
 
 @pytest.fixture
 def composed(monkeypatch):
-  """What `composer.compose` is asked for; it makes pieces of 4 notes."""
-  asked = []
+  """What `composer.compose` is called with; it gives pieces of a band."""
+  calls = []
 
   def compose(target, settings):
-    asked.append((target, settings))
-    sequence = note_seq.NoteSequence()
-    for i in range(4):
-      sequence.notes.add(
-          pitch=60 + i, velocity=80, start_time=i / 2, end_time=i / 2 + 0.4)
-    sequence.total_time = 1.9
+    calls.append((target, settings))
+    tokens = np.zeros((64, 4), int)
+    tokens[::4, 0], tokens[0, 1], tokens[0, 3] = 50, 20, band.STRUCK
+    written = chords.parse_progression(settings.chords or 'C G Am F')
+    key = chords.parse_key(settings.key or 'C major')
+    sequence = band.to_sequence(
+        band.voice(tokens, written), chords=written, key=key)
     return [
         composer.Piece(
-            sequence, VA(0.1 * i, 0), 0.5, [performance.Performance()])
+            sequence, VA(0.1 * i, 0), 0.5, i, [performance.Performance()],
+            score=(tokens, written))
         for i in range(1, settings.num_outputs + 1)]
 
   monkeypatch.setattr(composer, 'compose', compose)
-  return asked
+  return calls
 
 
 def _call(url, function, values, visit=None):
@@ -111,38 +121,61 @@ def _file(path):
   return {'path': str(path), 'meta': {'_type': 'gradio.FileData'}}
 
 
+def _content(file):
+  return httpx.get(
+      file['url'], trust_env=False).raise_for_status().content
+
+
 def test_composes_as_the_controls_say(server, composed):
   done = _compose(
       server, bars=8, instrument='Flute', guidance=2.5, num_outputs=3,
-      candidates=16, seed=7)
+      candidates='16', seed='7')
   assert done['success']
-  assert composed == [(VA(0.25, -0.5), request.Settings(
-      checkpoint='va-cat-mel_2bar', bars=8, program=73, guidance=2.5,
+  assert composed == [([VA(0.25, -0.5)], request.Settings(
+      checkpoint='va-cat-band_2bar', bars=8, program=73, guidance=2.5,
       num_outputs=3, candidates=16, seed=7))]
 
 
 def test_what_is_left_open_suits_the_point(server, composed):
   assert _compose(server)['success']
   [(_, settings)] = composed
-  assert settings.bars is settings.program is None
+  assert settings.bars is settings.program is settings.candidates is None
 
 
-def test_shows_pieces_with_files_to_download(server, composed):
-  plane, note, *cards = _compose(server)['output']['data']
+def test_several_points_are_a_path(server, composed):
+  points = [{'valence': v, 'arousal': 0, 'picture': 'data:', 'name': 'a.jpg'}
+            for v in (-0.5, 0, 0.5)]
+  assert _compose(server, plane={'points': points, 'chosen': 1})['success']
+  [(path, _)] = composed
+  assert path == [VA(-0.5, 0), VA(0, 0), VA(0.5, 0)]
+
+
+def test_shows_a_piece_with_all_its_files(server, composed):
+  data = _compose(server)['output']['data']
   [(_, settings)] = composed
-  assert plane['props']['pieces'] == [[0.1, 0], [0.2, 0]]
-  assert note['value'] == f'Seed {settings.seed}.'
-  column, roll, sound, midi, wav = cards[:5]
-  assert column['visible']
-  assert roll.count('<rect') == 4
-  assert 'valence +0.10, arousal +0.00, distance 0.50' in roll
-  assert 'Acoustic Grand Piano, 120 quarters' in roll
-  content = httpx.get(midi['url'], trust_env=False).raise_for_status().content
-  assert len(note_seq.midi_to_note_sequence(content).notes) == 4
-  if sound['visible']:  # FluidSynth is installed.
-    content = httpx.get(wav['value']['url'], trust_env=False).content
-    assert content[:4] == b'RIFF'
-  assert [card['visible'] for card in cards[::5]] == [True, True, False, False]
+  assert data[PLANE]['props']['pieces'] == [[0.1, 0], [0.2, 0]]
+  assert data[NOTE]['value'].startswith(f'Seed {settings.seed}.')
+  assert data[STAGE]['visible'] and data[HARMONY]['visible']
+  assert [value for _, value in data[PIECE]['choices']] == [0, 1]
+  assert data[PIECE]['value'] == 0
+  assert data[ROLL].count('class="cursor"') == 1
+  assert '>Am</text>' in data[ROLL]
+  assert 'Valence +0.10, arousal +0.00, distance 0.50' in data[ROLL]
+  assert (data[KEY], data[CHORDS]) == ('C major', 'C G Am F')
+  files = {file['orig_name'].rpartition('-')[2]: file for file in data[FILES]}
+  names = [file['orig_name'] for file in data[FILES]]
+  stem = 'valence+0.25_arousal-0.50'
+  assert {f'{stem}-1.mid', f'{stem}-1.png', f'{stem}.json', f'{stem}.png'} <= (
+      set(names))
+  assert not any(name.startswith(f'{stem}-2') for name in names)
+  assert len(note_seq.midi_to_note_sequence(
+      _content(files['1.mid'])).notes) == data[ROLL].count('<rect') > 16
+  assert _content(files['1.png'])[:4] == b'\x89PNG'
+  if 'music21' in sys.modules:
+    assert b'<harmony' in _content(files['1.musicxml'])
+  if data[SOUND]['visible']:  # FluidSynth is installed.
+    assert _content(data[SOUND]['value'])[:4] == b'RIFF'
+    assert '1.wav' in files
 
 
 def test_without_fluidsynth_all_but_the_sound_is_there(
@@ -151,19 +184,72 @@ def test_without_fluidsynth_all_but_the_sound_is_there(
     raise OSError('audio needs the FluidSynth library,\n install it by: apt')
 
   monkeypatch.setattr(synthesis, 'import_fluidsynth', missing)
-  _, note, _, _, sound, midi, wav, *_ = _compose(server)['output']['data']
-  assert note['value'].endswith(
-      ' No sound: audio needs the FluidSynth library, install it by: apt')
-  assert not sound['visible']
-  assert not wav['visible']
-  assert httpx.get(midi['url'], trust_env=False).content[:4] == b'MThd'
+  data = _compose(server)['output']['data']
+  assert ('No audio: audio needs the FluidSynth library, install it by: apt'
+          in data[NOTE]['value'])
+  assert not data[SOUND]['visible']
+  assert _content(data[FILES][0])[:4] == b'MThd'
+
+
+def test_a_melody_has_no_chords_to_edit(server, monkeypatch):
+  def compose(target, settings):
+    sequence = note_seq.NoteSequence(total_time=1)
+    sequence.notes.add(pitch=60, velocity=80, start_time=0, end_time=1)
+    return [composer.Piece(
+        sequence, VA(0, 0), 0.5, 3, [performance.Performance()])]
+
+  monkeypatch.setattr(composer, 'compose', compose)
+  data = _compose(server, num_outputs=1)['output']['data']
+  assert not data[HARMONY]['visible']
+  assert data[ROLL].count('<rect') == 1
+
+
+@pytest.mark.parametrize(('key', 'chords', 'wanted'), [
+    ('C major', 'C G Am E7', ('C major', 'C G Am E7')),
+    # Chords that were left as they are move with the key.
+    ('Eb major', 'C G Am F', ('Eb major', 'Eb Bb Cm Ab')),
+    ('C minor', 'C G Am F', ('C minor', 'Eb Bb Cm Ab')),
+    ('D major', 'D D A D', ('D major', 'D D A D')),
+    ('', '', (None, None))])
+def test_another_key_or_chords_make_one_piece_more(
+    server, composed, key, chords, wanted):
+  visit = uuid.uuid4().hex
+  before = _compose(server, visit)['output']['data']
+  data = [None, *_call(
+      server, '_compose_again', [None, 1, key, chords], visit
+  )['output']['data']]
+  (path, first), (same_path, second) = composed
+  assert path == same_path
+  assert (second.key, second.chords) == wanted
+  # It is the second piece, with nothing else changed.
+  assert second == dataclasses.replace(
+      first, num_outputs=1, candidate=2, key=wanted[0], chords=wanted[1])
+  assert [value for _, value in data[PIECE]['choices']] == [0, 1, 2]
+  assert data[PIECE]['value'] == 2
+  assert data[CHORDS] == (wanted[1] or 'C G Am F')
+  assert pathlib.Path(before[FILES][0]['path']).is_file()
+  assert _call(
+      server, '_choose', [None, 0], visit
+  )['output']['data'][CHORDS - ROLL] == 'C G Am F'
+
+
+def test_a_number_that_is_none_is_told(server, composed):
+  assert _compose(server, seed='x')['output']['error'] == (
+      'seed must be a whole number, got &#x27;x&#x27;')
+
+
+def test_chords_that_are_none_are_told(server, composed):
+  visit = uuid.uuid4().hex
+  assert _compose(server, visit)['success']
+  done = _call(server, '_compose_again', [None, 0, 'C major', 'C H'], visit)
+  assert 'is not a chord' in done['output']['error']
 
 
 def test_new_pieces_replace_those_before(server, composed, folder):
   visit = uuid.uuid4().hex
   for _ in range(2):
     data = _compose(server, visit, num_outputs=1)['output']['data']
-  midi = pathlib.Path(data[5]['path'])
+  midi = pathlib.Path(data[FILES][0]['path'])
   assert midi.is_file()
   assert len(list(midi.parents[1].rglob('*.mid'))) == 1
 
@@ -191,9 +277,36 @@ def test_bug_is_not_shown_as_the_users_fault(server, monkeypatch, capfd):
 @pytest.mark.parametrize('content', [b'no picture', b'', b'\x89PNG\r\n\x1a\n'])
 def test_upload_that_is_no_picture_is_told_and_removed(server, content):
   path = _upload(server, 'mine.png', content)
-  error = _call(server, '_locate', [_file(path)])['output']['error']
+  error = _call(
+      server, '_locate', [[_file(path)], SETTINGS['plane']])['output']['error']
   assert error.startswith('mine.png ')
   assert not path.exists()
+
+
+def test_pictures_stand_in_a_row(server, monkeypatch):
+  class Eye:
+
+    def predict(self, pictures):
+      return [VA(0.5, i / 10) for i in range(len(pictures))]
+
+  monkeypatch.setattr(models, 'image_model', lambda path: Eye())
+  plane = SETTINGS['plane']
+  for _ in range(2):
+    paths = [
+        _upload(server, name, MEADOW.read_bytes())
+        for name in ('a.jpg', '<b>.jpg')]
+    plane, *point = _call(
+        server, '_locate', [[*map(_file, paths)], plane])['output']['data']
+    assert not any(path.exists() for path in paths)
+  assert [p['arousal'] for p in plane['points']] == [0, 0.1, 0, 0.1]
+  assert plane['points'][0]['picture'].startswith('data:image/jpeg;base64,')
+  assert not any('<' in p['name'] for p in plane['points'])
+  assert (plane['chosen'], point) == (3, [0.5, 0.1])
+  plane['points'] *= 2
+  path = _upload(server, 'a.jpg', MEADOW.read_bytes())
+  error = _call(
+      server, '_locate', [[_file(path)], plane])['output']['error']
+  assert error.startswith('at most 8 pictures')
 
 
 def test_upload_is_bounded(server):
@@ -204,7 +317,7 @@ def test_upload_is_bounded(server):
 def test_other_files_of_the_machine_are_out_of_reach(server, tmp_path):
   secret = tmp_path / 'secret.png'
   secret.write_bytes(b'mine')
-  done = _call(server, '_locate', [_file(secret)])
+  done = _call(server, '_locate', [[_file(secret)], SETTINGS['plane']])
   assert not done['success']
   assert secret.exists()
   answer = httpx.get(f'{server}gradio_api/file={secret}', trust_env=False)

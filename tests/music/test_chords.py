@@ -77,6 +77,8 @@ def test_progressions_have_a_chord_a_bar_or_two_between_bar_lines():
   assert parsed('C G Am') == ['C', 'C', 'G', 'G', 'Am', 'Am']
   assert parsed('| C | Am G |') == ['C', 'C', 'Am', 'G']
   assert parsed('C|N.C.') == ['C', 'C', 'N.C.', 'N.C.']
+  for text in ('C G Am F', 'C | Am G | F'):
+    assert chords.progression_name(chords.parse_progression(text)) == text
 
 
 @pytest.mark.parametrize('text, says', [

@@ -1,4 +1,4 @@
-"""The page of `va_magenta_app`: a picture, its point, its music.
+"""The page of `va_magenta_app`: pictures, their points, their music.
 
   with page.serve() as url:
     ...
@@ -10,6 +10,7 @@ gets is removed when the page is left, or the server ends.
 
 import base64
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import html
@@ -20,7 +21,7 @@ import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -35,18 +36,45 @@ except ImportError as error:
       f'[{error}]') from error
 
 MAX_UPLOAD_BYTES = 32 * 2**20
+MAX_PICTURES = 8
 MAX_PIECES = 4
 _FOLDER = pathlib.Path(__file__).parent
 _SUITS = 'as suits the point'
-_ONE_PHRASE = 'one phrase'
-_BARS = (_ONE_PHRASE, 2, 4, 8, 16, 32)
-_THUMBNAIL_SIDE = 480
+_USUAL = 'as usual'
+_BARS = (_USUAL, 2, 4, 8, 16, 32)
+_THUMBNAIL_SIDE = 240
+_ROLL_SIZE = 1200, 320
 _TITLE = 'va_magenta: music that feels like a picture'
 _INTRODUCTION = f'''# {_TITLE}
 
 Drop in a picture: the star shows where it lies between unpleasant and pleasant,
 calm and excited. Drag the star elsewhere if you feel otherwise, and make music
-for that point.'''
+for that point. With several pictures, the music leads from one to the next.'''
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+  """A piece that a visitor has.
+
+  Attributes:
+    path: points that it was made for.
+    settings: how, a `composing.request.Settings` that makes it alone.
+    va: where it lies.
+    roll: HTML.
+    key: of a band, its name; '' of others.
+    chords: likewise, of a progression.
+    sound: file to listen to; None without FluidSynth.
+    files: all that were written, in this order.
+  """
+
+  path: list[VA]
+  settings: object
+  va: VA
+  roll: str
+  key: str
+  chords: str
+  sound: str | None
+  files: list[str]
 
 
 @contextlib.contextmanager
@@ -118,9 +146,9 @@ def build(
     with gr.Row():
       with gr.Column(min_width=260):
         upload = gr.File(
-            label='Picture (at most '
-            f'{MAX_UPLOAD_BYTES // 2**20} MB)', height=140, elem_id='upload')
-        picture = gr.HTML(elem_id='picture')
+            label='Pictures (at most '
+            f'{MAX_UPLOAD_BYTES // 2**20} MB)', height=140, elem_id='upload',
+            file_count='multiple')
         valence = gr.Slider(
             -1, 1, 0, step=0.01, elem_id='valence',
             label='Valence: unpleasant to pleasant')
@@ -129,68 +157,87 @@ def build(
             label='Arousal: calm to excited')
       with gr.Column(min_width=360, scale=2):
         plane = gr.HTML(
-            {'valence': 0, 'arousal': 0}, pieces=[], elem_id='plane',
-            html_template=(_FOLDER / 'plane.html').read_text(),
-            js_on_load=(_FOLDER / 'plane.js').read_text())
+            {'points': [{'valence': 0, 'arousal': 0}], 'chosen': 0}, pieces=[],
+            elem_id='plane', **_custom('plane'))
       with gr.Column(min_width=260):
         checkpoint = gr.Dropdown(
             _offered(own_checkpoints), label='Checkpoint',
-            value=checkpoints.ALIASES['cat-mel_2bar'], elem_id='checkpoint')
+            value=checkpoints.ALIASES['band'], elem_id='checkpoint')
         bars = gr.Dropdown(_BARS, label='Length in bars', elem_id='bars')
         instrument = gr.Dropdown(
-            instruments, label='Instrument', elem_id='instrument')
+            instruments, label='Instrument of the melody', elem_id='instrument')
         guidance = gr.Slider(
             0, 5, 1, step=0.25, elem_id='guidance',
             label='Guidance',
-            info='How clearly the point is said: 1 as music says it.')
+            info="How strongly music follows it: 1 as people's does.")
         num_outputs = gr.Slider(
             1, MAX_PIECES, 2, step=1, label='Pieces', elem_id='num_outputs')
         with gr.Accordion('More', open=False):
-          candidates = gr.Slider(
-              MAX_PIECES, 512, 64, step=1, elem_id='candidates',
-              label='Candidates: the nearest are shown')
-          seed = gr.Number(
-              None, precision=0, minimum=0, elem_id='seed',
-              label='Seed: another one every time if empty')
+          # Of text, as an empty field of numbers is sent as 0.
+          candidates = gr.Textbox(
+              elem_id='candidates',
+              label='Candidates: 16 of a band, 64 of others if empty')
+          seed = gr.Textbox(
+              elem_id='seed', label='Seed: another one every time if empty')
         make = gr.Button('Make music', variant='primary', elem_id='make')
     note = gr.Markdown(visible=False, elem_id='note')
-    cards = []
-    with gr.Row():
-      for i in range(1, MAX_PIECES + 1):
-        with gr.Column(
-            visible=False, min_width=240, elem_id=f'piece-{i}') as column:
-          roll = gr.HTML(elem_classes='piece-card')
-          sound = gr.Audio(
-              label='Listen', type='filepath', interactive=False, buttons=[],
-              # A plain player, which the keyboard reaches.
-              waveform_options=gr.WaveformOptions(
-                  show_recording_waveform=False))
-          with gr.Row():
-            midi = gr.DownloadButton('MIDI', size='sm', elem_classes='midi')
-            wav = gr.DownloadButton('WAV', size='sm', elem_classes='wav')
-        cards += [column, roll, sound, midi, wav]
+    shown = gr.State([])
+    with gr.Column(visible=False, elem_id='stage') as stage:
+      piece = gr.Radio(label='Piece', elem_id='piece')
+      roll = gr.HTML(
+          elem_id='roll', js_on_load=(_FOLDER / 'roll.js').read_text())
+      sound = gr.Audio(
+          label='Listen', type='filepath', interactive=False, buttons=[],
+          elem_id='sound',
+          # A plain player, which the keyboard reaches.
+          waveform_options=gr.WaveformOptions(show_recording_waveform=False))
+      with gr.Row() as harmony:
+        key = gr.Textbox(label='Key', elem_id='key', min_width=120)
+        chords = gr.Textbox(
+            label='Chords: one a bar, or two between bar lines', scale=6,
+            elem_id='chords')
+        again = gr.Button('Play with these', elem_id='again', min_width=120)
+      files = gr.File(
+          label='Files', file_count='multiple', interactive=False,
+          elem_id='files')
 
     # What the browser does by itself.
     point = [valence, arousal]
     plane.input(
-        None, plane, point, js='va => [va.valence, va.arousal]')
+        None, plane, point, js='''({points, chosen}) =>
+            [points[chosen].valence, points[chosen].arousal]''')
     for slider in point:
       slider.change(
-          None, point, plane,
-          js='(valence, arousal) => ({valence, arousal})')
+          None, [*point, plane], plane,
+          js='''(valence, arousal, {points, chosen}) => ({chosen, points:
+              points.map((point, i) =>
+                  i === chosen ? {...point, valence, arousal} : point)})''')
     # What is computed here, one at a time.
     queue = {'concurrency_id': 'models', 'concurrency_limit': 1}
     located = upload.upload(
-        _shown(_locate, own_models), upload, [picture, *point], **queue)
+        _told(_locate, own_models), [upload, plane], [plane, *point], **queue)
     for done in (located.success, located.failure):
       done(lambda: None, None, upload)  # Ready for the next picture.
+    pieces = [shown, plane, stage, piece]
+    views = [roll, sound, harmony, key, chords, files]
     make.click(
-        _shown(_compose, own_models, soundfont),
-        [*point, checkpoint, bars, instrument, guidance, num_outputs,
-         candidates, seed],
-        [plane, note, *cards], **queue)
+        _told(_compose, own_models, soundfont),
+        [plane, checkpoint, bars, instrument, guidance, num_outputs,
+         candidates, seed], [note, *pieces, *views], **queue)
+    gr.on(
+        [again.click, key.submit, chords.submit],
+        _told(_compose_again, soundfont), [shown, piece, key, chords],
+        [*pieces, *views], **queue)
+    piece.input(_choose, [shown, piece], views)
     page.unload(_forget)
   return page
+
+
+def _custom(name: str) -> dict:
+  """What a component of our own is made of."""
+  return {
+      'html_template': (_FOLDER / f'{name}.html').read_text(),
+      'js_on_load': (_FOLDER / f'{name}.js').read_text()}
 
 
 def _offered(own_checkpoints: Sequence[str]) -> list[tuple[str, str]]:
@@ -203,7 +250,7 @@ def _offered(own_checkpoints: Sequence[str]) -> list[tuple[str, str]]:
       named)
 
 
-def _shown(function, *first):
+def _told(function, *first):
   """Gives it its first arguments, and shows what a user can put right."""
   @functools.wraps(function)
   def wrapped(*args):
@@ -220,100 +267,195 @@ def _shown(function, *first):
   return wrapped
 
 
-def _locate(own_models: dict, uploaded: str):
-  """What an uploaded picture changes; the file is removed at once."""
+def _locate(own_models: dict, uploaded: Sequence[str], plane: Mapping):
+  """What uploaded pictures change; the files are removed at once."""
   from va_magenta.image_to_va import images
 
-  path = pathlib.Path(uploaded)
+  paths = [pathlib.Path(path) for path in uploaded]
+  points = [point for point in plane['points'] if 'picture' in point]
   try:
-    picture = images.load_image(path)
-  except (ValueError, OSError) as error:
-    # Where it lay on this machine says nothing to who uploaded it.
-    raise ValueError(str(error).replace(str(path), path.name)) from error
+    if len(points) + len(paths) > MAX_PICTURES:
+      raise ValueError(
+          f'at most {MAX_PICTURES} pictures in a row: remove some first')
+    pictures = []
+    for path in paths:
+      try:
+        pictures.append(images.load_image(path))
+      except (ValueError, OSError) as error:
+        # Where it lay on this machine says nothing to who uploaded it.
+        raise ValueError(str(error).replace(str(path), path.name)) from error
   finally:
-    path.unlink(missing_ok=True)
+    for path in paths:
+      path.unlink(missing_ok=True)
   from va_magenta.composing import models
 
-  va, = models.image_model(own_models.get('image_model')).predict([picture])
+  vas = models.image_model(own_models.get('image_model')).predict(pictures)
+  points += [
+      {'valence': round(va.valence, 2), 'arousal': round(va.arousal, 2),
+       'picture': _thumbnail(picture), 'name': html.escape(path.name)}
+      for va, picture, path in zip(vas, pictures, paths, strict=True)]
   return (
-      _thumbnail(picture, path.name), round(va.valence, 2),
-      round(va.arousal, 2))
+      {'points': points, 'chosen': len(points) - 1},
+      points[-1]['valence'], points[-1]['arousal'])
 
 
-def _thumbnail(picture: np.ndarray, name: str) -> str:
+def _thumbnail(picture: np.ndarray) -> str:
+  """The address of a small copy that has all of it in itself."""
   from PIL import Image
 
   image = Image.fromarray(picture)
   image.thumbnail((_THUMBNAIL_SIDE, _THUMBNAIL_SIDE))
-  png = io.BytesIO()
-  image.save(png, 'PNG')
-  content = base64.b64encode(png.getvalue()).decode()
+  jpeg = io.BytesIO()
+  image.save(jpeg, 'JPEG')
   return (
-      f'<img src="data:image/png;base64,{content}" alt="{html.escape(name)}">')
+      f'data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}')
 
 
 def _compose(
     own_models: dict, soundfont: str | None,
-    valence, arousal, checkpoint, bars, instrument, guidance, num_outputs,
+    plane, checkpoint, bars, instrument, guidance, num_outputs,
     candidates, seed, request: gr.Request):
   """What a new set of pieces changes."""
   import pretty_midi
 
-  from va_magenta.composing import composer
   from va_magenta.composing.request import Settings
-  from va_magenta.music import synthesis
-  from va_magenta.music.midi import to_bytes
 
-  target = VA(valence, arousal)
+  path = [VA(p['valence'], p['arousal']) for p in plane['points']]
   program = None
   if instrument != _SUITS:
     program = pretty_midi.instrument_name_to_program(instrument)
   settings = Settings(
-      checkpoint=checkpoint,
-      bars=None if bars == _ONE_PHRASE else bars,
+      checkpoint=checkpoint, bars=None if bars == _USUAL else bars,
       program=program, guidance=guidance, num_outputs=num_outputs,
-      candidates=candidates, seed=seed, **own_models)
-  pieces = composer.compose(target, settings)
-  folder = _new_folder(request)
-  name = f'valence{target.valence:+.2f}_arousal{target.arousal:+.2f}'
-  cards, problem = [], None
-  for i, piece in enumerate(pieces, 1):
-    midi = folder / f'{name}-{i}.mid'
-    midi.write_bytes(to_bytes(piece.sequence))
-    wav = midi.with_suffix('.wav')
+      candidates=_number('candidates', candidates),
+      seed=_number('seed', seed), **own_models)
+  visit = _visit(request)
+  earlier = list(visit.iterdir()) if visit.exists() else []
+  pieces, problems = _made(path, settings, soundfont, visit)
+  for folder in earlier:
+    shutil.rmtree(folder, ignore_errors=True)
+  note = ' '.join([f'Seed {settings.seed}.', *map(html.escape, problems)])
+  return gr.Markdown(note, visible=True), *_pieces(pieces, 0)
+
+
+def _number(name: str, text: str | None) -> int | None:
+  """What a field says; None if it is empty, or was never seen."""
+  try:
+    return int(text) if text and text.strip() else None
+  except ValueError:
+    raise ValueError(f'{name} must be a whole number, got {text!r}') from None
+
+
+def _compose_again(
+    soundfont: str | None, shown: Sequence[_Shown], index: int, key: str,
+    chords: str, request: gr.Request):
+  """What another key, or other chords, of a piece change: one piece more.
+
+  Chords that are left as they are move with the key.
+  """
+  from va_magenta.music import chords as chord_names
+
+  before = shown[index]
+  key, chords = key.strip(), chords.strip()
+  if key and key != before.key and chords == before.chords:
+    new, old = map(chord_names.parse_key, (key, before.key))
+    chords = chord_names.progression_name(chord_names.transpose(
+        chord_names.parse_progression(chords),
+        new.signature - old.signature), new)
+  settings = dataclasses.replace(
+      before.settings, key=key or None, chords=chords or None)
+  pieces, _ = _made(before.path, settings, soundfont, _visit(request))
+  return _pieces([*shown, *pieces], len(shown))
+
+
+def _made(
+    path: list[VA], settings, soundfont: str | None, visit: pathlib.Path
+) -> tuple[list[_Shown], list[str]]:
+  """New pieces, whose files lie in a folder of the visit; what is missing."""
+  from va_magenta import generation
+  from va_magenta.composing import output
+
+  extras, problems = {'audio': 'wav', 'score': True}, []
+  for name in tuple(extras):
     try:
-      synthesis.save(wav, piece.sequence, soundfont=soundfont)
-    except OSError as error:
-      problem, wav = command.one_line(error), None
-    cards += _card(i, piece, midi, wav)
-  hidden = [gr.Column(visible=False), None, None, None, None]
-  cards += hidden * (MAX_PIECES - len(pieces))
-  note = f'Seed {settings.seed}.'
-  if problem is not None:
-    note = f'{note} No sound: {html.escape(problem)}'
-  return (
-      gr.HTML(pieces=[(p.va.valence, p.va.arousal) for p in pieces]),
-      gr.Markdown(note, visible=True), *cards)
+      output.Extras(**{name: extras[name]}).check_libraries()
+    except (OSError, ImportError) as error:
+      problems.append(f'No {name}: {command.one_line(error)}.')
+      del extras[name]
+  visit.mkdir(exist_ok=True)
+  saved = generation.generate_and_save(
+      va_path=[(va.valence, va.arousal) for va in path],
+      output_dir=tempfile.mkdtemp(dir=visit), soundfont=soundfont, roll=True,
+      **extras, **{field.name: getattr(settings, field.name)
+                   for field in dataclasses.fields(settings)})
+  paths = [saved.names.of_pieces(kind) for kind in saved.names.endings]
+  return [
+      _Shown(
+          path,
+          dataclasses.replace(
+              settings, num_outputs=1, candidate=piece.candidate),
+          piece.va, _roll(piece), *_harmony(piece),
+          sound=next(map(str, saved.audio_paths[i:]), None),
+          files=[*(str(of_kind[i]) for of_kind in paths), str(saved.json_path),
+                 str(saved.png_path)])
+      for i, piece in enumerate(saved.pieces)], problems
 
 
-def _card(number: int, piece, midi: pathlib.Path, wav: pathlib.Path | None):
-  """Updates of a piece's column: itself, roll, sound, MIDI, WAV."""
+def _harmony(piece) -> tuple[str, str]:
+  """The names of a piece's key and chords, '' without."""
+  from va_magenta.music import chords
+
+  if piece.score is None:
+    return '', ''
+  signature = piece.sequence.key_signatures[0]
+  key = chords.Key(
+      signature.key, 'minor' if signature.mode == signature.MINOR else 'major')
+  return str(key), chords.progression_name(
+      chords.transpose(piece.score[1], piece.performances[0].shift), key)
+
+
+def _roll(piece) -> str:
+  """The piano roll, and below it what there is to say of a piece."""
   import pretty_midi
 
-  from va_magenta.evaluation import report
+  from va_magenta.figures import piano_roll
 
-  played = piece.performances[0]
-  text = (
-      f'<b>{number}</b>: valence {piece.va.valence:+.2f}, arousal '
-      f'{piece.va.arousal:+.2f}, distance {piece.distance:.2f}<br>'
-      f'{pretty_midi.program_to_instrument_name(played.program)}, '
-      f'{played.tempo_qpm:.0f} quarters a minute')
-  roll = report.piano_roll(piece.sequence, width=300, height=100)
-  return [
-      gr.Column(visible=True), f'{roll}<p>{text}</p>',
-      gr.Audio(wav and str(wav), visible=wav is not None),
-      str(midi), gr.DownloadButton(value=wav and str(wav),
-                                   visible=wav is not None)]
+  sequence = piece.sequence
+  players = {
+      note.instrument: 'drums' if note.is_drum else
+      pretty_midi.program_to_instrument_name(note.program)
+      for note in sequence.notes}
+  roll = piano_roll.svg(sequence, *_ROLL_SIZE, labels=True)
+  legend = ''.join(
+      f' <span style="color: {color}">■</span> {players[number]}'
+      for number, _, color in piano_roll.parts(sequence))
+  return (
+      f'{roll}<p>{legend.strip()}<br>Valence {piece.va.valence:+.2f}, arousal '
+      f'{piece.va.arousal:+.2f}, distance {piece.distance:.2f}; '
+      f'{piece.performances[0].tempo_qpm:.0f} quarters a minute, '
+      f'{sequence.total_time:.0f} seconds</p>')
+
+
+def _pieces(shown: Sequence[_Shown], index: int):
+  """Updates of what shows all pieces, and of what shows the chosen one."""
+  return (
+      list(shown),
+      gr.HTML(pieces=[(piece.va.valence, piece.va.arousal) for piece in shown]),
+      gr.Column(visible=True),
+      gr.Radio([(str(i + 1), i) for i in range(len(shown))], value=index),
+      *_views(shown[index]))
+
+
+def _choose(shown: Sequence[_Shown], index: int):
+  """What another piece changes."""
+  return _views(shown[index])
+
+
+def _views(shown: _Shown):
+  """Updates of what shows a piece: see `views` in `build`."""
+  return (
+      shown.roll, gr.Audio(shown.sound, visible=shown.sound is not None),
+      gr.Row(visible=bool(shown.chords)), shown.key, shown.chords, shown.files)
 
 
 # What a visitor got lies in a folder of the visit.
@@ -323,14 +465,6 @@ def _visit(request: gr.Request) -> pathlib.Path:
   # The browser says what the visit is called: it must not say a path.
   name = hashlib.sha256(request.session_hash.encode()).hexdigest()
   return pathlib.Path(os.environ['GRADIO_TEMP_DIR'], f'visit-{name}')
-
-
-def _new_folder(request: gr.Request) -> pathlib.Path:
-  """An empty folder in place of the one before."""
-  visit = _visit(request)
-  shutil.rmtree(visit, ignore_errors=True)
-  visit.mkdir()
-  return pathlib.Path(tempfile.mkdtemp(dir=visit))
 
 
 def _forget(request: gr.Request):

@@ -47,6 +47,7 @@ class Piece:
     va: where the estimate places it.
     distance: of that from the target; along a path, the mean of the sections'
       distances from theirs.
+    candidate: which of the candidates it was, from 0.
     performances: how it is played (see `performance.Performance`): one, or
       along a path one a section (a phrase, or a segment of a hierarchical
       model).
@@ -59,6 +60,7 @@ class Piece:
   sequence: Any
   va: VA
   distance: float
+  candidate: int
   performances: list
   sound_seconds: float | None = None
   loops: bool = False
@@ -122,14 +124,21 @@ class Composer:
     from va_magenta.va_to_music import va_losses
 
     kept, seen = [], set()
-    for i in self._order(distances, candidates):
+    order = self._order(distances, candidates)
+    if settings.candidate is not None:
+      if settings.candidate >= num_candidates:
+        raise ValueError(
+            f'candidate must lie in 0..{num_candidates - 1}, got '
+            f'{settings.candidate}')
+      order = [settings.candidate]
+    for i in order:
       candidate = candidates[i]
       min_notes = va_losses.MIN_NOTES * max(
           candidate.num_bars // _BARS_OF_NOTES, 1)
       if candidate.num_notes >= min_notes and candidate.identity not in seen:
         seen.add(candidate.identity)
         kept.append(Piece(
-            candidate.to_sequence(), vas[i], distances[i],
+            candidate.to_sequence(), vas[i], distances[i], i,
             candidate.performances, candidate.sound_seconds, candidate.loops,
             candidate.score))
       if len(kept) == settings.num_outputs:

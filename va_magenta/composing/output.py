@@ -231,6 +231,7 @@ def record(
                  for kind, ending in saved.names.endings.items()},
               'estimated_va': dataclasses.asdict(piece.va),
               'distance': piece.distance,
+              'candidate': piece.candidate,
               'performances': [
                   dataclasses.asdict(p) for p in piece.performances],
           }

@@ -31,6 +31,9 @@ class Settings:
     checkpoint: name or path of the model that writes notes (see `checkpoints`).
     num_outputs: pieces to keep, 1..candidates.
     candidates: pieces to make; if None, 16 of a band, 64 of others.
+    candidate: the number of the one to keep, from 0, as an earlier piece of the
+      same seed has it, to give that other chords or another key; the nearest if
+      None.
     temperature: of all draws; 0 takes the likeliest every time.
     guidance: how clearly notes and performance say the target: 1 as in the
       music that was learned from, more exaggerates, 0 knows nothing of it.
@@ -76,6 +79,7 @@ class Settings:
   checkpoint: str | os.PathLike = 'band'
   num_outputs: int = 1
   candidates: int | None = None
+  candidate: int | None = None
   temperature: float = 0.5
   guidance: float = 1.0
   mode: str = SAMPLE
@@ -102,6 +106,7 @@ class Settings:
     for name, low, high in (
         ('candidates', 1, MAX_CANDIDATES),
         ('num_outputs', 1, self.candidates or MAX_CANDIDATES),
+        ('candidate', 0, (self.candidates or MAX_CANDIDATES) - 1),
         ('temperature', 0, 100),
         ('guidance', 0, 100),
         ('seed', 0, 2**63 - 1),
@@ -118,6 +123,9 @@ class Settings:
       if getattr(self, name) not in known:
         raise ValueError(
             f'{name} must be {" or ".join(known)}, got {getattr(self, name)!r}')
+    if self.candidate is not None and self.num_outputs > 1:
+      raise ValueError(
+          'a candidate is one piece: give either candidate or num_outputs')
     if self.band is not None:
       for name in ('voices', 'program'):
         if getattr(self, name) is not None:

@@ -242,6 +242,16 @@ def parse_progression(text: str) -> np.ndarray:
       np.uint8)
 
 
+def progression_name(chords, key: Key | None = None) -> str:
+  """The inverse of `parse_progression`, of chords `[2 bars]`."""
+  bars = [
+      [name(a, key)] if a == b else [name(a, key), name(b, key)]
+      for a, b in np.reshape(chords, (-1, 2))]
+  if all(len(bar) == 1 for bar in bars):
+    return ' '.join(bar[0] for bar in bars)
+  return ' | '.join(' '.join(bar) for bar in bars)
+
+
 def parse_key(text: str) -> Key:
   """The key of a name: 'A minor', 'C', 'F# major', 'Ebm'.
 

@@ -129,21 +129,21 @@ def _folds(theirs, ours, seed: int) -> np.ndarray:
 
 _CARD = '''# As people write: the chooser
 
-**What it is for.** `va_magenta_generate` chooses by it among the candidates of
-a band: the one is kept whose distance in VA, less a part of the log odds, is
-least (`composing/plausibility.py`). It is not a judge of music: measures that
-it does not see judge what it chose
-(`va_magenta_evaluate --people`).
+**What it is for.** `va_magenta_generate` uses it to choose among a band's
+candidates: it keeps the one with the least distance in VA minus a share of the
+log odds (`composing/plausibility.py`). It does not judge music: what it chose
+is judged by measures that it does not see (`va_magenta_evaluate --people`).
 
 **What it is.** Twice {trees} boosted trees on the {number} measures of
 `measures.SELECTION`; they give the log odds that a band of 16 bars is by
-people, the mean of what the melody's and what all other measures say.
+people: the mean of those by the melody's measures and by all others.
 
-**Data and licence.** Measures of {num_people} windows by people, one of a piece
-and none held out for evaluation, from MIDI files of mostly copyrighted works,
-none of which is here; and of {num_generated} generated pieces. Apache-2.0.
+**Data and licence.** Measures of {num_people} windows by people, one a piece
+and none of the pieces held out for evaluation, from MIDI files of mostly
+copyrighted works, none of which is here; and of {num_generated} generated
+pieces. Apache-2.0.
 
-| pieces of other targets, by other people than it was fitted on | |
+| on other targets, and on people that it was not fitted on | |
 |---|---|
 | AUC, people against generated | {held_out_auc:.3f} |
 
