@@ -361,19 +361,35 @@ class Progress(keras.callbacks.Callback):
     self.bar.close()
 
 
+def _tensorflow():
+  """The module; None on a machine that trains without it."""
+  try:
+    import tensorflow as tf
+  except ImportError:
+    return None
+  return tf
+
+
 class _ScalarWriter:
-  """TensorBoard's event files: TFRecords, so no TensorBoard is needed."""
+  """TensorBoard's event files: TFRecords, so no TensorBoard is needed.
+
+  They are of TensorFlow's format, and without it there are none.
+  """
 
   def __init__(self, folder):
-    import tensorflow as tf
-
+    tf = _tensorflow()
     folder.mkdir(parents=True, exist_ok=True)
-    self.tf = tf.compat.v1
+    self.tf = tf and tf.compat.v1
+    if not tf:
+      return
     self.writer = tf.io.TFRecordWriter(
         str(folder / f'events.out.tfevents.{time.time():.6f}'))
     self._write(file_version='brain.Event:2')
 
   def write(self, step, scalars):
+    """Writes what was measured at a step."""
+    if not self.tf:
+      return
     value = self.tf.Summary.Value
     self._write(step=step, summary=self.tf.Summary(
         value=[value(tag=k, simple_value=v) for k, v in scalars.items()]))
@@ -397,10 +413,10 @@ def write_report(
 
 def read_scalars(folder: pathlib.Path) -> dict[str, dict[int, float]]:
   """What TensorBoard's event files hold: by tag and step, the last written."""
-  import tensorflow as tf
-
   scalars = collections.defaultdict(dict)
   for path in sorted(folder.glob('events.out.tfevents.*')):
+    import tensorflow as tf
+
     try:
       for record in tf.data.TFRecordDataset(str(path)):
         event = tf.compat.v1.Event.FromString(record.numpy())
