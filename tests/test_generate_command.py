@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -274,13 +275,12 @@ def test_sound_of_another_kind_is_refused(run, check_one_line):
       'should be one of wav, flac, ogg, mp3')
 
 
-def test_help_takes_less_than_a_second():
-  seconds = []
-  for _ in range(3):
-    start = time.perf_counter()
-    process = subprocess.run(
-        [*COMMAND, '--help'], capture_output=True, text=True, check=True)
-    seconds.append(time.perf_counter() - start)
+def test_help_takes_less_than_half_a_second():
+  """Of a core, whatever else the machine does."""
+  start = sum(os.times()[2:4])
+  process = subprocess.run(
+      [*COMMAND, '--help'], capture_output=True, text=True, check=True)
+  seconds = sum(os.times()[2:4]) - start
   assert process.stdout.startswith('Makes music that feels like a picture')
   for flag in (
       'image', 'valence', 'arousal', 'checkpoint', 'output_dir', 'num_outputs',
@@ -288,7 +288,7 @@ def test_help_takes_less_than_a_second():
       'audio', 'overwrite', 'guidance', 'mode', 'performance', 'va_path',
       'input', 'soundfont'):
     assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
-  assert min(seconds) < 1
+  assert 0 < seconds < .5
 
 
 def test_bad_input_of_the_installed_command(tmp_path):

@@ -8,7 +8,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 import types
 
 import keras
@@ -461,17 +460,16 @@ def test_the_library_raises_the_first_error(eye, tmp_path):
     prediction.find_files([tmp_path / 'c.png'])
 
 
-def test_help_takes_less_than_a_second():
-  seconds = []
-  for _ in range(3):
-    start = time.perf_counter()
-    process = subprocess.run(
-        [*COMMAND, '--help'], capture_output=True, text=True, check=True)
-    seconds.append(time.perf_counter() - start)
+def test_help_takes_less_than_half_a_second():
+  """Of a core, whatever else the machine does."""
+  start = sum(os.times()[2:4])
+  process = subprocess.run(
+      [*COMMAND, '--help'], capture_output=True, text=True, check=True)
+  seconds = sum(os.times()[2:4]) - start
   assert process.stdout.startswith('Says where pictures, MIDI files')
   for flag in ('json', 'plot', 'explain', 'image_model', 'overwrite'):
     assert f'--{flag}:' in process.stdout or f'--[no]{flag}:' in process.stdout
-  assert min(seconds) < 1
+  assert 0 < seconds < .5
 
 
 def test_midi_alone_needs_no_keras(tmp_path):
