@@ -157,7 +157,7 @@ def test_wheel_is_small(wheel):
       if name.startswith('va_magenta/weights/') and any(
           f'/{model}/' in name for model in (
               'image_va', 'va-cat-band_2bar', 'symbolic_va', 'performance_va',
-              'expression_va',
+              'expression_va', 'arranger_va',
               'plausibility'))]
   assert len(needed) > 12 and sum(needed) < 90e6
 

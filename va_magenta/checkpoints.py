@@ -76,6 +76,8 @@ PERFORMANCE = Kind(
     weights_file=None)
 EXPRESSION = Kind(
     'a model of expression', 'va_magenta_train_expression', 'expression_va')
+ARRANGER = Kind(
+    'a model of arrangements', 'va_magenta_train_arranger', 'arranger_va')
 RECOGNITION = Kind(
     'a recogniser of chords', 'va_magenta_train_harmony --model=recognition',
     'chord_recognition')
@@ -127,6 +129,7 @@ TABLE = {
         Checkpoint('fusion_va', FUSION),
         Checkpoint('performance_va', PERFORMANCE),
         Checkpoint('expression_va', EXPRESSION),
+        Checkpoint('arranger_va', ARRANGER),
         Checkpoint('plausibility', PLAUSIBILITY),
         Checkpoint('chord_recognition', RECOGNITION),
     )

@@ -289,6 +289,95 @@ def test_played_as_people_do_or_on_the_grid():
   assert (np.diff(heard['start_beats']) >= 0).all()
 
 
+def _arranged(tokens, intro_bars=2):
+  """With an introduction of the bass, softly, and a louder second half."""
+  from va_magenta.va_to_music import arranger
+
+  intro = tokens[:16 * intro_bars].copy()
+  intro[:, [band.MELODY, band.DRUMS, band.COMPING]] = 0
+  num_bars = len(tokens) // 16
+  return arranger.Arranged(
+      tokens, np.repeat([0, 10], num_bars // 2).astype(float), intro, -20.0)
+
+
+def _steady(bars=4):
+  tokens = np.zeros((16 * bars, 4), int)
+  tokens[::4, band.MELODY] = 60 - 19
+  tokens[::8, band.BASS] = 36 - 19
+  return tokens, chords.parse_progression(' '.join('CFGC'[:bars]))
+
+
+def test_what_comes_before_is_heard_before():
+  tokens, progression = _steady()
+  played = performance.FullBandPerformance(
+      tempo_qpm=60, velocity=60, bass_velocity=60)
+  plain, _, _ = composing.play(tokens, progression, [played], ends=True)
+  heard, names, tempos = composing.play(
+      tokens, progression, [played], ends=True, arranged=_arranged(tokens))
+  melody = heard[heard['part'] == band.MELODY]
+  assert melody['start_beats'].min() == 8
+  bass = heard[heard['part'] == band.BASS]
+  assert bass['start_beats'][:5].tolist() == [0, 2, 4, 6, 8]
+  assert (bass['velocity'][:4] < 50).all() and bass['velocity'][5] >= 60
+  # The chords of the beginning are heard with it; all else is as without.
+  np.testing.assert_array_equal(names[:4], progression[:4])
+  np.testing.assert_array_equal(names[4:12], progression)
+  rest = heard[heard['start_beats'] >= 8]
+  for name in ('pitch', 'part'):
+    np.testing.assert_array_equal(rest[name], plain[name])
+  np.testing.assert_allclose(rest['start_beats'] - 8, plain['start_beats'])
+  assert len(tempos) == 4 * (4 + 2 + 1)
+  # The last beat of the first bar, and of the last.
+  assert melody['velocity'][-2] >= melody['velocity'][3] + 9
+
+
+def test_sections_say_what_comes_before():
+  assert composing._sections('AB', 2, 4, 7) == [
+      (0, 'Intro'), (2, 'A'), (4, 'B'), (6, 'End')]
+  assert composing._sections('AA', 0, 4, 4) == [(0, 'A')]
+
+
+@pytest.mark.parametrize('settings, tempo, bars', [
+    ({}, 120, 2), ({}, 100, 1), ({}, 60, 0), ({'bars': 16}, 60, 2),
+    ({'seconds': 40}, 120, 2), ({'seconds': 30}, 120, 0)])
+def test_nothing_comes_before_that_there_is_no_time_for(settings, tempo, bars):
+  arranged = _arranged(_steady(4)[0].repeat(4, 0))
+  fits = composing._that_fits(
+      arranged, performance.FullBandPerformance(tempo_qpm=tempo),
+      request.Settings(**settings))
+  np.testing.assert_array_equal(
+      fits.intro, arranged.intro[len(arranged.intro) - 16 * bars:])
+
+
+class _Arranges:
+  """Notes what it is asked for; has every piece begin with two bars."""
+
+  def __init__(self):
+    self.asked = []
+
+  def arrange(self, tokens, va, random, *, opens, builds):
+    self.asked.append((opens, builds))
+    return _arranged(tokens, 2 if opens and builds else 0)
+
+
+def test_what_is_given_begins_with_its_first_bar(
+    structure, tmp_path, monkeypatch):
+  arranges = _Arranges()
+  monkeypatch.setattr(structure, '_arranger', arranges)
+  path = tmp_path / 'melody.mid'
+  path.write_bytes(midi.to_bytes(band.to_sequence(
+      band.voice(_steady()[0] * [1, 0, 0, 0], _steady()[1]), tempo_qpm=120)))
+  for settings, asked in (
+      ({'bars': 4}, (True, True)), ({'bars': 4, 'loop': True}, (True, False)),
+      ({'chords': 'C F', 'bars': 4}, (False, True)),
+      ({'input': path}, (False, True))):
+    [candidate] = _draw(structure, n=1, **settings)
+    assert arranges.asked.pop() == asked
+    names = [a.text for a in candidate.to_sequence().text_annotations]
+    assert ('Intro' in names) == (asked == (True, True))
+    assert candidate.num_bars == 4
+
+
 def test_a_piece_ends_on_a_chord_of_its_key_and_slows_down(structure):
   for candidate in _draw(structure, bars=4, key='A minor'):
     heard = candidate.notes

@@ -39,15 +39,17 @@ class Band:
       learned performances.
     expression: an `expression.Expression`, for these; None plays each voice
       equally loud but for accents.
+    arranger: an `arranger.Arranger`, for these; None plays what is written, all
+      voices from the first bar to the last.
   """
 
   # What is drawn unless asked for otherwise.
   num_candidates = 16
   is_chosen = True
 
-  def __init__(self, model, performer, expression=None):
+  def __init__(self, model, performer, expression=None, arranger=None):
     self._model, self._performer = model, performer
-    self._expression = expression
+    self._expression, self._arranger = expression, arranger
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):
@@ -70,9 +72,11 @@ class Band:
   @classmethod
   def load(cls, settings: Settings) -> 'Band':
     """See `Structure.load`."""
+    is_learned = settings.performance == LEARNED
     return cls(models.band_model(settings.checkpoint),
                models.performer(settings.performance_model),
-               models.expression() if settings.performance == LEARNED else None)
+               models.expression() if is_learned else None,
+               models.arranger() if is_learned else None)
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
@@ -160,8 +164,7 @@ class Band:
   def _default_bars(self, settings, va_path) -> int:
     """As many of 16 bars as there is time for."""
     tempo = _FASTER * self._usual_tempo(settings, va_path)
-    # With what the ending takes.
-    beats = MAX_SECONDS * tempo / 60 - 6
+    beats = MAX_SECONDS * tempo / 60 - arrangement.ENDING_BEATS
     return next(
         (bars for bars in (DEFAULT_BARS, *_SHORTER_BARS)
          if bars * arrangement.BEATS_PER_BAR <= beats), _SHORTER_BARS[-1])
@@ -217,6 +220,7 @@ class Band:
           given[_PROGRAM_OF[voice]] = program
     # Who rests has no notes.
     given['drums_play'] = True
+    points = np.array([(va.valence, va.arousal) for va in targets])
     candidates = []
     for tokens, chords, letters, performances in zip(
         written.tokens, written.chords, written.forms, played, strict=True):
@@ -225,13 +229,33 @@ class Band:
         shift = _nearest(signature, shift)
       performances = [
           dataclasses.replace(p, shift=shift, **given) for p in performances]
+      seed, of_arrangement = rng.integers(2**32, size=2).tolist()
+      arranged = self._arranger and self._arranger.arrange(
+          tokens, points.mean(0), np.random.default_rng(of_arrangement),
+          # What is given begins with its first bar, a loop with any.
+          opens=home is None and settings.chords is None,
+          builds=not settings.loop)
       candidates.append(_candidate(
           tokens, chords, performances, letters, home is not None,
-          settings, None if self._expression is None else Expressive(
-              self._expression, np.array(
-                  [(va.valence, va.arousal) for va in targets]),
-              int(rng.integers(2**32)), settings.temperature)))
+          settings, self._expression and Expressive(
+              self._expression, points, seed, settings.temperature),
+          arranged and _that_fits(arranged, performances[0], settings)))
     return candidates
+
+
+def _that_fits(arranged, performance, settings: Settings):
+  """With as much of its introduction as there is time for."""
+  seconds = settings.seconds or (
+      MAX_SECONDS if _is_length_open(settings) else np.inf)
+  bars = len(arranged.intro) // grid.STEPS_PER_BAR
+  while bars:
+    beats = arrangement.BEATS_PER_BAR * (
+        len(arranged.louder) + bars) + arrangement.ENDING_BEATS
+    if beats * 60 / seconds <= _FASTER * performance.tempo_qpm:
+      break
+    bars //= 2
+  return dataclasses.replace(arranged, intro=arranged.intro[
+      len(arranged.intro) - bars * grid.STEPS_PER_BAR:])
 
 
 def _is_length_open(settings: Settings) -> bool:
@@ -293,7 +317,7 @@ def play(
     tokens: np.ndarray, chords: np.ndarray, performances: Sequence, *,
     ends: bool = False, keeps_melody: bool = False,
     seconds: float | None = None, most_seconds: float = np.inf,
-    expressive: Expressive | None = None):
+    expressive: Expressive | None = None, arranged=None):
   """A piece as it is performed.
 
   Args:
@@ -308,6 +332,8 @@ def play(
       does not end to that of its last bar; as the tempo has it if None.
     most_seconds: how long it is at most, likewise.
     expressive: if None, voices are equally loud but for accents, on the grid.
+    arranged: an `arranger.Arranged` of these tokens: what comes before them,
+      and which bars are louder; None for neither.
 
   Returns:
     What is heard (`music.notes.NOTE_DTYPE`), chords in their key, the tempo of
@@ -322,11 +348,20 @@ def play(
   if ends:
     tokens, chords = arrangement.end(
         tokens, chords, keeps_melody=keeps_melody)
+  lead = 0
+  if arranged is not None:
+    lead = len(arranged.intro) // grid.STEPS_PER_BAR
+    tokens = np.concatenate([arranged.intro, tokens])
+    if not first.drums_play:
+      tokens[:len(arranged.intro), band.DRUMS] = 0
+    chords = np.concatenate(
+        [chords[:len(arranged.intro) // grid.STEPS_PER_CHORD], chords])
   for voice, shift in ((band.MELODY, first.shift),
                        (band.BASS, first.bass_shift)):
     tokens[:, voice] = band.transpose_line(tokens[:, voice], shift)
   chords = chord_names.transpose(chords, first.shift)
-  middles = (np.arange(len(performances)) + 0.5) * num_bars / len(performances)
+  middles = lead + (
+      np.arange(len(performances)) + 0.5) * num_bars / len(performances)
 
   def glide(name, bars):
     return np.interp(bars, middles, [getattr(p, name) for p in performances])
@@ -357,6 +392,10 @@ def play(
       (band.DRUMS, 'drum_velocity'), (band.COMPING, 'comping_velocity')):
     of_voice = heard['part'] == voice
     louder[of_voice] = glide(name, bars[of_voice])
+  if arranged is not None:
+    louder += np.where(
+        bars < lead, arranged.intro_louder, np.interp(
+            bars, lead + np.arange(num_bars) + 0.5, arranged.louder))
   if expressive is None:
     louder += accents
   heard['velocity'] = np.clip(np.rint(louder), 1, 127)
@@ -399,27 +438,33 @@ def _within_ranges(heard: np.ndarray, keeps_melody: bool) -> np.ndarray:
   return heard[np.lexsort((heard['pitch'], heard['start_beats']))]
 
 
-def _sections(form: str, num_bars: int, with_ending: int):
-  """Where the letters of a form begin, and the ending if there is one."""
+def _sections(form: str, lead: int, num_bars: int, in_all: int):
+  """Where the letters of a form begin; what comes before; and the ending."""
   every = num_bars // len(form)
-  sections = [
-      (i * every, letter) for i, letter in enumerate(form)
+  sections = [(0, 'Intro')] * (lead > 0) + [
+      (lead + i * every, letter) for i, letter in enumerate(form)
       if not i or letter != form[i - 1]]
-  if with_ending > num_bars:
-    sections.append((num_bars, 'End'))
+  if in_all > lead + num_bars:
+    sections.append((lead + num_bars, 'End'))
   return sections
 
 
 def _candidate(
     tokens, chords, performances, form: str, is_fixed: bool,
-    settings: Settings, expressive: Expressive | None) -> Candidate:
+    settings: Settings, expressive: Expressive | None, arranged) -> Candidate:
   ends = not settings.loop
+  lead = 0
+  if arranged is not None:
+    tokens, lead = arranged.tokens, len(arranged.intro) // grid.STEPS_PER_BAR
+    if len(performances) > 1:  # The path says what is loud.
+      arranged = dataclasses.replace(
+          arranged, louder=0 * arranged.louder, intro_louder=0.0)
   seconds = settings.seconds
   if ends and seconds is not None:
     seconds -= sound.FADE_SECONDS
   heard, chords_played, tempos = play(
       tokens, chords, performances, ends=ends, keeps_melody=is_fixed,
-      seconds=seconds, expressive=expressive,
+      seconds=seconds, expressive=expressive, arranged=arranged,
       most_seconds=MAX_SECONDS if (
           _is_length_open(settings) and len(performances) == 1) else np.inf)
   sections = []
@@ -444,7 +489,7 @@ def _candidate(
       lambda: band.as_sequence(
           heard, chords=chords_played, key=key, tempo_qpm=tempos,
           sections=_sections(
-              form, len(tokens) // grid.STEPS_PER_BAR,
+              form, lead, len(tokens) // grid.STEPS_PER_BAR,
               len(chords_played) * grid.STEPS_PER_CHORD // grid.STEPS_PER_BAR)),
       score=(tokens, chords), sound_seconds=settings.seconds or (
           bars_seconds if settings.loop else None), loops=settings.loop)

@@ -78,6 +78,14 @@ def expression(path):
   return expressions.load(path)
 
 
+@_remembered(checkpoints.ARRANGER)
+def arranger(path):
+  """The `va_to_music.arranger.Arranger`, likewise."""
+  from va_magenta.va_to_music import arranger as arrangers
+
+  return arrangers.load(path)
+
+
 @_remembered(checkpoints.CRITIC)
 def critic(path):
   """The `music_to_va.critic.Critic` of a name or path, likewise."""

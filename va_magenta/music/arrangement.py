@@ -13,6 +13,8 @@ BEATS_PER_BAR = grid.STEPS_PER_BAR // grid.STEPS_PER_QUARTER
 # The last chord is held for about so long, and for so many beats.
 _HOLD_SECONDS = 3.0
 _HOLD_BEATS = (2.0, 4.0)
+# What an ending takes: the hold, slowed down, and what the ritardando adds.
+ENDING_BEATS = 6
 # Final ritardandi slow down as runners who stop do, to about half: v(x) =
 # (1 + (w^q - 1) x)^(1 / q) with q = 2 (Friberg & Sundberg 1999, J. Acoust. Soc.
 # Am. 105). Bands with drums, which people dance to, hardly do.
@@ -132,6 +134,5 @@ def bars_within(seconds: float, tempo_qpm: float, *, ends: bool,
     most: likewise.
   """
   bars = np.arange(least, most + 1, multiple)
-  # The hold, slowed down, and what the ritardando adds.
-  beats = BEATS_PER_BAR * bars + (6 if ends else 0)
+  beats = BEATS_PER_BAR * bars + (ENDING_BEATS if ends else 0)
   return int(bars[np.abs(np.log(beats * 60 / tempo_qpm / seconds)).argmin()])

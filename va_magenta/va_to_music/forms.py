@@ -24,7 +24,7 @@ SECTION_BARS = 16
 # Of each voice of notes, the row of what it plays, and that of its rhythm.
 _LINES = ((band.MELODY, 0, 1), (band.BASS, 2, 3))
 _PATTERNS = ((band.DRUMS, 4), (band.COMPING, 5))
-# Forms are drawn of people's pieces so near in VA, in one deviation.
+# Of people's pieces those are drawn that are so near in VA, in one deviation.
 _NEARNESS = 0.3
 # A bar is repeated no farther than this from where its VA was, along each axis.
 _SAME_VA = 0.25
@@ -119,19 +119,28 @@ class Forms:
     Returns:
       int `[n, len(ROWS), num_bars]`.
     """
-    distance = np.square(va[:, None] - self.va).sum(-1) / _NEARNESS ** 2 / 2
-    weights = np.cumsum(np.exp(distance.min(1, keepdims=True) - distance), 1)
     first, second = (
-        self.forms[np.minimum(
-            (weights <= u[:, None] * weights[:, -1:]).sum(1),
-            len(self.forms) - 1)].astype(int)
-        for u in uniform.T)
+        self.forms[near(u, va, self.va)].astype(int) for u in uniform.T)
     again = np.broadcast_to(np.arange(SECTION_BARS), first.shape)
     other = np.where(
         second == EMPTY, EMPTY, second + 2 * SECTION_BARS)
     sections = [first, again, other, again]
     return np.concatenate(
         sections * (num_bars // (4 * SECTION_BARS) + 1), -1)[..., :num_bars]
+
+
+def near(uniform: np.ndarray, va: np.ndarray, known: np.ndarray) -> np.ndarray:
+  """Draws people's pieces near in VA rather than others: int `[n]`.
+
+  Args:
+    uniform: the randomness, `[n]` in [0, 1).
+    va: where to, float `[n, 2]`.
+    known: of people's pieces, float `[pieces, 2]`.
+  """
+  distance = np.square(va[:, None] - known).sum(-1) / _NEARNESS ** 2 / 2
+  weights = np.cumsum(np.exp(distance.min(1, keepdims=True) - distance), 1)
+  return np.minimum(
+      (weights <= uniform[:, None] * weights[:, -1:]).sum(1), len(known) - 1)
 
 
 def tie(chords: np.ndarray, va: np.ndarray, forms: np.ndarray) -> np.ndarray:
