@@ -2,13 +2,14 @@
 
   python examples/make_card_pictures.py
 
-They are four melodies of cat-mel_2bar_small, and the chords that are recognised
-in examples/samples/meadow.mid.
+They are four melodies of cat-mel_2bar_small; and of examples/samples/meadow.mid
+the chords that are recognised, and how loud each note is played.
 """
 
 import pathlib
 
 import numpy as np
+import pretty_midi
 from matplotlib.figure import Figure
 
 from va_magenta import checkpoints
@@ -61,11 +62,32 @@ def draw_chords(path: pathlib.Path):
   figure.savefig(path)
 
 
+def draw_velocities(path: pathlib.Path):
+  """How loud each note of the meadow's piece is, voice by voice."""
+  notes = midi.read_notes(ROOT / 'examples' / 'samples' / 'meadow.mid')
+  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
+  axes = figure.add_axes((0.07, 0.18, 0.91, 0.7))
+  for number, color in zip(
+      np.unique(notes['part']), (*COLORS, plots.INK), strict=False):
+    part = notes[notes['part'] == number]
+    name = 'drums' if part['is_drum'][0] else (
+        pretty_midi.program_to_instrument_name(int(part['program'][0])))
+    axes.plot(part['start_beats'] / 4 + 1, part['velocity'], '.',
+              color=color, label=name)
+  axes.set_xlabel('bar', fontsize=9)
+  axes.set_ylabel('velocity', fontsize=9)
+  axes.grid(color='#e4e4ea')
+  axes.legend(fontsize=8, ncols=4, loc='lower center', frameon=False,
+              bbox_to_anchor=(0.5, 0.98))
+  figure.savefig(path)
+
+
 def main():
   """Draws them."""
   folder = ROOT / 'checkpoints'
   draw_melodies(folder / 'cat-mel_2bar_small' / 'samples.png')
   draw_chords(folder / 'chord_recognition' / 'example.png')
+  draw_velocities(folder / 'expression_va' / 'velocities.png')
 
 
 if __name__ == '__main__':

@@ -24,7 +24,7 @@ _BELOW = {
     # Who makes weights measures them; who measures trains what is compared.
     'training': {'music', 'figures', 'evaluation'} | _TRANSLATORS,
     'app': {
-        'music', 'figures', 'composing', 'evaluation', 'command'
+        'music', 'figures', 'composing', 'generation', 'command'
     } | _TRANSLATORS,
 }
 # What users have, beside the commands that train and evaluate.

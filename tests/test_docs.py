@@ -130,6 +130,21 @@ def test_readme_is_short_and_begins_with_music():
     assert wanted in first
 
 
+@pytest.mark.parametrize(
+    'card', sorted(ROOT.glob('checkpoints/*/README.md')),
+    ids=lambda path: path.parent.name)
+def test_a_card_says_what_a_reader_needs(card):
+  text = card.read_text(encoding='utf-8')
+  for part in ('**What it is for.**', '**Data and licence.**', '\n|---',
+               'va_magenta_'):
+    assert part in text
+  # What it is for comes first, and data and licence on the first screen.
+  assert text.index('**What it is for.**') < 200
+  assert text.index('**Data and licence.**') < 1500
+  assert f'checkpoints/{card.parent.name}/README.md' in (
+      ROOT / 'mkdocs.yml').read_text()
+
+
 def test_no_mark_of_a_figure_begins_a_line():
   """There Markdown would take it for a block of HTML."""
   for path in TEXTS:
