@@ -159,8 +159,9 @@ def test_picture_to_music(browser, app):
   page.fill('#chords :is(textarea, input)', f'{tonic} {tonic}7 N.C.')
   page.click('#again')
   page.wait_for_selector('#plane .piece >> nth=2')
-  assert page.input_value('#chords :is(textarea, input)').startswith(
-      f'{tonic} {tonic}7 N.C. {tonic}')
+  page.wait_for_function(
+      "document.querySelector('#chords :is(textarea, input)').value.startsWith("
+      f"'{tonic} {tonic}7 N.C. {tonic}')")
   written = page.locator('#roll text').all_text_contents()
   assert set(written) == {tonic, f'{tonic}7', 'N.C.'}
 
