@@ -4,9 +4,10 @@
   va_magenta_app
   va_magenta_app --port=8000 --noopen --checkpoint=my_va_run
 
-The page shows where a picture lies on the VA plane, lets the point be dragged,
-and makes pieces for it, side by side, to hear and to download. Nothing is kept,
-and nothing is asked of the network but a checkpoint that you choose and that is
+The page shows where a picture lies on the VA plane, or several with the path
+between them, lets the points be dragged, and makes pieces for them: piano roll
+with chords, player, key and chords to edit, files to download. Nothing is kept,
+and nothing comes from the network but a checkpoint that you choose and that is
 not here yet. Ctrl+C ends it.
 """
 

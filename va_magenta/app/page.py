@@ -3,7 +3,7 @@
   with page.serve() as url:
     ...
 
-Everything happens on this machine: nothing is asked of the network but
+Everything happens on this machine: nothing comes from the network but
 Magenta's checkpoints when they are first chosen, and what a visitor brings or
 gets is removed when the page is left, or the server ends.
 """
