@@ -23,7 +23,7 @@ def main():
     browser = playwright.chromium.launch(
         executable_path=shutil.which('chromium'), args=['--no-sandbox'])
     page = browser.new_page(viewport={'width': 1280, 'height': 1000})
-    page.set_default_timeout(480_000)
+    page.set_default_timeout(240_000)
     page.goto(url)
     page.wait_for_selector('#plane svg')
     for name in ('rain.jpg', 'meadow.jpg'):
