@@ -18,9 +18,9 @@ _NUM_PIECES = 24
 _NUM_STEPS = 12
 _FLAGS = (
     '--config=cat-mel_2bar_small', '--examples_path=midi', '--cache_dir=cache',
-    f'--num_steps={_NUM_STEPS}', '--seed=3', '--hparams=batch_size=3,z_size=4,'
-    'enc_rnn_size=[6],dec_rnn_size=[5],sampling_schedule=constant,'
-    'sampling_rate=0')
+    f'--num_steps={_NUM_STEPS}', '--prior_steps=0', '--seed=3',
+    '--hparams=batch_size=3,z_size=4,enc_rnn_size=[6],dec_rnn_size=[5],'
+    'sampling_schedule=constant,sampling_rate=0')
 _KILLED_AT = 5
 # The command, with its state saved after every step, and killed in the middle
 # of a save.
@@ -182,7 +182,11 @@ _TWO = ('--config=cat-mel_2bar_small', '--run_dir=bad')
 
 
 @pytest.mark.parametrize(('args', 'complaint'), [
-    ([], '--config must be given'),
+    (['--run_dir=bad'], 'give either --config'),
+    ([*_TWO, '--prior_of=cat-mel_2bar_small'], 'give either --config'),
+    (['--run_dir=bad', '--prior_of=cat-mel_2bar_small'], '--examples_path'),
+    (['--run_dir=bad', '--prior_of=cat-mel_2bar_small', '--prior_steps=0'],
+     'must not be 0'),
     (['--config=cat-mel_2bar_small'], '--run_dir must be given'),
     ([*_TWO, '--num_steps=0'], 'flag --num_steps=0'),
     ([*_TWO, '--seed=-1'], 'flag --seed=-1'),

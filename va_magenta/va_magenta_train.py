@@ -43,6 +43,14 @@ play:
 So does one of 16 bars, with --config=va-hierdec-band_16bar
 --segments=va-cat-band_2bar. KERAS_BACKEND=jax trains on JAX.
 
+After the MusicVAE, the prior of its latents is learned, and the forms of the
+corpus, in --prior_steps: music is drawn where people's lies. For a checkpoint
+that is there already, such as Magenta's, that alone is done; run_dir then is a
+checkpoint like it that has a prior:
+
+  va_magenta_train --prior_of=cat-mel_2bar_big --run_dir=/tmp/big \
+    --examples_path=my_midi_files/ --prior_steps=8000
+
 On GPUs, --precision=mixed_bfloat16 is faster, and --strategy=mirrored takes all
 of one machine. --strategy=multi_worker takes several machines: the same command
 runs once for each GPU, with a run_dir that all see, and TF_CONFIG says which of
@@ -57,6 +65,7 @@ checkpoint for `va_magenta_generate --checkpoint`; TensorBoard reads it too.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 
 from absl import flags
@@ -65,13 +74,13 @@ from va_magenta import command, files
 
 _CONFIG = flags.DEFINE_string(
     'config', None,
-    "Name of the config: Magenta's, or va- and Magenta's to follow VA.",
-    required=True)
+    "Name of the config: Magenta's, or va- and Magenta's to follow VA.")
 _RUN_DIR = command.DEFINE_path(
     'run_dir', None, 'Folder of the run.', required=True)
 _EXAMPLES_PATH = command.DEFINE_path(
     'examples_path', None,
-    'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences.')
+    'Folder or glob of MIDI files, or glob of TFRecord files of NoteSequences; '
+    'or bands.npz, the corpus that a run with a prior wrote.')
 _TFDS_NAME = flags.DEFINE_string(
     'tfds_name', None,
     'Instead, a TensorFlow Dataset whose examples carry MIDI.')
@@ -101,8 +110,13 @@ _CRITIC = command.DEFINE_path(
     'or, of trios, trio_critic_va; of bands, band_critic_va.')
 _PRIOR_OF = command.DEFINE_path(
     'prior_of', None,
-    "Of a band, in place of a MusicVAE: learn the prior of this checkpoint's "
-    'latents, and the forms of the corpus.')
+    'Checkpoint that is there already, in place of --config: only the prior of '
+    'its latents is learned, and the forms of the corpus; run_dir is given '
+    'them, and the checkpoint itself.')
+_PRIOR_STEPS = flags.DEFINE_integer(
+    'prior_steps', 8000,
+    'Training steps of the prior that is learned after the MusicVAE; 0 for '
+    'none.', lower_bound=0)
 _FREEZE = flags.DEFINE_enum(
     'freeze', None, ['encoder', 'decoder'], 'Part to keep as it is.')
 _MAX_PER_PIECE = flags.DEFINE_integer(
@@ -143,9 +157,19 @@ def main(argv):
         '--gradient_accumulation_steps')
   # Workers meet before TensorFlow is used for anything else.
   strategy = training.Strategy(_STRATEGY.value)
-  if _PRIOR_OF.value and not configs.get(_CONFIG.value).context_depth:
+  if (_CONFIG.value is None) == (_PRIOR_OF.value is None):
     raise ValueError(
-        f'--prior_of is for bands, va-cat-band_2bar; {_CONFIG.value} is none')
+        'give either --config, of a MusicVAE to be trained, or --prior_of, '
+        'the checkpoint of one')
+  cache_dir = _CACHE_DIR.value or f'{_RUN_DIR.value}/examples'
+  if _PRIOR_OF.value:
+    from va_magenta.composing import models
+    if not _PRIOR_STEPS.value:
+      raise ValueError('--prior_of learns a prior: --prior_steps must not be 0')
+    vae = models.music_vae(_PRIOR_OF.value)
+    with files.held(pathlib.Path(_RUN_DIR.value).expanduser()):
+      _learn_prior(vae, _read_bands(cache_dir), cache_dir)
+    return
   hparams = _HPARAMS.value
   if _OBJECTIVE.value:
     hparams = ','.join(filter(None, [hparams, f'objective={_OBJECTIVE.value}']))
@@ -156,22 +180,18 @@ def main(argv):
       from va_magenta.music_to_va import band_critic
       critic = band_critic.load(_CRITIC.value)
   elif config.control_depth:
-    from va_magenta.music_to_va import critic as critics
-    critic = critics.load(
-        checkpoints.resolve(_CRITIC.value) if _CRITIC.value else
-        critics.shipped(len(config.output_depths)))
+    critic = _load_critic(config)
   warm_start = _WARM_START.value and checkpoints.resolve(_WARM_START.value)
-  cache_dir = _CACHE_DIR.value or f'{_RUN_DIR.value}/examples'
-  if config.context_depth:
+  bands = None
+  if config.context_depth or _is_corpus_of_bands():
     from va_magenta.training import band_corpus
     num_bars = config.max_seq_len // 16
-    bands = band_corpus.convert(
-        cache_dir, examples_path=_EXAMPLES_PATH.value, labels=_LABELS.value)
-    if _PRIOR_OF.value:
-      _train_prior(bands, warm_start, cache_dir)
-      return
+    bands = _read_bands(cache_dir)
+    # In the key without accidentals, in which priors and harmony learn.
+    config = dataclasses.replace(config, transpose_range=(0, 0))
     corpus = band_corpus.to_examples(
-        bands, num_bars, num_bars, _MAX_PER_PIECE.value)
+        bands, num_bars, num_bars, _MAX_PER_PIECE.value,
+        voices=len(config.output_depths))
   else:
     corpus = examples.convert(
         configs.magenta_name(_CONFIG.value), cache_dir,
@@ -198,35 +218,85 @@ def main(argv):
           critic=critic, warm_start=warm_start, freeze=_FREEZE.value,
           seed=_SEED.value, strategy=strategy, precision=_PRECISION.value,
           gradient_accumulation_steps=_GRADIENT_ACCUMULATION_STEPS.value)
-  for name, value in figures.items():
-    print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
-  if figures:
-    print(f'wrote {_RUN_DIR.value}/config.json and weights.npz')
+    for name, value in figures.items():
+      print(f'test {name}: {value:.4f}'.removesuffix('.0000'))
+    if figures:
+      print(f'wrote {_RUN_DIR.value}/config.json and weights.npz')
+    if _PRIOR_STEPS.value and not strategy.worker:
+      from va_magenta.va_to_music import music_vae
+      try:
+        _learn_prior(
+            music_vae.load(pathlib.Path(_RUN_DIR.value).expanduser()),
+            bands or _read_bands(cache_dir), cache_dir)
+      except ValueError as error:
+        print(f'no prior is learned: {error}')
 
 
-def _train_prior(bands, warm_start, cache_dir):
-  """Learns where a band's latents lie, and the forms of its corpus."""
+def _load_critic(config):
+  """The critic of melodies or trios that --critic names, or that ships."""
   from va_magenta import checkpoints
-  from va_magenta.training import band_corpus, band_prior
-  from va_magenta.training.music_vae import prior
-  from va_magenta.va_to_music import forms, music_vae
+  from va_magenta.music_to_va import critic as critics
 
-  with files.held(pathlib.Path(_RUN_DIR.value).expanduser()):
-    latents = band_prior.read(
-        music_vae.load(checkpoints.resolve(_PRIOR_OF.value)), bands, cache_dir)
-    print(', '.join(
-        f'{len(rows)} windows of 16 bars in {split}'
-        for split, rows in latents.rows.items()))
-    figures = prior.train(
-        band_prior.CONFIG, latents, _RUN_DIR.value, num_steps=_NUM_STEPS.value,
-        warm_start=warm_start, seed=_SEED.value)
-    forms.save(band_prior.find_forms(bands), _RUN_DIR.value)
-    band_corpus.save(
-        bands, pathlib.Path(_RUN_DIR.value).expanduser() / 'bands.npz')
+  return critics.load(
+      checkpoints.resolve(_CRITIC.value) if _CRITIC.value else
+      critics.shipped(len(config.output_depths)))
+
+
+def _is_corpus_of_bands() -> bool:
+  return (_EXAMPLES_PATH.value or '').endswith('.npz')
+
+
+def _read_bands(cache_dir):
+  """The MIDI files at --examples_path as a `band_corpus.Corpus`."""
+  from va_magenta.training import band_corpus
+
+  if not _EXAMPLES_PATH.value:
+    raise ValueError(
+        'bands, and priors, are learned from a folder of MIDI files: give '
+        '--examples_path')
+  if _is_corpus_of_bands():
+    return band_corpus.load(_EXAMPLES_PATH.value)
+  return band_corpus.convert(
+      cache_dir, examples_path=_EXAMPLES_PATH.value, labels=_LABELS.value)
+
+
+def _learn_prior(vae, bands, cache_dir):
+  """Learns where a MusicVAE's latents lie, and the forms of its corpus.
+
+  Raises:
+    ValueError: if the corpus has too little of what is needed.
+  """
+  from va_magenta import checkpoints
+  from va_magenta.training import band_corpus, latents
+  from va_magenta.training.music_vae import prior
+  from va_magenta.va_to_music import forms, magenta_weights
+  from va_magenta.va_to_music import prior as priors
+
+  run_dir = pathlib.Path(_RUN_DIR.value).expanduser()
+  config = vae.config
+  forms_of = latents.find_forms(bands, len(config.output_depths))
+  found = latents.read(
+      vae, bands, cache_dir,
+      None if config.context_depth else _load_critic(config))
+  print(', '.join(
+      f'{len(rows)} windows of {latents.WINDOW_BARS} bars in {split}'
+      for split, rows in found.rows.items()))
+  figures = prior.train(
+      latents.config_of(config), found, run_dir / 'prior',
+      num_steps=_PRIOR_STEPS.value, seed=_SEED.value,
+      warm_start=(
+          _PRIOR_OF.value and _WARM_START.value
+          and checkpoints.resolve(_WARM_START.value)))
+  if _PRIOR_OF.value:
+    config.save(run_dir / 'config.json')
+    magenta_weights.save(vae, run_dir / 'weights.npz')
+  priors.save(priors.load(run_dir / 'prior'), run_dir)
+  forms.save(forms_of, run_dir)
+  band_corpus.save(bands, run_dir / 'bands.npz')
   for name, value in figures.items():
-    print(f'validation {name}: {value:.4f}')
-  print('wrote prior.json, prior.npz, forms.json, forms.npz and bands.npz, the '
-        f'corpus, to {_RUN_DIR.value}')
+    print(f'prior: validation {name}: {value:.4f}')
+  print(f'wrote prior.json, prior.npz, forms.json, forms.npz to '
+        f'{_RUN_DIR.value}, and bands.npz, the corpus')
 
 
 def console_entry_point():

@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory, write_checkpoint):
       context_depth=29, structure='band')
   write_checkpoint(folder, config)
   prior.save(prior.LatentPrior(prior.PriorConfig(
-      z_size=8, context_depth=band_model.CONTEXT_DEPTH, width=16, num_blocks=1,
+      z_size=8, context_depth=106, width=16, num_blocks=1,
       num_heads=2)), folder)
   harmony.save(harmony.Harmony(harmony.HarmonyConfig(units=(8,))), folder)
   returns = np.array([0, 1, 2, 3, 0, 1, 6, 7, 8, 9, 10, 11, 0, 1, 2, 15])

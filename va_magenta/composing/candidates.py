@@ -31,8 +31,8 @@ class Candidate:
     num_notes: of its melody.
     num_bars: its length.
     to_sequence: gives the `note_seq.NoteSequence`.
-    score: of a band tokens `[steps, 4]` and chords `[half bars]`, see
-      `music.band`; None of others.
+    score: tokens `[steps, 4]` and chords `[half bars]`, see `music.band`; of
+      others than bands, the voices that are not there rest.
     sound_seconds: how long its sound is, exactly; None for as long as it rings.
     loops: whether its end leads back to its beginning.
   """
@@ -44,7 +44,7 @@ class Candidate:
   num_notes: int
   num_bars: float
   to_sequence: Callable
-  score: tuple[np.ndarray, np.ndarray] | None = None
+  score: tuple[np.ndarray, np.ndarray]
   sound_seconds: float | None = None
   loops: bool = False
 
@@ -55,7 +55,7 @@ class Structure(Protocol):
   Attributes:
     num_candidates: how many are drawn unless asked for otherwise.
     is_chosen: whether a candidate is kept for being as people write, too (see
-      `plausibility`), for which it needs a `score`.
+      `plausibility`).
   """
 
   num_candidates: int

@@ -53,8 +53,7 @@ class Piece:
       model).
     sound_seconds: see `candidates.Candidate`.
     loops: likewise.
-    score: of a band, tokens `[steps, 4]` and chords `[half bars]` in the key
-      without accidentals; None of others.
+    score: see `candidates.Candidate`; of a band in the key without accidentals.
   """
 
   sequence: Any
@@ -62,9 +61,9 @@ class Piece:
   distance: float
   candidate: int
   performances: list
+  score: tuple[np.ndarray, np.ndarray]
   sound_seconds: float | None = None
   loops: bool = False
-  score: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class Composer:
@@ -90,9 +89,9 @@ class Composer:
     Raises:
       ValueError, OSError: if a model is not what it should be.
     """
-    structure = structure_of(settings.checkpoint)
+    structure = structure_of(settings.checkpoint).load(settings)
     return cls(
-        structure.load(settings), models.estimator(settings.estimator),
+        structure, models.estimator(settings.estimator),
         models.plausibility() if structure.is_chosen else None)
 
   def compose(
@@ -139,8 +138,8 @@ class Composer:
         seen.add(candidate.identity)
         kept.append(Piece(
             candidate.to_sequence(), vas[i], distances[i], i,
-            candidate.performances, candidate.sound_seconds, candidate.loops,
-            candidate.score))
+            candidate.performances, candidate.score, candidate.sound_seconds,
+            candidate.loops))
       if len(kept) == settings.num_outputs:
         return kept
     raise ValueError(

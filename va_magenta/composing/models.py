@@ -121,6 +121,12 @@ def band_model(path):
   return band_model.load(path)
 
 
+def has_prior(checkpoint: str | os.PathLike) -> bool:
+  """Whether a MusicVAE has a learned prior."""
+  path = checkpoints.locate(checkpoint, checkpoints.MUSIC_VAE)
+  return (path / checkpoints.PRIOR.config_file).is_file()
+
+
 @_remembered(checkpoints.PLAUSIBILITY)
 def plausibility(path):
   """The `plausibility.Plausibility` of a name or path, likewise."""

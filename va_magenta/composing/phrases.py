@@ -10,7 +10,13 @@ import numpy as np
 from va_magenta import checkpoints
 from va_magenta.composing import models
 from va_magenta.composing.candidates import Candidate
-from va_magenta.composing.request import LEARNED, MAX_BARS, SEARCH, Settings
+from va_magenta.composing.request import (
+  LEARNED,
+  MAX_BARS,
+  SAMPLE,
+  SEARCH,
+  Settings,
+)
 from va_magenta.music import band, grid
 from va_magenta.va import VA
 
@@ -29,15 +35,18 @@ class Phrases:
     performer: a `performance.PerformanceModel`, for learned performances.
     critic: a Keras model, one-hots to VA, for `mode='search'`, and for an
       `input` to a model that follows VA.
+    writer: a `band_model.BandModel`, which writes pieces from a learned prior;
+      None to draw phrases from N(0, 1), as Magenta does.
   """
 
   num_candidates = 64
-  is_chosen = False
 
-  def __init__(self, vae, performer=None, critic=None):
+  def __init__(self, vae, performer=None, critic=None, writer=None):
     self._vae = vae
     self._performer = performer
     self._critic = critic
+    self._writer = writer
+    self.is_chosen = writer is not None
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):
@@ -75,7 +84,12 @@ class Phrases:
       from va_magenta.music_to_va import critic as critics
       critic = models.critic(
           settings.critic or critics.shipped(len(vae.config.output_depths)))
-    return cls(vae, performer, critic)
+    writer = None
+    if (settings.prior == LEARNED and settings.mode == SAMPLE
+        and settings.input is None
+        and models.has_prior(settings.checkpoint)):
+      writer = models.band_model(settings.checkpoint)
+    return cls(vae, performer, critic, writer)
 
   def draw(
       self, rng: np.random.Generator, va_path: Sequence[VA], n: int,
@@ -87,9 +101,23 @@ class Phrases:
     # Keras is there by now, and with it what note_seq takes long to import.
     from va_magenta.va_to_music import form
 
-    z = self._latents(rng, va_path, n, settings)
-    sections = form.along(va_path, z.shape[1] * self._vae.config.num_segments)
-    tokens = form.join(self._decode(z, sections, settings, rng))
+    if self._writer is not None:
+      from va_magenta.va_to_music import band_model
+
+      bars = self._num_phrases(va_path, settings) * self.phrase_bars(
+          settings.checkpoint)
+      sections = form.along(va_path, bars // band_model.SEGMENT_BARS)
+      points = np.array([(va.valence, va.arousal) for va in sections])
+      tokens = self._writer.write(
+          np.broadcast_to(points, (n, *points.shape)), rng,
+          temperature=settings.temperature, guidance=settings.guidance).tokens
+    else:
+      z = self._vary_input(rng, n, settings) if (
+          settings.input is not None) else form.draw(
+              rng, n, self._num_phrases(va_path, settings),
+              self._vae.config.z_size)
+      sections = form.along(va_path, z.shape[1] * self._vae.config.num_segments)
+      tokens = form.join(self._decode(z, sections, settings, rng))
     return self.play(
         tokens, sections if len(va_path) > 1 else va_path, settings, rng)
 
@@ -113,27 +141,32 @@ class Phrases:
         _candidate(row, [dataclasses.replace(p, **given) for p in performances])
         for row, performances in zip(tokens, played, strict=True)]
 
-  def _latents(self, rng, va_path, n, settings: Settings) -> np.ndarray:
-    """Latent vectors of candidates [pieces, phrases, versions, z_size]."""
-    from va_magenta.va_to_music import form
+  def _vary_input(self, rng, n: int, settings: Settings) -> np.ndarray:
+    """Latent vectors about the input's [pieces, phrases, 1, z_size]."""
+    mu, sigma = self._encode_input(settings)
+    # The first candidate is the melody itself, the others lie about it,
+    # within what the encoder takes for the same.
+    noise = rng.standard_normal((n, *mu.shape), np.float32)
+    noise[0] = 0
+    return (mu + settings.temperature * sigma * noise)[:, :, None]
 
+  def _num_phrases(self, va_path, settings: Settings) -> int:
+    """Phrases of a piece.
+
+    Raises:
+      ValueError: if `settings.bars` does not suit the model or the path.
+    """
     config = self._vae.config
-    if settings.input is not None:
-      mu, sigma = self._encode_input(settings)
-      # The first candidate is the melody itself, the others lie about it,
-      # within what the encoder takes for the same.
-      noise = rng.standard_normal((n, *mu.shape), np.float32)
-      noise[0] = 0
-      return (mu + settings.temperature * sigma * noise)[:, :, None]
     phrase_bars = config.max_seq_len // grid.STEPS_PER_BAR
     segments = config.num_segments
     bars = settings.bars
     if bars is None:
-      num_phrases = 1
+      # As many as the prior knows together.
+      num_phrases = self._writer.prior.config.length if self._writer else 1
       if len(va_path) > 1:
-        num_phrases = (
+        num_phrases = max(num_phrases, (
             _PHRASES_A_POINT * len(va_path) if segments == 1 else
-            -(-len(va_path) // segments))
+            -(-len(va_path) // segments)))
       bars = num_phrases * phrase_bars
     if bars % phrase_bars:
       raise ValueError(
@@ -147,7 +180,7 @@ class Phrases:
           f'{"phrase" if segments == 1 else "segment"} of '
           f'{phrase_bars / segments:g} bars: bars must be {needed} or more, '
           f'got {bars}')
-    return form.draw(rng, n, num_phrases, config.z_size)
+    return num_phrases
 
   def _encode_input(self, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
     """mu and sigma [phrases, z_size] of the melody in `settings.input`."""
@@ -229,7 +262,10 @@ def _candidate(tokens: np.ndarray, performances: list) -> Candidate:
   identity, num_notes = identify(tokens)
   return Candidate(
       from_note_sequence(sequence), sections, performances,
-      identity, num_notes, len(tokens) / grid.STEPS_PER_BAR, lambda: sequence)
+      identity, num_notes, len(tokens) / grid.STEPS_PER_BAR, lambda: sequence,
+      score=(np.pad(
+          tokens, ((0, 0), (0, len(band.VOICES) - tokens.shape[1]))),
+          np.zeros(len(tokens) // grid.STEPS_PER_CHORD, np.uint8)))
 
 
 def identify(tokens: np.ndarray) -> tuple[bytes, int]:

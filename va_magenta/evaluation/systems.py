@@ -88,7 +88,7 @@ class Composer:
               attempt,
               base64.b64encode(piece.sequence.SerializeToString(
                   deterministic=True)).decode(),
-              piece.score and [x.tolist() for x in piece.score]]
+              [x.tolist() for x in piece.score]]
 
     attempt, piece, score = self._cache.get(about, make)
     self.num_redrawn += attempt > 0
@@ -98,7 +98,10 @@ class Composer:
     return note_seq.NoteSequence.FromString(base64.b64decode(piece))
 
   def score(self, sequence) -> tuple[np.ndarray, np.ndarray] | None:
-    """Tokens and chords of a piece that was composed; see `composer.Piece`."""
+    """Tokens and chords of a piece that was composed; see `composer.Piece`.
+
+    None of one that this did not compose.
+    """
     score = self._scores.get(sequence.SerializeToString(deterministic=True))
     return score and tuple(map(np.array, score))
 
@@ -142,7 +145,8 @@ class Asked:
   def compose(self, targets: np.ndarray, seed: int, composer: Composer):
     """A NoteSequence for each of targets [n, 2], one after the other."""
     for target in targets:
-      yield composer(VA(*target), self.settings, seed)
+      yield composer(
+          VA(*target), {**self.settings, 'bars': self.num_bars}, seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +177,9 @@ class Prior:
     def pieces(number):
       for _ in range(number):
         point = VA(*rng.uniform(-1, 1, 2).round(4))
-        yield composer(point, {**self.settings, 'candidates': 1},
-                       int(rng.integers(2**32)))
+        yield composer(
+            point, {**self.settings, 'bars': self.num_bars, 'candidates': 1},
+            int(rng.integers(2**32)))
 
     if self.candidates == 1:
       yield from pieces(len(targets))

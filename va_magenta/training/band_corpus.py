@@ -135,7 +135,8 @@ class Corpus:
 
 
 def to_examples(corpus: Corpus, num_bars: int, every: int, max_per_piece: int,
-                seed: int = 0) -> examples.Examples:
+                seed: int = 0, voices: int = len(band.VOICES)
+                ) -> examples.Examples:
   """Windows of a corpus as `training.music_vae` takes them.
 
   Args:
@@ -144,6 +145,7 @@ def to_examples(corpus: Corpus, num_bars: int, every: int, max_per_piece: int,
     every: bars from one window to the next.
     max_per_piece: so many windows of a piece at most.
     seed: of which.
+    voices: the first so many of each; controls are of whole bands alone.
   """
   starts = corpus.windows(num_bars, every)
   piece = corpus.pieces_of(starts)
@@ -154,12 +156,14 @@ def to_examples(corpus: Corpus, num_bars: int, every: int, max_per_piece: int,
   kept = np.sort(order[rank < max_per_piece])
   starts, piece = starts[kept], piece[kept]
   tokens, chords, va, plays = corpus.cut(starts, num_bars)
-  # Of each two bars that of the first, and (0, 0) where there is no label.
-  va = np.repeat(
-      np.nan_to_num(va[:, ::2]), chords.shape[1] // (num_bars // 2), axis=1)
+  controls = None
+  if voices == len(band.VOICES):
+    # Of each two bars that of the first, and (0, 0) where there is no label.
+    va = np.repeat(
+        np.nan_to_num(va[:, ::2]), chords.shape[1] // (num_bars // 2), axis=1)
+    controls = band.controls(va, plays, chords).astype(np.float16)
   return examples.Examples(
-      tokens, piece.astype(np.int32), corpus.names,
-      band.controls(va, plays, chords).astype(np.float16),
+      tokens[..., :voices], piece.astype(np.int32), corpus.names, controls,
       [split_of(name) for name in corpus.names])
 
 

@@ -1,4 +1,4 @@
-"""Writes pieces for a band: VA -> form, chords, latents, four voices.
+"""Writes pieces for a band, or a melody or trio: VA -> form, chords, notes.
 
   model = band_model.load('va-cat-band_2bar')
   pieces = model.write(np.full((16, 8, 2), 0.5), random)   # 16 pieces, 16 bars
@@ -6,6 +6,9 @@
 Everything is written in the key that has no accidentals, C major or A minor:
 there the models learned, and there is least to learn. `music.band.transpose`
 brings a piece to another key.
+
+Melodies and trios are the first voices of a band: they are written over chords,
+too, which nobody plays.
 
 What a piece is made of comes in this order, each given what came before: its
 form (which bars return, drawn from people's: `forms`), its chords (`harmony`),
@@ -21,6 +24,7 @@ from va_magenta import checkpoints
 from va_magenta.music import band, grid
 from va_magenta.music import chords as chord_names
 from va_magenta.va_to_music import forms
+from va_magenta.va_to_music.configs import Config
 from va_magenta.va_to_music.forms import Forms
 
 SEGMENT_BARS = 2
@@ -28,17 +32,12 @@ SEGMENT_STEPS = SEGMENT_BARS * grid.STEPS_PER_BAR
 CHORDS_A_SEGMENT = SEGMENT_STEPS // grid.STEPS_PER_CHORD
 # Whether a segment is a piece's first, and its last.
 ENDS_DEPTH = 2
-CONTEXT_DEPTH = (
-    len(band.VOICES) + CHORDS_A_SEGMENT * chord_names.FEATURES.shape[1]
-    + ENDS_DEPTH)
 PRIORS = LEARNED, NORMAL = 'learned', 'normal'
 ALL_PLAY = (True,) * len(band.VOICES)
 # What guidance of 1 and temperature of 1 mean to each of the models. Notes are
-# drawn nearly greedily, as z has said which; the flow's noise is shrunk, which
-# brings leaps and notes out of key to what people write (see the card).
-_PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
-_TOKEN_TEMPERATURE = 0.2
-_LEAST_NOISE, _NOISE = 0.65, 0.4
+# drawn nearly greedily, as z has said which.
+PRIOR_GUIDANCE, _HARMONY_GUIDANCE = 2.0, 1.5
+TOKEN_TEMPERATURE = 0.2
 # Two segments of a melody are the same if their notes are so alike.
 _SAME = 0.8
 # The middle one of a bass's notes, in MIDI pitches, lies here in nine of ten of
@@ -53,7 +52,7 @@ class Written:
   """Pieces in the key without accidentals.
 
   Attributes:
-    tokens: int `[n, steps, 4]`, see `music.band`.
+    tokens: int `[n, steps, voices]`, see `music.band`.
     chords: int `[n, half bars]`, see `music.chords`.
     forms: of each a letter a segment, those of the same melody alike.
   """
@@ -64,10 +63,10 @@ class Written:
 
 
 class BandModel:
-  """Form, harmony, prior and MusicVAE of a band.
+  """Form, harmony, prior and MusicVAE of a band, of melodies or of trios.
 
   Args:
-    vae: `MusicVAE` of bands.
+    vae: `MusicVAE`, of phrases of 2 or 16 bars.
     harmony: `Harmony`.
     prior: `LatentPrior` of its latents; None to draw from N(0, 1) only.
     forms: `Forms` of people's pieces.
@@ -87,9 +86,10 @@ class BandModel:
     All randomness is drawn in the same order whatever VA is.
 
     Args:
-      va: float `[n, segments, 2]`: where each segment of each piece shall lie.
+      va: float `[n, segments, 2]`: where each two bars of each piece shall lie;
+        whole phrases.
       random: the randomness.
-      plays: which voices play.
+      plays: which voices of a band play.
       mode: 'major' or 'minor'; None for what VA suggests.
       chords: int `[half bars]`, in this very key, to be kept; they are repeated
         as often as needed.
@@ -116,11 +116,12 @@ class BandModel:
         random.random((n, 2)), va.mean(1), length * SEGMENT_BARS)
     if letters:
       repeats = forms.of_letters(letters, repeats)
-    # Segments that come of one z, and how often so many.
-    span = self.vae.config.num_segments
-    windows = -(-length // span)
-    noise = random.standard_normal(
-        (n, windows, self.vae.config.z_size), np.float32)
+    config = self.vae.config
+    voices = len(config.output_depths)
+    # Segments of two bars that come of one z, and how often so many.
+    span = config.max_seq_len // SEGMENT_STEPS
+    num_phrases = -(-length // span)
+    noise = random.standard_normal((n, num_phrases, config.z_size), np.float32)
     harmony_seed, seed = random.integers(2**31, size=2).tolist()
     plays = np.broadcast_to(np.asarray(plays, bool), (n, len(band.VOICES)))
     by_bar = np.repeat(va, SEGMENT_BARS, axis=1)
@@ -140,33 +141,64 @@ class BandModel:
         best = _fit(melody, progression).argmax(1)
         progression = progression[np.arange(n), best]
       progression = forms.tie(progression, by_bar, repeats)
-    by_segment = progression.reshape(n, length, CHORDS_A_SEGMENT)
+    # The last phrase may lead beyond the end.
+    beyond = num_phrases * span - length
+    by_phrase, segments = (
+        np.pad(x, ((0, 0), (0, beyond), *[(0, 0)] * (x.ndim - 2)), 'edge')
+        for x in (progression.reshape(n, length, -1), va))
+    by_phrase = by_phrase.reshape(n, num_phrases, -1)
+    segments = segments.reshape(n, num_phrases, span, 2)
     if prior == LEARNED:
-      noise *= _LEAST_NOISE + _NOISE * temperature
       z = self.prior.sample(
-          va, noise=noise, context=context(plays, by_segment, ends),
-          guidance=_PRIOR_GUIDANCE * guidance, form=letters)
+          segments.mean(2), noise=noise, context=context(
+              plays if config.context_depth else None, by_phrase, ends),
+          guidance=PRIOR_GUIDANCE * guidance, temperature=temperature,
+          # Of segments, which such phrases do not have as latents.
+          form=letters if num_phrases == length else None)
     else:
       z = noise
-    conditioning = va if guidance else np.zeros_like(va)
-    controls = band.controls(
-        np.repeat(conditioning, CHORDS_A_SEGMENT, axis=1), plays, progression)
-    beyond = (windows * span - length) * CHORDS_A_SEGMENT
-    controls = np.pad(controls, ((0, 0), (0, beyond), (0, 0)), 'edge')
-    tokens = self.vae.sample(
-        z.reshape(n * windows, -1), seed=seed,
-        temperature=_TOKEN_TEMPERATURE * temperature, controls=controls.reshape(
-            n * windows, span * CHORDS_A_SEGMENT, controls.shape[-1]))
-    tokens = tokens.reshape(n, -1, len(band.VOICES))[
-        :, :length * SEGMENT_STEPS]
-    tokens = forms.repeat(tokens, progression, by_bar, repeats)
-    tokens[..., band.BASS] = in_register(tokens[..., band.BASS])
+    tokens = self._play(
+        z, segments, plays, by_phrase, guidance,
+        temperature=TOKEN_TEMPERATURE * temperature, seed=seed
+    )[:, :length * SEGMENT_STEPS]
+    tokens = forms.repeat(
+        # Where no chord is played, none is missed.
+        tokens, progression if config.context_depth else None, by_bar, repeats)
+    if voices > band.BASS:
+      tokens[..., band.BASS] = in_register(tokens[..., band.BASS])
     # Whoever is asked to rest does so.
-    tokens *= plays[:, None]
+    tokens *= plays[:, None, :voices]
     if melody is not None:
       tokens[..., band.MELODY] = melody
     return Written(tokens, progression, [
         forms.letters(form, SEGMENT_BARS) for form in repeats])
+
+  def _play(self, z, segments, plays, chords, guidance, **options):
+    """Tokens `[n, steps, voices]` of phrases' latents `[n, phrases, z_size]`.
+
+    Args:
+      z: of each phrase.
+      segments: VA `[n, phrases, segments, 2]`.
+      plays: bool `[n, 4]`.
+      chords: int `[n, phrases, half bars]`.
+      guidance: see `write`.
+      **options: of `MusicVAE.sample`.
+    """
+    config = self.vae.config
+    n, num_phrases = z.shape[:2]
+    if config.context_depth:
+      conditioning = np.repeat(
+          segments if guidance else np.zeros_like(segments),
+          chords.shape[2] // segments.shape[2], axis=2)
+      options['controls'] = band.controls(
+          conditioning.reshape(n, -1, 2), plays, chords.reshape(n, -1)).reshape(
+              n * num_phrases, chords.shape[2], -1)
+    elif config.control_depth:
+      options['controls'] = segments.reshape(n * num_phrases, -1, 2)
+      options['guidance'] = guidance
+    return self.vae.sample(
+        z.reshape(n * num_phrases, -1), **options
+    ).reshape(n, num_phrases * config.max_seq_len, -1)
 
 
 def in_register(bass: np.ndarray) -> np.ndarray:
@@ -224,25 +256,34 @@ def _fit(melody, chords) -> np.ndarray:
   return (fits * (sounding >= grid.FIRST_PITCH)).mean(-1)
 
 
+def context_depth(config: Config) -> int:
+  """How much the prior of a MusicVAE knows of each phrase beside its VA."""
+  chords = config.max_seq_len // grid.STEPS_PER_CHORD
+  return (
+      (len(band.VOICES) if config.context_depth else 0)
+      + chords * chord_names.FEATURES.shape[1] + ENDS_DEPTH)
+
+
 def context(plays, chords, ends: bool = True) -> np.ndarray:
-  """What the prior knows of each segment beside its VA.
+  """What the prior knows of each phrase beside its VA.
 
   Args:
-    plays: bool `[n, 4]`.
-    chords: int `[n, segments, 4]`.
-    ends: whether the first and last segment begin and end the piece.
+    plays: bool `[n, 4]`; None of what always plays, melodies and trios.
+    chords: int `[n, phrases, half bars of one]`.
+    ends: whether the first and last phrase begin and end the piece.
 
   Returns:
-    float32 `[n, segments, CONTEXT_DEPTH]`.
+    float32 `[n, phrases, context_depth(config)]`.
   """
   n, length = chords.shape[:2]
-  features = chord_names.FEATURES[chords].reshape(n, length, -1)
-  flags = np.zeros((n, length, ENDS_DEPTH), np.float32)
+  flags = np.zeros((n, length, ENDS_DEPTH))
   if ends:
     flags[:, 0, 0] = flags[:, -1, 1] = 1
-  who = np.broadcast_to(
-      np.asarray(plays, np.float32)[:, None], (n, length, len(band.VOICES)))
-  return np.concatenate([who, features, flags], axis=-1).astype(np.float32)
+  known = [chord_names.FEATURES[chords].reshape(n, length, -1), flags]
+  if plays is not None:
+    known.insert(0, np.broadcast_to(
+        np.asarray(plays)[:, None], (n, length, len(band.VOICES))))
+  return np.concatenate(known, axis=-1).astype(np.float32)
 
 
 def load(name_or_path: str | os.PathLike) -> BandModel:

@@ -72,6 +72,9 @@ class Config:
       the rows are multiplied instead, and Magenta need not know.
     token_dropout: share of the tokens that a decoder is fed in training which
       are zeroed, so that it relies on z and the control (Bowman et al. 2016).
+    latent_noise: training adds noise to the z that decoders are given, up to so
+      many deviations of each dimension, so that they make music of a z that is
+      a little off too, as those of a learned prior are.
     control_dropout: share of examples that training shows with the neutral
       control (0, 0), which so comes to mean "whatever you like".
     va_weight: weight in the loss of the distance between the VA asked for and
@@ -113,6 +116,7 @@ class Config:
   grad_clip: float = 1.0
   control_gain: float = 1.0
   token_dropout: float = 0.0
+  latent_noise: float = 0.0
   control_dropout: float = 0.0
   va_weight: float = 0.0
   va_share: float = 0.25

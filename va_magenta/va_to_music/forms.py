@@ -163,7 +163,7 @@ def tie(chords: np.ndarray, va: np.ndarray, forms: np.ndarray) -> np.ndarray:
   return tied.reshape(chords.shape)
 
 
-def repeat(tokens: np.ndarray, chords: np.ndarray, va: np.ndarray,
+def repeat(tokens: np.ndarray, chords: np.ndarray | None, va: np.ndarray,
            forms: np.ndarray) -> np.ndarray:
   """Plays bars again where a form has them return.
 
@@ -172,24 +172,25 @@ def repeat(tokens: np.ndarray, chords: np.ndarray, va: np.ndarray,
   piece, is its own.
 
   Args:
-    tokens: int `[n, steps, 4]`.
-    chords: int `[n, half bars]`.
+    tokens: int `[n, steps, voices]`, of the first voices of a band.
+    chords: int `[n, half bars]`; None of music without.
     va: float `[n, bars, 2]`.
     forms: int `[n, len(ROWS), bars]`.
 
   Returns:
-    int `[n, steps, 4]`.
+    int `[n, steps, voices]`.
   """
-  n = len(tokens)
+  n, voices = len(tokens), tokens.shape[-1]
   pieces = np.arange(n)
-  bars = tokens.reshape(n, -1, grid.STEPS_PER_BAR, tokens.shape[-1]).copy()
-  chords = chords.reshape(n, -1, 2)
+  bars = tokens.reshape(n, -1, grid.STEPS_PER_BAR, voices).copy()
+  chords = np.zeros((*bars.shape[:2], 2)) if chords is None else (
+      chords.reshape(n, -1, 2))
   for at in range(bars.shape[1] - 1):
     firsts = np.where(forms[..., at] == EMPTY, at, forms[..., at])
     near = (abs(va[pieces[:, None], firsts] - va[:, at, None])
             <= _SAME_VA).all(-1)
     same = (chords[pieces[:, None], firsts] == chords[:, at, None]).all(-1)
-    for voice, exact, rhythm in _LINES:
+    for voice, exact, rhythm in _LINES[:voices]:
       first = firsts[:, exact]
       returns = (first < at) & near[:, exact] & same[:, exact]
       bars[returns, at, :, voice] = bars[returns, first[returns], :, voice]
@@ -203,6 +204,8 @@ def repeat(tokens: np.ndarray, chords: np.ndarray, va: np.ndarray,
         bars[rests, at, :, voice] = 0
         bars[rests, at, 0, voice] = grid.NOTE_OFF
     for voice, row in _PATTERNS:
+      if voice >= voices:
+        continue
       returns = near[:, row] & (firsts[:, row] < at)
       bars[returns, at, :, voice] = bars[
           returns, firsts[returns, row], :, voice]

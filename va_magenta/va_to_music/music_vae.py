@@ -187,6 +187,13 @@ class MusicVAE(keras.Model):
     controls = self.broadcast_controls(conditioning)
     mu, sigma = self.encoder.read(tokens, self.config.output_depths, controls)
     z = mu + sigma * keras.random.normal(ops.shape(mu), seed=self.random)
+    decoded = z
+    if training and self.config.latent_noise:
+      level = self.config.latent_noise * keras.random.uniform(
+          (ops.shape(mu)[0], 1), seed=self.random)
+      decoded = z + level * ops.stop_gradient(
+          ops.std(z, axis=0)) * keras.random.normal(
+              ops.shape(mu), seed=self.random)
     x_target = x
     if training and self._sampling_probability() is not None:
       # Scheduled sampling (Bengio et al. 2015): the decoder is fed some of its
@@ -195,17 +202,18 @@ class MusicVAE(keras.Model):
       teacher_forced = keras.random.uniform(shape, seed=self.random) >= (
           self._sampling_probability())
       x_target = one_hot(ops.stop_gradient(self.decoder.cores[0].sample(
-          z[None], keras.random.uniform(shape, seed=self.random), 1.0, controls,
+          decoded[None], keras.random.uniform(shape, seed=self.random), 1.0,
+          controls,
           truth=ops.transpose(tokens[..., 0]),
           teacher_forced=teacher_forced))[..., None], self.config.output_depths)
     if training and self.config.token_dropout:
       x_target = drop_tokens(
           x_target, self.config.output_depths, self.config.token_dropout,
           self.random)
-    outputs = {'logits': self.decoder(x_target, z, controls), 'mu': mu,
+    outputs = {'logits': self.decoder(x_target, decoded, controls), 'mu': mu,
                'sigma': sigma, 'z': z, 'va': va}
     if training and self.config.va_weight:
-      outputs |= self._play(z, va)
+      outputs |= self._play(decoded, va)
     return outputs
 
   def broadcast_controls(self, va):
@@ -223,16 +231,15 @@ class MusicVAE(keras.Model):
   def _play(self, z, va):
     """How far what the decoder plays by itself is from what it was asked for.
 
-    VA is drawn independently of z, and z from the posterior and the prior by
-    halves, so that the decoder learns to follow VA, not to find it in z. Of
-    each axis VA is spread as among the batch's own pieces: what no piece has,
-    no piece can be made to have. A context stays that of the piece, and z is
-    then all people's: where that much is known, z is not drawn from N(0, 1).
-    The decoder is fed its own samples, drawn
-    ahead; the gradient goes through its outputs and not through its inputs.
+    VA is drawn independently of z, so that the decoder learns to follow VA, not
+    to find it in z. Of each axis VA is spread as among the batch's own pieces:
+    what no piece has, no piece can be made to have. z is people's: music is
+    drawn where that lies, and not from N(0, 1). A context stays that of the
+    piece. The decoder is fed its own samples, drawn ahead; the gradient goes
+    through its outputs and not through its inputs.
 
     Args:
-      z: `[batch, z_size]`, of the posterior.
+      z: `[batch, z_size]`, as the decoder is given it.
       va: `[batch, stretches, control_depth]`, of the pieces.
 
     Returns:
@@ -251,15 +258,11 @@ class MusicVAE(keras.Model):
     else:
       count = ops.cast(
           ops.ceil(config.va_share * ops.cast(count, 'float32')), 'int32')
+    z, context = ops.stop_gradient(z[:count]), None
     if config.context_depth:
-      z, context = ops.stop_gradient(z[:count]), va[..., 2:][:count]
+      context = va[..., 2:][:count]
       # One VA for all stretches of an example.
       va = ops.mean(va[..., :2], axis=1, keepdims=True)
-    else:
-      prior = keras.random.normal((count - count // 2, z.shape[1]),
-                                  seed=self.random)
-      z, context = ops.stop_gradient(
-          ops.concatenate([z[:count // 2], prior])), None
     target = asked = ops.stack([
         keras.random.shuffle(axis, seed=self.random)[:count]
         for axis in ops.unstack(va, axis=-1)], axis=-1)

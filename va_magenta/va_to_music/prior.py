@@ -34,6 +34,8 @@ _TIME_DEVIATION = 1.2
 # Of each posterior's sigma, in training: a little of it makes a few windows
 # more.
 _POSTERIOR_NOISE = 0.25
+# Deviations of the noise at temperature 0, and what it has more at 1.
+_LEAST_NOISE, _NOISE = 0.65, 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,8 +147,8 @@ class LatentPrior(keras.Model):
   # --- Use.
 
   def sample(self, va, *, noise: np.ndarray, context=None,
-             guidance: float = 1.0, num_steps: int = 16,
-             form: str | None = None) -> np.ndarray:
+             guidance: float = 1.0, temperature: float = 0.5,
+             num_steps: int = 16, form: str | None = None) -> np.ndarray:
     """Draws latents: follows the flow from noise.
 
     Args:
@@ -155,6 +157,8 @@ class LatentPrior(keras.Model):
       context: float `[n, segments, context_depth]`, or None if its depth is 0.
       guidance: how clearly VA is followed: 1 as was learned, 0 not at all;
         above 1, more.
+      temperature: of the draw. The noise is shrunk by it, which brings leaps
+        and notes out of key to what people write.
       num_steps: of the flow.
       form: a letter for each segment. Those of the same letter begin as the
         same noise; where VA and context are the same too, they come out the
@@ -182,7 +186,7 @@ class LatentPrior(keras.Model):
       self._velocity = compiled_sampler(self._guided_velocity)
     first = _first(form, length)
     same = _same(np.concatenate([va, context], axis=-1), first)
-    x = noise[:, first]
+    x = noise[:, first] * np.float32(_LEAST_NOISE + _NOISE * temperature)
     windows = _windows(length, self.config.length)
     times = np.linspace(1, 0, num_steps + 1).astype(np.float32)
     for time, step in zip(times[:-1], np.diff(times), strict=True):

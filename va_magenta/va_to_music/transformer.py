@@ -46,8 +46,10 @@ class _Block(layers.Layer):
     batch, length, depth = ops.shape(y)[0], x.shape[1], x.shape[2]
     q, k, v = ops.unstack(ops.reshape(
         y, (batch, length, 3, self.num_heads, depth // self.num_heads)), axis=2)
-    scores = ops.einsum('bqhd,bkhd->bhqk', q, k) / np.sqrt(q.shape[-1])
-    y = ops.einsum('bhqk,bkhd->bqhd', ops.softmax(scores), v)
+    y = v
+    if length > 1:  # One position can attend to nothing but itself.
+      scores = ops.einsum('bqhd,bkhd->bhqk', q, k) / np.sqrt(q.shape[-1])
+      y = ops.einsum('bhqk,bkhd->bqhd', ops.softmax(scores), v)
     y = self.proj(ops.reshape(y, (batch, length, depth)))
     x = x + self.dropout(y, training=training)
     y = self.down(ops.gelu(self.up(self.ln2(x))))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from va_magenta.music import band, chords
-from va_magenta.training import band_corpus, band_prior
+from va_magenta.training import band_corpus
+from va_magenta.training import latents as latents_of
 from va_magenta.va_to_music import band_model, configs, forms, music_vae
 
 
@@ -39,19 +40,13 @@ def vae():
       context_depth=29, structure='band'))
 
 
-def test_a_model_of_longer_windows_has_no_such_prior(corpus, vae):
-  longer = dataclasses.replace(vae.config, name='other', max_seq_len=64)
-  with pytest.raises(ValueError, match='segments of 2 bars.* other is none'):
-    band_prior.read(music_vae.MusicVAE(longer), corpus)
-
-
 def test_windows_are_of_one_key_and_one_split(corpus, vae, tmp_path):
-  latents = band_prior.read(vae, corpus, tmp_path)
+  latents = latents_of.read(vae, corpus, tmp_path)
   # Of 20 bars 3 windows of 16, every 2 bars; of 18 bars 2.
   assert latents.rows['validation'].shape == (3, 8)
   assert latents.rows['train'].shape == (5, 8)
   assert latents.shares.tolist() == [1] * 5
-  assert latents.context.shape[1] == band_model.CONTEXT_DEPTH
+  assert latents.context.shape[1] == band_model.context_depth(vae.config)
   # In the key without accidentals all are the same chord.
   features = latents.context[:, 4:104].reshape(-1, 25)
   assert (features == chords.FEATURES[chords.parse('C')]).all()
@@ -62,7 +57,7 @@ def test_windows_are_of_one_key_and_one_split(corpus, vae, tmp_path):
   assert latents.context[:, 104].sum() == latents.context[:, 105].sum() == 2
   first = latents.rows['train'][0, 0]
   assert latents.context[first, 104] == 1
-  again = band_prior.read(vae, corpus, tmp_path)
+  again = latents_of.read(vae, corpus, tmp_path)
   np.testing.assert_array_equal(latents.mu, again.mu)
   np.testing.assert_array_equal(
       latents.mu[0].astype(np.float32),
@@ -81,7 +76,7 @@ def test_a_corpus_without_windows_is_refused(corpus, vae):
       corpus.signature[:8], np.array([8], np.int32), corpus.tempo_qpm[:1],
       corpus.names[:1])
   with pytest.raises(ValueError, match='no 16 bars'):
-    band_prior.read(vae, short)
+    latents_of.read(vae, short)
 
 
 def test_segments_of_a_melody_are_alike_for_alike():
@@ -95,11 +90,11 @@ def test_segments_of_a_melody_are_alike_for_alike():
 
 def test_forms_are_of_bands_that_all_play_and_are_not_held_out(
     corpus, tmp_path):
-  with pytest.raises(ValueError, match='all four voices'):
-    band_prior.find_forms(corpus)
+  with pytest.raises(ValueError, match='melody, bass, drums, comping play'):
+    latents_of.find_forms(corpus)
   drums = corpus.tokens.copy()
   drums[::4, band.DRUMS] = 1
-  found = band_prior.find_forms(dataclasses.replace(corpus, tokens=drums))
+  found = latents_of.find_forms(dataclasses.replace(corpus, tokens=drums))
   # Two windows of the one piece.
   assert found.forms.shape == (2, len(forms.ROWS), 16)
   np.testing.assert_allclose(found.va, 0.3)
