@@ -1,6 +1,7 @@
 """va_magenta_export: what it writes, Magenta, magenta.js and we can read."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -66,12 +67,16 @@ def test_weights_for_javascript_are_in_the_format_of_tensorflow_js(
 
 
 def test_a_release_is_the_checkpoint_rounded(run_command, folder):
-  out = folder.parent / 'release'
+  source, out = folder.parent / 'source', folder.parent / 'release'
+  shutil.copytree(folder, source)
+  # What belongs to it goes along.
+  (source / 'forms.json').write_text('{}')
   code, _, err = run_command(
-      'va_magenta_export', f'--checkpoint={folder}', f'--output_dir={out}',
+      'va_magenta_export', f'--checkpoint={source}', f'--output_dir={out}',
       '--format=release')
   assert code == 0, err
-  assert {p.name for p in out.iterdir()} == {'config.json', 'weights.npz'}
+  assert {p.name for p in out.iterdir()} == {
+      'config.json', 'weights.npz', 'forms.json'}
   assert (out / 'config.json').read_text() == (
       folder / 'config.json').read_text()
   released = magenta_weights.read(out)

@@ -178,6 +178,44 @@ def test_a_model_learns_to_follow_va(run, folder, monkeypatch):
   assert caches == {'cat-mel_2bar_small'}
 
 
+def test_a_prior_is_learned_for_a_checkpoint(
+    run, folder, write_checkpoint):
+  from va_magenta.composing import models, phrases, request
+  from va_magenta.training import band_corpus
+  from va_magenta.va import VA
+  from va_magenta.va_to_music import configs
+
+  # Two pieces of 20 bars, up and down in C, one of which is held out.
+  tokens = np.zeros((40 * 16, 4), np.uint16)
+  tokens[::4, 0] = np.resize([41, 43, 45, 46, 48, 46, 45, 43], 160)
+  band_corpus.save(band_corpus.Corpus(
+      tokens, np.ones(80, np.uint8), np.full((40, 2), -128, np.int8),
+      np.zeros(40, np.int8), np.array([20, 20], np.int32),
+      np.full(2, 100, np.float32), ['00' + 'a' * 30, '01' + 'a' * 30]),
+      folder / 'bands.npz')
+  write_checkpoint(folder / 'theirs', configs.Config(
+      name='cat-mel_2bar_small', max_seq_len=32, output_depths=(90,),
+      level_lengths=None, z_size=4, enc_rnn_size=(4,), dec_rnn_size=(8,)))
+  flags = ('--prior_of=theirs', '--run_dir=prior', '--prior_steps=2',
+           '--cache_dir=prior_cache')
+  code, out, err = run(*flags, '--examples_path=bands.npz')
+  assert code == 0, err
+  assert '3 windows of 16 bars in train' in out
+  assert 'prior: validation losses/flow: ' in out
+  # The run is a checkpoint, of which pieces are drawn by the prior.
+  assert models.has_prior(folder / 'prior')
+  settings = request.Settings(
+      checkpoint=folder / 'prior', performance='plain', seed=1)
+  piece, = phrases.Phrases.load(settings).draw(
+      np.random.default_rng(0), [VA(0, 0)], 1, settings)
+  assert len(piece.score[0]) == 256
+  # Of too short a corpus there is none, in one line.
+  np.savez(folder / 'short.npz', x=0)
+  code, _, err = run(*flags, '--examples_path=short.npz')
+  assert code == 1
+  assert 'short.npz is no corpus of bands' in err.splitlines()[-1]
+
+
 _TWO = ('--config=cat-mel_2bar_small', '--run_dir=bad')
 
 

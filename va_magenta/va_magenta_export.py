@@ -18,6 +18,8 @@ must be told so (`config.data_converter._control_depth = 2`); and in magenta.js
 `{extraControls: {va: tensor of shape [steps, 2]}}`.
 """
 
+import shutil
+
 from absl import flags
 
 from va_magenta import command
@@ -50,6 +52,10 @@ def main(argv):
     elif _FORMAT.value == 'release':
       magenta_weights.save(model, folder / 'weights.npz', release=True)
       model.config.save(folder / 'config.json')
+      for kind in (checkpoints.PRIOR, checkpoints.FORMS, checkpoints.HARMONY):
+        for name in (kind.config_file, kind.weights_file):
+          if name and (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
       written = 'config.json and weights.npz'
     else:
       magenta_weights.save(model, folder / 'model.ckpt-0')

@@ -81,8 +81,9 @@ _BAND = flags.DEFINE_list(
     'piano,strings,bass,drums. Of those that are no bass or drums the first '
     'plays the melody, the second the comping; who is not named rests.')
 _PRIOR = flags.DEFINE_enum(
-    'prior', 'learned', ['learned', 'normal'], "Where a band's latent vectors "
-    'come from: what was learned of music, or N(0, 1), for comparison.')
+    'prior', 'learned', ['learned', 'normal'], 'Where latent vectors come '
+    "from: the checkpoint's prior, learned of music, if it has one; or N(0, 1)."
+    )
 _LOOP = flags.DEFINE_boolean(
     'loop', False, 'Of a band: no ending, the end leads back to the beginning; '
     '.wav is exact to the sample, with what rings on wrapped round.')
@@ -113,10 +114,10 @@ _SEED = flags.DEFINE_integer(
     'seed', None, 'The same seed gives the same notes; by default another one '
     'every time (the .json tells).')
 _BARS = flags.DEFINE_integer(
-    'bars', None, "Length of a piece: a multiple of the model's phrase, which "
-    'is the default (2 bars; 16 of hierdec models); a band plays 16 '
-    '(slow music 12 or 8, in 40 seconds at most), or any even number. Of '
-    'several points or pictures two phrases each, or, of hierdec models, a '
+    'bars', None, "Length of a piece: a multiple of the model's phrase (2 bars, "
+    '16 of hierdec models), by default 16; slow music of a band 12 or 8, in 40 '
+    'seconds at most; one phrase of a checkpoint without a prior. Of several '
+    'points or pictures at least two phrases each, or, of hierdec models, a '
     'segment each.')
 _SECONDS = flags.DEFINE_float(
     'seconds', None, 'Of a band, instead of --bars: how long a piece is; bars '

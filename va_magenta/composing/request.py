@@ -43,9 +43,9 @@ class Settings:
       played on the piano, at 120 quarters a minute, equally loud.
     seed: the same seed gives the same notes; drawn if None.
     bars: length of a piece, a multiple of the model's phrase (2 bars, or 16);
-      if None, one phrase, of a band 16 bars, or of slow music 12 or 8, in 40
-      seconds at most; of a path two phrases a point, or,
-      of a hierarchical model, as many as have a segment a point.
+      if None, 16 bars, of a band, where it is slow, 12 or 8, in 40 seconds at
+      most; without a learned prior one phrase. Of a path two phrases a point at
+      least, or, of a hierarchical model, as many as have a segment a point.
     seconds: of a band, instead of `bars`, how long a piece is; its tempo is
       what brings whole bars there, near `tempo_qpm` if that is given.
     tempo_qpm: quarter notes a minute; as is usual for the target if None.
@@ -61,8 +61,8 @@ class Settings:
       see `music.instruments.parse_band`; those who are not named rest.
     voices: of a band, which play; if None all, drums as is usual for the
       target.
-    prior: of a band, where latent vectors come from: 'learned', or 'normal',
-      N(0, 1).
+    prior: where latent vectors come from: 'learned', if the checkpoint has
+      such a prior, or 'normal', N(0, 1).
     loop: of a band, whether the end leads back to the beginning, in place of
       slowing down and ending on a chord that is held.
     image_model: name or path of the model that places pictures; of this and of
