@@ -114,11 +114,11 @@ _SEED = flags.DEFINE_integer(
     'seed', None, 'The same seed gives the same notes; by default another one '
     'every time (the .json tells).')
 _BARS = flags.DEFINE_integer(
-    'bars', None, "Length of a piece: a multiple of the model's phrase (2 bars, "
-    '16 of hierdec models), by default 16; slow music of a band 12 or 8, in 40 '
-    'seconds at most; one phrase of a checkpoint without a prior. Of several '
-    'points or pictures at least two phrases each, or, of hierdec models, a '
-    'segment each.')
+    'bars', None, "Length of a piece: a multiple of the model's phrase, of 2 "
+    'bars, or 16 of hierdec models; by default 16, of slow music of a band 12 '
+    'or 8, in 40 seconds at most; one phrase of a checkpoint without a prior. '
+    'Of several points or pictures at least two phrases each, or, of hierdec '
+    'models, a segment each.')
 _SECONDS = flags.DEFINE_float(
     'seconds', None, 'Of a band, instead of --bars: how long a piece is; bars '
     'and tempo are what brings it there.')
