@@ -96,7 +96,9 @@ def _save_every_step():
 JOBS = {
     'label': Job(
         'va_magenta_label',
-        ['--midi_dir=../midi', '--output=labels.parquet', '--num_workers=2'],
+        # It may be killed between its last write and its end.
+        ['--midi_dir=../midi', '--output=labels.parquet', '--num_workers=2',
+         '--overwrite'],
         _label_in_small_blocks),
     'dataset': Job(
         'va_magenta_build_lakh_va',
