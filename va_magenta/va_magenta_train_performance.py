@@ -9,7 +9,7 @@ the drums are, from MIDI files in Lakh's layout, with the labels that
 va_magenta_label made of them. Of EIMG only those groups are read that the
 student in --student learned from; by default that is the half which does not
 judge the generator. Writes to --run_dir what `performance.load` reads, with a
-card (README.md) and a plot of the means (means.png). About 3 minutes.
+card (README.md) and a plot of the means (means.png). About 10 minutes.
 """
 
 from collections.abc import Sequence

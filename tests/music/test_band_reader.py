@@ -146,6 +146,36 @@ def test_a_piano_alone_is_melody_bass_and_comping():
   assert (found.tokens[::4, band.COMPING] == band.STRUCK).all()
 
 
+def _played_by(*parts):
+  """A score of parts (program, pitches); each a quarter note, chords together.
+
+  A program of None stands for drums.
+  """
+  sequence = note_seq.NoteSequence()
+  sequence.tempos.add(qpm=60)
+  for number, (program, pitches) in enumerate(parts):
+    for bar in range(8):
+      for pitch in pitches:
+        sequence.notes.add(
+            instrument=number, program=program or 0, is_drum=program is None,
+            pitch=pitch + (bar % 3 if len(pitches) == 1 else 0),
+            velocity=80, start_time=4 * bar, end_time=4 * bar + 1)
+  sequence.total_time = 33
+  return _score(sequence)
+
+
+def test_who_plays():
+  flute, bass, strings = (73, [76]), (33, [40]), (48, [60, 64, 67])
+  found = band_reader.lineup(_played_by(flute, bass, strings, (0, [60, 64])))
+  assert found.programs == (73, 33, 48) and not found.drums
+  assert found.melody[:3].tolist() == [76, 77, 78]
+  assert band_reader.lineup(
+      _played_by(flute, bass, strings, (None, [36]))).drums == 8
+  assert band_reader.lineup(_played_by(flute, bass)) is None
+  assert band_reader.lineup(_played_by(flute, strings)) is None
+  assert band_reader.lineup(_played_by(*[(0, [76])] * 3)) is None
+
+
 def test_people_are_read(shared_data):
   paths = sorted((shared_data / 'lmd_layout' / '0').glob('*.mid'))[:20]
   read = 0

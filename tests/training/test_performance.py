@@ -151,9 +151,14 @@ def test_job_finds_what_was_put_in(data, tmp_path):
   assert model.drums.values.tolist() == [0, 1]
   excited, calm = (model.drums.given(np.array([0, a])) for a in (0.9, -0.9))
   assert excited[1] > 0.9 > 0.85 > calm[1] > 0.5
-  assert model.compings.values.tolist() == [16, 48]
-  excited, calm = (model.compings.given(np.array([0, a])) for a in (0.5, -0.5))
-  assert excited[0] > 0.9 and calm[1] > 0.9
+  # Bands are those of people near: of the nearest tenth or so.
+  assert len(model.bands.drums) == 80 and 0.9 < model.bands.drums.mean() < 1
+  for arousal, comping in ((0.9, 16), (-0.9, 48)):
+    bands = model.bands.draw(
+        np.tile([0, arousal], (50, 1)), np.ones(50, bool),
+        np.linspace(0, 1, 50, endpoint=False), 20.0, 1.0)
+    assert set(bands[:, 2]) == {comping}
+    assert set(bands[:, 1]) <= {33, 34} and len(set(bands[:, 0])) > 1
   assert model.comping_balance.marginal_mean[0] == pytest.approx(-10, abs=1)
   louder = model.balance.weights
   np.testing.assert_allclose(louder[0], [-20, 10], atol=1)
@@ -165,6 +170,7 @@ def test_job_finds_what_was_put_in(data, tmp_path):
   assert set(config['data']['eimg_groups']) < set(range(30))
   assert config['data']['clips'] == 3 * 30 - 9
   card = (tmp_path / 'README.md').read_text()
+  assert 'of 80 files that can be read as a band' in card
   assert 'the command' in card
   assert '81\n  clips' in card
   assert 'nan' not in card

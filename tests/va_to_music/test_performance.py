@@ -62,10 +62,12 @@ def model():
           **OF_VA,
       },
       {
-          'values': [0, 48],
-          'weights': [[0, 0], [0, 0], [2, -2]],
-          'marginal': [0.5, 0.5],
-          **OF_VA,
+          # Calm flutes with strings, excited violins with a piano; those with
+          # drums have an electric bass.
+          'programs': np.repeat(
+              [[73, 32, 48], [73, 33, 48], [40, 32, 0], [40, 33, 0]], 200, 0),
+          'drums': np.repeat([0, 1, 0, 1], 200),
+          'va': np.repeat([[0, -1], [0, -1], [0, 1], [0, 1]], 200, 0),
       },
       {
           'weights': [[-8], [0], [0]],
@@ -364,6 +366,21 @@ def test_comping_is_drawn_for_four_voices(model):
   assert np.mean(softer) == pytest.approx(8, abs=1)
 
 
+def test_who_plays_together_does_so_in_a_band_by_people(model):
+  tokens = np.zeros((300, 32, 4), int)
+  tokens[:, ::4, 0] = 50
+  tokens[::2, ::4, 2] = 1
+  drawn = [p for p, in model.draw(
+      [[VA(0, 0)]] * 300, tokens, np.random.default_rng(0), guidance=0)]
+  bands = {(p.program, p.bass_program, p.comping_program) for p in drawn}
+  assert bands == {(73, 32, 48), (73, 33, 48), (40, 32, 0), (40, 33, 0)}
+  assert {p.bass_program for p in drawn[::2]} == {33}  # Those with drums.
+  assert {p.bass_program for p in drawn[1::2]} == {32}
+  [[nearest]] = model.draw(
+      [[VA(0, -0.1)]], tokens[:1], np.random.default_rng(0), temperature=0)
+  assert nearest.comping_program == 48
+
+
 def test_drums_play_where_they_are_usual(model):
   def share(arousal, **kwargs):
     rows = model.draw([[VA(0.2, arousal)]] * 3000, np.tile(TRIO, (3000, 1, 1)),
@@ -400,7 +417,7 @@ def test_drums_come_in_and_go_along_a_path(model):
 def test_saved_model_is_loaded(tmp_path, model):
   performance.save(
       tmp_path, {name: vars(getattr(model, name)) for name in (
-          'normal', 'instruments', 'balance', 'basses', 'drums', 'compings',
+          'normal', 'instruments', 'balance', 'basses', 'drums', 'bands',
           'comping_balance')}, {'clips': 3})
   loaded = performance.load(tmp_path)
   np.testing.assert_allclose(
@@ -429,6 +446,27 @@ def test_damaged_model_is_one_line(tmp_path, damage):
   assert '\n' not in str(error.value)
   with pytest.raises(FileNotFoundError):
     performance.load(tmp_path / 'nowhere')
+
+
+def test_no_instrument_of_a_band_is_more_frequent_than_in_bands_near():
+  model = performance.load()
+  tokens = np.zeros((600, 32, 4), int)
+  tokens[:, ::4, 0] = 50
+  tokens[::2, ::4, 2] = 1
+  axis = np.linspace(-.8, .8, 3)
+  for point in np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2):
+    drawn = [p for p, in model.draw(
+        [[VA(*point)]] * 600, tokens, np.random.default_rng(1))]
+    away = np.square(model.bands.va - point).sum(1)
+    for voice, name in enumerate(
+        ('program', 'bass_program', 'comping_program')):
+      ours = np.bincount([getattr(p, name) for p in drawn], minlength=128) / 600
+      theirs = np.mean([
+          np.bincount(model.bands.programs[rows][np.argsort(
+              away[rows])[:200], voice], minlength=128) / 200
+          for rows in (model.bands.drums, ~model.bands.drums)], axis=0)
+      # By chance, thrice what 600 draws deviate.
+      assert (ours <= np.maximum(theirs, .15) + .06).all()
 
 
 def test_no_instrument_plays_more_than_its_share():

@@ -11,6 +11,7 @@ what is neither melody, bass nor drums accompanies. What cannot be read as a
 band is refused with a reason.
 """
 
+import collections
 import dataclasses
 import os
 
@@ -35,6 +36,8 @@ _GRIDS = (
 _SWING_GAIN = 0.6
 _MELODY_NAMES = (
     'melod', 'vocal', 'voice', 'sing', 'lead', 'vox', 'canto', 'tune')
+# Of attacks by notes; what has less is more than a line.
+_MONOPHONY = .75
 _BASS_NAME = 'bass'
 _BASS_PROGRAMS = range(32, 40)
 # Winds, brass, synthesiser leads, choirs: of tracks without a name.
@@ -101,6 +104,50 @@ def read(path: str | os.PathLike) -> Band:
     return from_score(score)
   except ValueError as error:
     raise ValueError(f'{path} is no band: {error}') from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lineup:
+  """Who plays a piece.
+
+  Attributes:
+    programs: General MIDI programs of melody, bass and, of what accompanies,
+      of the program with the most notes.
+    drums: of how many strokes they have.
+    melody: its pitches.
+  """
+
+  programs: tuple[int, int, int]
+  drums: int
+  melody: np.ndarray
+
+
+def lineup(score: midi.Score) -> Lineup | None:
+  """Who plays what: None unless three tracks or more, of several programs, do.
+
+  Raises:
+    ValueError: see `read`.
+  """
+  pitched = score.notes[~score.notes['is_drum']]
+  if not len(pitched):
+    raise ValueError('it has no notes that have a pitch')
+  parts, drums = _on_grid(score, *_stretch(score, pitched))
+  bass = _find_bass(parts)
+  rest = [part for part in parts if part is not bass]
+  if bass is None or len(rest) < 2 or len({p.program for p in parts}) < 2:
+    return None
+  num_bars = -(-int(max(part.end.max() for part in parts))
+               // grid.STEPS_PER_BAR)
+  melody = _find_melody(rest, num_bars)
+  if melody.monophony < _MONOPHONY:
+    return None
+  number = collections.Counter()
+  for part in rest:
+    if part is not melody:
+      number[part.program] += len(part.pitch)
+  return Lineup(
+      (melody.program, bass.program, number.most_common(1)[0][0]),
+      len(drums.start), melody.pitch)
 
 
 def from_score(score: midi.Score) -> Band:
@@ -236,7 +283,7 @@ def _roles(parts, num_bars) -> tuple[_Part, _Part, _Part]:
     raise ValueError('it has a bass alone')
   melody = _find_melody(rest, num_bars)
   comping = _joined([part for part in rest if part is not melody])
-  if melody.monophony < .75:  # As of a piano: its top, and what is below.
+  if melody.monophony < _MONOPHONY:  # A piano: its top, and what is below.
     is_top = _is_top(melody)
     comping = _joined([comping, melody[~is_top]])
     melody = melody[is_top]
@@ -271,7 +318,7 @@ def _find_melody(parts, num_bars) -> _Part:
   named = [
       part for part in parts
       if any(name in part.name for name in _MELODY_NAMES)
-      and part.monophony > .75 and part.cover(num_bars) > .2]
+      and part.monophony > _MONOPHONY and part.cover(num_bars) > .2]
 
   def likelihood(part):
     repeats = np.mean(np.diff(part.pitch) == 0) if len(part.pitch) > 1 else 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from va_magenta.figures import plots
 from va_magenta.figures.tables import plus_minus
+from va_magenta.music import band_reader, midi
 from va_magenta.music.midi import read_notes
 from va_magenta.music.notes import skyline
 from va_magenta.training import cards, rated
@@ -181,29 +182,31 @@ def read_lakh(
 
   Returns:
     Programs of melodies; programs of basses; `Parts.balance` of bands; of
-    pieces with a melody, whether drums play, 0 or 1; programs of what plays
-    chords; `Parts.comping_balance`.
+    pieces with a melody, whether drums play, 0 or 1; of bands, programs of
+    melody, bass and comping, and whether drums play; `Parts.comping_balance`.
 
   Raises:
     ValueError: if there are none.
   """
-  found = {'melody': [], 'bass': [], 'band': [], 'piece': [], 'comping': [],
+  found = {'melody': [], 'bass': [], 'balance': [], 'piece': [], 'band': [],
            'comping_balance': []}
+  melodies = set()
   for i, (md5, label) in enumerate(sorted(labels.items())):
+    path = folder / md5[0] / f'{md5}.mid'
     try:
-      parts = parts_of(read_notes(folder / md5[0] / f'{md5}.mid'))
+      parts = parts_of(read_notes(path))
     except (ValueError, FileNotFoundError):
       continue  # Some files of the web are broken, and some may not be there.
     for name, of_kind in (
-        ('melody', parts.melodies), ('bass', parts.basses),
-        ('comping', parts.compings)):
+        ('melody', parts.melodies), ('bass', parts.basses)):
       found[name] += [
           (int(own['program'][0]), label, i) for own in of_kind]
-    for name, balance in (
-        ('band', parts.balance()),
+    band = _band_of(path, melodies)
+    for name, of_parts in (
+        ('band', band), ('balance', parts.balance()),
         ('comping_balance', parts.comping_balance())):
-      if balance:
-        found[name].append((balance, label, i))
+      if of_parts:
+        found[name].append((of_parts, label, i))
     if parts.melodies:
       found['piece'].append(
           (int(len(parts.drums) >= _MIN_PART_NOTES), label, i))
@@ -219,8 +222,20 @@ def read_lakh(
   return tuple(rated)
 
 
-_PLURALS = {'melody': 'melodies', 'bass': 'basses', 'band': 'bands',
-            'piece': 'with a melody', 'comping': 'playing chords',
+def _band_of(path: pathlib.Path, melodies: set[bytes]) -> list[int] | None:
+  """Who plays a piece as a band; None if none does, or its melody is known."""
+  try:
+    lineup = band_reader.lineup(midi.read(path))
+  except ValueError:
+    return None
+  if lineup is None or lineup.melody.tobytes() in melodies:
+    return None
+  melodies.add(lineup.melody.tobytes())
+  return [*lineup.programs, int(lineup.drums >= _MIN_PART_NOTES)]
+
+
+_PLURALS = {'melody': 'melodies', 'bass': 'basses', 'balance': 'trios',
+            'piece': 'with a melody', 'band': 'bands',
             'comping_balance': 'with melody and chords'}
 
 
@@ -368,6 +383,71 @@ def choose_categorical(data: Rated, seed: int) -> FittedCategorical:
           'VA': by_regularization[best]})
 
 
+def fit_bands(data: Rated) -> dict[str, np.ndarray]:
+  """What `performance.Bands` takes.
+
+  Args:
+    data: values programs of melody, bass and comping, and whether drums play.
+  """
+  return {'programs': data.values[:, :3], 'drums': data.values[:, 3],
+          'va': data.va.round(3)}
+
+
+def co_occurrence(data: Rated, seed: int) -> dict[str, tuple[float, float]]:
+  """Mutual information of families of instruments, in nats.
+
+  Families are General MIDI's sixteen. A part of it is by chance, as samples are
+  finite: as much as is left where bands are drawn each by itself.
+
+  Returns:
+    Of melody and comping, and of bass and comping: in bands, and in as many
+    drawn for their VA, as bands are and each instrument from another band.
+  """
+  from sklearn.metrics import mutual_info_score
+
+  rng = np.random.default_rng(seed)
+  bands = performance.Bands(**fit_bands(data))
+  drawn = [bands.draw(
+      data.va, data.values[:, 3], rng.random(len(data.values)), 1.0, 1.0)
+           for _ in range(3)]
+  return {
+      name: tuple(
+          float(mutual_info_score(rows[:, voice] // 8, rows[:, 2] // 8))
+          for voice in (0, 1))
+      for name, rows in (
+          ('in bands', data.values), ('as bands are', drawn[0]),
+          ('each by itself', np.stack(
+              [drawn[voice][:, voice] for voice in range(3)], axis=1)))}
+
+
+def greatest_shares(data: Rated) -> str:
+  """Rows of a table: the likeliest of each voice, in bands and as drawn.
+
+  At the points of a grid of 5 x 5 the greatest share of any.
+  """
+  import pretty_midi
+
+  bands = performance.Bands(**fit_bands(data))
+  rng = np.random.default_rng(0)
+  rows = []
+  axis = np.linspace(-0.8, 0.8, 5)
+  share_of_drums = data.values[:, 3].mean()
+  drawn = [bands.draw(
+      np.tile((v, a), (2000, 1)), rng.random(2000) < share_of_drums,
+      rng.random(2000), 1.0, 1.0) for v in axis for a in axis]
+  for voice, name in enumerate(('melody', 'bass', 'comping')):
+    programs, counts = np.unique(data.values[:, voice], return_counts=True)
+    best = programs[counts.argmax()]
+    ours = np.array([np.mean(d[:, voice] == best) for d in drawn])
+    most = max(
+        np.unique(d[:, voice], return_counts=True)[1].max() / len(d)
+        for d in drawn)
+    rows.append(
+        f'| {name} | {pretty_midi.program_to_instrument_name(int(best))} | '
+        f'{counts.max() / counts.sum():.2f} | {ours.mean():.2f} | {most:.2f} |')
+  return '\n'.join(rows)
+
+
 _CORNERS = [(-.6, .6), (.6, .6), (-.6, -.6), (.6, -.6)]
 _OF_CORNERS = ' | '.join(f'({v:+.1f}, {a:+.1f})' for v, a in _CORNERS)
 
@@ -430,8 +510,8 @@ def _gain(held_out: Mapping[str, np.ndarray], digits: int) -> str:
 def _write_card(
     run_dir: pathlib.Path, normal: dict, rated: Rated, held_out: dict,
     instruments: FittedCategorical, basses: FittedCategorical, balance: dict,
-    bands: Rated, balance_held_out: dict, drums: FittedCategorical,
-    compings: FittedCategorical, command: str):
+    trios: Rated, balance_held_out: dict, drums: FittedCategorical,
+    bands: Rated, together: dict[str, tuple[float, float]], command: str):
   units = {
       'log_density': ('notes a quarter', np.exp, '.2f'),
       'log_tempo': ('tempo, quarters a minute', np.exp, '.0f'),
@@ -461,7 +541,7 @@ def _write_card(
       bass_regularization=basses.regularization,
       bass_likelihoods=_likelihoods(basses.held_out, 3),
       bass_gain=_gain(basses.held_out, 3), basses=_likelier(basses),
-      num_bands=len(bands.values),
+      num_trios=len(trios.values),
       balance_means=_means(balance, {
           name: (name, lambda x: x, '+.1f') for name in performance.BALANCE}),
       balance_likelihoods=_likelihoods(balance_held_out, 3),
@@ -472,13 +552,12 @@ def _write_card(
       drum_regularization=drums.regularization,
       drum_likelihoods=_likelihoods(drums.held_out, 3),
       drum_gain=_gain(drums.held_out, 3),
-      num_compings=len(compings.data.values),
-      num_comping_files=len(np.unique(compings.data.groups)),
-      num_comping_programs=len(compings.parameters['values']),
-      comping_regularization=compings.regularization,
-      comping_likelihoods=_likelihoods(compings.held_out, 3),
-      comping_gain=_gain(compings.held_out, 3),
-      compings=_likelier(compings),
+      num_bands=len(bands.values), num_nearest=performance.Bands.NUM_NEAREST,
+      num_distinct=len(np.unique(bands.values[:, :3], axis=0)),
+      together='\n'.join(
+          f'| {name} | {of_melody:.2f} | {of_bass:.2f} |'
+          for name, (of_melody, of_bass) in together.items()),
+      greatest_shares=greatest_shares(bands),
       drum_share=drums.parameters['marginal'][-1], drum_shares=_shares(drums))
 
 
@@ -531,38 +610,37 @@ def run(
   labels = {
       md5: tuple(rated.va.mean(0) + (point - points.mean(0)) * spread)
       for md5, point in zip(labels, points, strict=True)}
-  melodies, basses, bands, pieces, compings, comping_bands = read_lakh(
+  melodies, basses, trios, pieces, bands, comping_bands = read_lakh(
       lakh_dir, labels, report)
   held_out = normal_held_out(rated, seed)
-  balance_held_out = normal_held_out(bands, seed)
+  balance_held_out = normal_held_out(trios, seed)
   comping_held_out = normal_held_out(comping_bands, seed)
-  instruments, basses, drums, compings = (
-      choose_categorical(data, seed)
-      for data in (melodies, basses, pieces, compings))
+  instruments, basses, drums = (
+      choose_categorical(data, seed) for data in (melodies, basses, pieces))
+  together = co_occurrence(bands, seed)
   for name, figures in (
       ('performance', held_out), ('instrument', instruments.held_out),
       ('bass', basses.held_out), ('balance', balance_held_out),
-      ('drums', drums.held_out), ('comping', compings.held_out),
+      ('drums', drums.held_out),
       ('balance of the comping', comping_held_out)):
     for given, values in figures.items():
       report(f'log-likelihood of the {name} given {given}: '
              f'{plus_minus(values, 3)}')
   normal, balance = (
-      fit_normal(rated, held_out), fit_normal(bands, balance_held_out))
+      fit_normal(rated, held_out), fit_normal(trios, balance_held_out))
   run_dir.mkdir(parents=True, exist_ok=True)
   performance.save(run_dir, {
       'normal': normal, 'instruments': instruments.parameters,
       'balance': balance, 'basses': basses.parameters,
-      'drums': drums.parameters, 'compings': compings.parameters,
+      'drums': drums.parameters, 'bands': fit_bands(bands),
       'comping_balance': fit_normal(comping_bands, comping_held_out)}, {
           'eimg_groups': sorted(map(int, np.unique(rated.groups))),
           'clips': len(rated.values),
           'melodies': len(instruments.data.values),
-          'basses': len(basses.data.values), 'bands': len(bands.values),
-          'pieces': len(drums.data.values),
-          'compings': len(compings.data.values)})
+          'basses': len(basses.data.values), 'trios': len(trios.values),
+          'pieces': len(drums.data.values), 'bands': len(bands.values)})
   _plot(normal, rated, run_dir / 'means.png')
   _write_card(
-      run_dir, normal, rated, held_out, instruments, basses, balance, bands,
-      balance_held_out, drums, compings, command)
+      run_dir, normal, rated, held_out, instruments, basses, balance, trios,
+      balance_held_out, drums, bands, together, command)
   report(f'wrote {run_dir}')

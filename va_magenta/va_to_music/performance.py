@@ -28,8 +28,9 @@ A trio is played by a small band. Its melody is played as any other; beside it
 - drums play or rest, with a chance given VA: calm music mostly has none;
 - the bass is in the melody's key, in the octave where it lies.
 
-A band of four voices (`music.band`) has comping beside them: an instrument of
-its own, given VA, and a loudness beside the melody's.
+A band of four voices (`music.band`) has comping beside them, with a loudness
+beside the melody's, and the instruments of one by people: of those near in VA,
+with drums if it has drums.
 """
 
 import dataclasses
@@ -245,6 +246,53 @@ class Categorical:
         (cumulative <= uniform[..., None]).sum(-1), len(self.values) - 1)]
 
 
+class Bands:
+  """Who plays together, as in bands by people.
+
+  Args:
+    programs: General MIDI programs of melody, bass and comping, int
+      `[bands, 3]`.
+    drums: whether there are drums, `[bands]`.
+    va: float `[bands, 2]`.
+
+  Raises:
+    ValueError: if shapes do not match.
+  """
+
+  # Of so many nearest in VA one is drawn.
+  NUM_NEAREST = 200
+
+  def __init__(self, programs, drums, va):
+    self.programs = np.asarray(programs, int)
+    self.drums = np.asarray(drums, bool)
+    self.va = np.asarray(va, float)
+    n = len(self.drums)
+    _check_shapes((self.programs, (n, 3)), (self.va, (n, 2)))
+
+  def draw(self, va: np.ndarray, drums: np.ndarray, uniform: np.ndarray,
+           guidance: float, temperature: float) -> np.ndarray:
+    """Programs of melody, bass and comping, int `[n, 3]`.
+
+    Args:
+      va: float `[n, 2]`.
+      drums: whether drums play, bool `[n]`.
+      uniform: the randomness, `[n]` in [0, 1).
+      guidance: so many times fewer are near; 0 takes any.
+      temperature: below 1 fewer are, too; 0 takes the nearest.
+    """
+    drawn = np.empty((len(va), 3), int)
+    for i, point in enumerate(va):
+      alike = np.flatnonzero(self.drums == drums[i])
+      if not len(alike):
+        alike = np.arange(len(self.drums))
+      near = alike[np.argsort(
+          np.square(self.va[alike] - point).sum(1), kind='stable')]
+      num = min(self.NUM_NEAREST / max(guidance, 1e-9), len(near))
+      num = max(int(num * min(temperature, 1)), 1)
+      drawn[i] = self.programs[near[int(uniform[i] * num)]]
+    return drawn
+
+
 def _check_shapes(*arrays_and_shapes):
   if any(array.shape != shape for array, shape in arrays_and_shapes):
     raise ValueError('arrays of wrong shapes')
@@ -259,19 +307,21 @@ class PerformanceModel:
     balance: of `Normal`, of `BALANCE`.
     basses: of `Categorical`, the programs of basses.
     drums: of `Categorical`, whether drums play, 0 or 1.
-    compings: of `Categorical`, the programs of what accompanies.
-    comping_balance: of `Normal`, its velocity less the melody's.
+    bands: of `Bands`, who plays together in bands of four voices.
+    comping_balance: of `Normal`, velocity of what accompanies less the
+      melody's.
   """
 
   def __init__(self, normal: dict, instruments: dict, balance: dict,
-               basses: dict, drums: dict, compings: dict,
+               basses: dict, drums: dict, bands: dict,
                comping_balance: dict):
     self.normal, self.balance, self.comping_balance = (
         Normal(**parameters) for parameters in (
             normal, balance, comping_balance))
-    self.instruments, self.basses, self.drums, self.compings = (
+    self.instruments, self.basses, self.drums = (
         Categorical(**parameters) for parameters in (
-            instruments, basses, drums, compings))
+            instruments, basses, drums))
+    self.bands = Bands(**bands)
     _check_shapes(
         (self.normal.marginal_mean, (len(VARIABLES),)),
         (self.balance.marginal_mean, (len(BALANCE),)))
@@ -367,12 +417,14 @@ class PerformanceModel:
     louder = _deviating(
         *self.comping_balance.given(points, guidance), noise, temperature)
     comping = _as_velocity(velocity + louder[..., 0])
-    program = self.compings.draw(
-        points.mean(1), uniform, guidance, _of_programs(temperature))
+    programs = self.bands.draw(
+        points.mean(1), tokens[..., trio.DRUMS].any(1), uniform, guidance,
+        _of_programs(temperature)).tolist()
     return [
         [FullBandPerformance(
-            **dataclasses.asdict(p), comping_program=int(program[i]),
-            comping_velocity=int(loudness))
+            **dataclasses.asdict(p) | dict(zip(
+                ('program', 'bass_program', 'comping_program'), programs[i],
+                strict=True)), comping_velocity=int(loudness))
          for p, loudness in zip(played[i], comping[i], strict=True)]
         for i in range(len(tokens))
     ]
@@ -507,7 +559,7 @@ def load(folder: str | os.PathLike | None = None) -> PerformanceModel:
           **{name: config[name] for name in _PARTS}))
 
 
-_PARTS = ('normal', 'instruments', 'balance', 'basses', 'drums', 'compings',
+_PARTS = ('normal', 'instruments', 'balance', 'basses', 'drums', 'bands',
           'comping_balance')
 
 
