@@ -196,7 +196,8 @@ def test_a_melody_has_no_chords_to_edit(server, monkeypatch):
     sequence = note_seq.NoteSequence(total_time=1)
     sequence.notes.add(pitch=60, velocity=80, start_time=0, end_time=1)
     return [composer.Piece(
-        sequence, VA(0, 0), 0.5, 3, [performance.Performance()])]
+        sequence, VA(0, 0), 0.5, 3, [performance.Performance()],
+        score=(np.zeros((32, 4), int), np.zeros(4, int)))]
 
   monkeypatch.setattr(composer, 'compose', compose)
   data = _compose(server, num_outputs=1)['output']['data']

@@ -405,9 +405,9 @@ def _harmony(piece) -> tuple[str, str]:
   """The names of a piece's key and chords, '' without."""
   from va_magenta.music import chords
 
-  if piece.score is None:
+  if not piece.sequence.key_signatures:
     return '', ''
-  signature = piece.sequence.key_signatures[0]
+  [signature] = piece.sequence.key_signatures
   key = chords.Key(
       signature.key, 'minor' if signature.mode == signature.MINOR else 'major')
   return str(key), chords.progression_name(
