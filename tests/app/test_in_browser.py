@@ -178,9 +178,10 @@ def test_picture_to_music(browser, app):
     page.mouse.click(roll['x'] + roll['width'] / 2, roll['y'] + 50)
     page.wait_for_function(
         "document.querySelector('#sound audio').currentTime > 3")
-    x, width = (float(page.get_attribute(*place)) for place in (
-        ('#roll .cursor', 'x1'), ('#roll svg', 'width')))
-    assert x == pytest.approx(width / 2, rel=0.05)
+    page.wait_for_function('''
+        Math.abs(document.querySelector('#roll .cursor').getAttribute('x1')
+        / document.querySelector('#roll svg').getAttribute('width') - 0.5)
+        < 0.02''')
     assert 5 < sound.evaluate('sound => sound.duration') < 60
 
   assert hosts - {None, ''} == {'127.0.0.1'}  # None of data: URLs.

@@ -26,4 +26,5 @@ element.addEventListener('click', event => {
   const box = svg.getBoundingClientRect();
   sound.currentTime =
     svg.dataset.seconds * (event.clientX - box.left) / box.width;
+  show();
 });
