@@ -131,6 +131,7 @@ TABLE = {
         Checkpoint('expression_va', EXPRESSION),
         Checkpoint('arranger_va', ARRANGER),
         Checkpoint('plausibility', PLAUSIBILITY),
+        Checkpoint('melody_plausibility', PLAUSIBILITY),
         Checkpoint('chord_recognition', RECOGNITION),
     )
 }

@@ -45,7 +45,7 @@ class Band:
 
   # What is drawn unless asked for otherwise.
   num_candidates = 16
-  is_chosen = True
+  chooser = 'plausibility'
 
   def __init__(self, model, performer, expression=None, arranger=None):
     self._model, self._performer = model, performer

@@ -54,12 +54,12 @@ class Structure(Protocol):
 
   Attributes:
     num_candidates: how many are drawn unless asked for otherwise.
-    is_chosen: whether a candidate is kept for being as people write, too (see
-      `plausibility`).
+    chooser: name of the model (see `plausibility`) by which a candidate is kept
+      for being as people write, too; None if only its VA counts.
   """
 
   num_candidates: int
-  is_chosen: bool
+  chooser: str | None
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):

@@ -92,7 +92,7 @@ class Composer:
     structure = structure_of(settings.checkpoint).load(settings)
     return cls(
         structure, models.estimator(settings.estimator),
-        models.plausibility() if structure.is_chosen else None)
+        models.plausibility(structure.chooser) if structure.chooser else None)
 
   def compose(
       self, target: VA | Sequence[VA], settings: Settings) -> list[Piece]:

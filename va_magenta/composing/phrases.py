@@ -46,7 +46,7 @@ class Phrases:
     self._performer = performer
     self._critic = critic
     self._writer = writer
-    self.is_chosen = writer is not None
+    self.chooser = 'melody_plausibility' if writer is not None else None
 
   @classmethod
   def check(cls, checkpoint: str | os.PathLike, path: pathlib.Path):

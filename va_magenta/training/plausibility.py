@@ -58,6 +58,12 @@ def run(
           f'{len(side)} {name} pieces have the voices that are learned from, '
           f'and at least {people.MIN_PIECES} of different targets or pieces '
           'are needed')
+  of_melody = np.array(
+      [name.startswith('melody_') for name in measures.SELECTION])
+  if (ours.playing.mean(0) > 0.5)[1:].any():
+    parts = [of_melody, ~of_melody]
+  else:  # Melodies without chords.
+    parts = [np.isin(measures.SELECTION, measures.MELODY_JUDGE)]
   columns = [people.NAMES.index(name) for name in measures.SELECTION]
   x = np.concatenate([theirs.values, ours.values])[:, columns]
   is_people = np.repeat([1, 0], [len(theirs), len(ours)])
@@ -68,9 +74,9 @@ def run(
   for fold in range(_NUM_FOLDS):
     trained = folds != fold
     held_out[~trained] = _fit(
-        x[trained], is_people[trained], weights[trained], seed).predict(
+        x[trained], is_people[trained], weights[trained], parts, seed).predict(
             x[~trained])
-  trees = _fit(x, is_people, weights, seed)
+  trees = _fit(x, is_people, weights, parts, seed)
   config = {
       'measures': measures.SELECTION,
       'held_out_auc': float(roc_auc_score(is_people, held_out)),
@@ -79,7 +85,8 @@ def run(
   run_dir.mkdir(parents=True, exist_ok=True)
   checkpoints.write(run_dir, checkpoints.PLAUSIBILITY, config, trees.arrays)
   card = _CARD.format(
-      **config, trees=_NUM_TREES, number=len(measures.SELECTION))
+      **config, trees=_NUM_TREES, number=sum(map(np.sum, parts)),
+      **(_BANDS if len(parts) == 2 else _MELODIES))
   _plot(run_dir / 'odds.png', held_out, is_people)
   with files.writing(run_dir / 'README.md') as temporary:
     temporary.write_text(card)
@@ -87,22 +94,20 @@ def run(
   return config
 
 
-def _fit(x, is_people, weights, seed) -> Trees:
-  """Trees whose sum is the mean of what melody and accompaniment say.
+def _fit(x, is_people, weights, parts, seed) -> Trees:
+  """Trees whose sum is the mean of what each part of the measures says.
 
   Of both together, the accompaniment would have nearly all the say.
   """
   import lightgbm
 
-  of_melody = np.array(
-      [name.startswith('melody_') for name in measures.SELECTION])
   return from_lightgbm([
       lightgbm.train(
           {**_PARAMETERS, 'seed': seed},
           # What is the same everywhere splits nothing.
           lightgbm.Dataset(np.where(seen, x, 0), is_people, weight=weights),
           _NUM_TREES)
-      for seen in (of_melody, ~of_melody)])
+      for seen in parts])
 
 
 def _plot(path: pathlib.Path, held_out, is_people):
@@ -127,16 +132,21 @@ def _folds(theirs, ours, seed: int) -> np.ndarray:
   return np.concatenate(folds)
 
 
+_BANDS = {
+    'whose': "a band's",
+    'mean': ": the mean of those by the melody's measures and by all others, "
+            'on which as many trees are'}
+_MELODIES = {'whose': 'melodies and trios as', 'mean': ''}
 _CARD = '''# As people write: the chooser
 
-**What it is for.** `va_magenta_generate` uses it to choose among a band's
+**What it is for.** `va_magenta_generate` uses it to choose among {whose}
 candidates: it keeps the one with the least distance in VA minus a share of the
 log odds (`composing/plausibility.py`). It does not judge music: what it chose
 is judged by measures that it does not see (`va_magenta_evaluate --people`).
 
-**What it is.** Twice {trees} boosted trees on the {number} measures of
-`measures.SELECTION`; they give the log odds that a band of 16 bars is by
-people: the mean of those by the melody's measures and by all others.
+**What it is.** {trees} boosted trees on {number} measures of
+`measures.SELECTION`; they give the log odds that a piece of 16 bars is by
+people{mean}.
 
 **Data and licence.** Measures of {num_people} windows by people, one a piece
 and none of the pieces held out for evaluation, from MIDI files of mostly
