@@ -136,7 +136,7 @@ _BANDS = {
     'whose': "a band's",
     'mean': ": the mean of those by the melody's measures and by all others, "
             'on which as many trees are'}
-_MELODIES = {'whose': 'melodies and trios as', 'mean': ''}
+_MELODIES = {'whose': "a melody model's or trio model's", 'mean': ''}
 _CARD = '''# As people write: the chooser
 
 **What it is for.** `va_magenta_generate` uses it to choose among {whose}
