@@ -561,3 +561,24 @@ def test_a_missing_tensorflow_checkpoint_is_told(flat, tmp_path):
   (tmp_path / 'checkpoint').unlink()
   with pytest.raises(FileNotFoundError, match='holds 2 checkpoints'):
     magenta_weights.read(tmp_path)
+
+
+def test_latent_noise_is_what_the_decoder_is_given_in_training_alone():
+  import keras
+
+  def outputs(level, training):
+    keras.utils.set_random_seed(0)
+    model = music_vae.MusicVAE(
+        dataclasses.replace(_FLAT, latent_noise=level), seed=2)
+    tokens = np.random.default_rng(0).integers(0, 12, (5, 8, 1))
+    return {
+        name: np.array(x) for name, x in model(
+            {'tokens': tokens}, training=training).items() if x is not None}
+
+  exact, noisy = outputs(0.0, True), outputs(1.5, True)
+  for name in ('mu', 'sigma', 'z'):
+    np.testing.assert_allclose(noisy[name], exact[name], rtol=1e-5)
+  assert abs(noisy['logits'] - exact['logits']).max() > 1e-3
+  np.testing.assert_allclose(
+      outputs(1.5, False)['logits'], outputs(0.0, False)['logits'], rtol=1e-4,
+      atol=1e-6)
