@@ -2,8 +2,10 @@
 
   python examples/make_card_pictures.py
 
-They are four melodies of cat-mel_2bar_small; and of examples/samples/meadow.mid
-the chords that are recognised, and how loud each note is played.
+They are four melodies of cat-mel_2bar_small; in how many pieces by people each
+voice plays, as bands are arranged; and of examples/samples/meadow.mid the chords
+that are recognised, how loud each note is played, and where the critic of bands
+places each two bars.
 """
 
 import pathlib
@@ -14,8 +16,16 @@ from matplotlib.figure import Figure
 
 from va_magenta import checkpoints
 from va_magenta.figures import plots
-from va_magenta.music import chord_recognition, chords, melody, midi
-from va_magenta.va_to_music import music_vae
+from va_magenta.music import (
+  band,
+  band_reader,
+  chord_recognition,
+  chords,
+  melody,
+  midi,
+)
+from va_magenta.music_to_va import band_critic
+from va_magenta.va_to_music import arranger, music_vae
 
 ROOT = pathlib.Path(__file__).parents[1]
 COLORS = ('#2b9aa8', '#f2a33a', '#d96c7b')
@@ -82,12 +92,63 @@ def draw_velocities(path: pathlib.Path):
   figure.savefig(path)
 
 
+def draw_players(path: pathlib.Path):
+  """In how many of people's pieces, calm and excited, each voice plays when."""
+  _, arrays = checkpoints.open(None, checkpoints.ARRANGER)
+  arousal = arrays['pieces.va'][:, 1].astype(float)
+  plays = arrays['pieces.plays']
+  middle = np.median(arousal)
+  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
+  axes = figure.add_axes((0.07, 0.18, 0.91, 0.7))
+  for i, (voice, color) in enumerate(zip(
+      arranger.VOICES, COLORS, strict=True)):
+    for chosen, style, name in (
+        (arousal < middle, '--', 'calm'), (arousal >= middle, '-', 'excited')):
+      axes.plot(range(1, 9), plays[chosen, :, i].mean(0), style, color=color,
+                label=f'{band.VOICE_NAMES[voice]}, {name}')
+  axes.set_xlabel('eighth of the piece', fontsize=9)
+  axes.set_ylabel('share of pieces', fontsize=9)
+  axes.grid(color='#e4e4ea')
+  axes.legend(fontsize=7, ncols=6, loc='lower center', frameon=False,
+              bbox_to_anchor=(0.5, 0.98))
+  figure.savefig(path)
+
+
+def draw_critic(path: pathlib.Path):
+  """Where the critic of bands places each two bars of the meadow's piece."""
+  piece = band_reader.from_score(
+      midi.read(ROOT / 'examples' / 'samples' / 'meadow.mid'))
+  count = len(piece.tokens) // 32
+  tokens = piece.tokens[:32 * count].reshape(count, 32, 4).astype(int)
+  x = np.concatenate([
+      np.eye(depth, dtype=np.float32)[tokens[..., i]]
+      for i, depth in enumerate(band.OUTPUT_DEPTHS)], axis=-1)
+  context = band.context(
+      np.tile(piece.plays, (count, 1)), piece.chords[:4 * count].reshape(-1, 4))
+  va = np.array(band_critic.load(
+      checkpoints.path('band_critic_va'))(x, context.astype(np.float32)))
+  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
+  axes = figure.add_axes((0.07, 0.18, 0.91, 0.7))
+  for values, name, color in zip(
+      va.T, ('valence', 'arousal'), COLORS, strict=False):
+    axes.step(2 * np.arange(count) + 1, values, where='post', color=color,
+              label=name)
+  axes.set(ylim=(-1, 1))
+  axes.set_xlabel('bar', fontsize=9)
+  axes.grid(color='#e4e4ea')
+  axes.legend(fontsize=8, ncols=2, loc='lower center', frameon=False,
+              bbox_to_anchor=(0.5, 0.98))
+  figure.savefig(path)
+
+
 def main():
   """Draws them."""
   folder = ROOT / 'checkpoints'
   draw_melodies(folder / 'cat-mel_2bar_small' / 'samples.png')
   draw_chords(folder / 'chord_recognition' / 'example.png')
   draw_velocities(folder / 'expression_va' / 'velocities.png')
+  draw_players(folder / 'arranger_va' / 'players.png')
+  draw_critic(folder / 'band_critic_va' / 'meadow.png')
 
 
 if __name__ == '__main__':
