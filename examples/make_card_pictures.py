@@ -3,9 +3,9 @@
   python examples/make_card_pictures.py
 
 They are four melodies of cat-mel_2bar_small; in how many pieces by people each
-voice plays, as bands are arranged; and of examples/samples/meadow.mid the chords
-that are recognised, how loud each note is played, and where the critic of bands
-places each two bars.
+voice plays, as bands are arranged; and of examples/samples/meadow.mid the
+chords that are recognised, how loud each note is played, and where the critic
+of bands places each two bars.
 """
 
 import pathlib

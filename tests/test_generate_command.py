@@ -205,7 +205,8 @@ def _some_pieces(target, settings):
 
   sequence = melody.tokens_to_sequence(np.array([40, 0, 42, 0, 44, 0]))
   piece = composer.Piece(
-      sequence, target[0], 0.0, 0, [performance.plain(1)])
+      sequence, target[0], 0.0, 0, [performance.plain(1)],
+      (np.zeros((16, 4), np.uint16), np.zeros(2, np.uint8)))
   return [piece] * settings.num_outputs
 
 

@@ -166,8 +166,9 @@ def test_a_model_learns_to_follow_va(run, folder, monkeypatch):
   code, out, err = run(
       '--config=va-cat-mel_2bar', '--run_dir=va', f'--critic={folder}/critic',
       '--examples_path=midi', '--cache_dir=cache', '--num_steps=2',
-      '--objective=wae_mmd', '--hparams=batch_size=3,z_size=4,'
-      'enc_rnn_size=[6],dec_rnn_size=[5],max_beta=100')
+      '--prior_steps=0', '--objective=wae_mmd',
+      '--hparams=batch_size=3,z_size=4,enc_rnn_size=[6],dec_rnn_size=[5],'
+      'max_beta=100')
   assert code == 0, err
   config = json.loads((folder / 'va' / 'config.json').read_text())
   assert (config['name'], config['control_depth'], config['objective']) == (

@@ -22,7 +22,8 @@ def _places(pieces):
 
 
 def test_the_generator_is_asked_for_each_target_with_one_seed(oracle, composer):
-  asked = systems.Asked('asked', {'candidates': 3, 'checkpoint': 'x'})
+  asked = systems.Asked(
+      'asked', {'candidates': 3, 'checkpoint': 'x', 'bars': 2})
   pieces = list(asked.compose(TARGETS, 7, composer))
   np.testing.assert_allclose(_places(pieces), TARGETS, atol=.02)
   assert [(t.valence, t.arousal) for t, _ in oracle] == list(

@@ -83,10 +83,14 @@ def test_silence_is_the_mean_rating(estimator):
   assert silence.arousal == pytest.approx(calibration['arousal']['mean'])
 
 
+def _of_files(estimator, paths):
+  return estimator.estimate_va_of_notes(map(read_notes, paths))
+
+
 def test_files_and_sequences_agree(estimator, tmp_path):
   path = tmp_path / 'major.mid'
   note_seq.note_sequence_to_midi_file(MAJOR, str(path))
-  of_file, = estimator.estimate_va_of_midi([path])
+  of_file, = _of_files(estimator, [path])
   of_sequence, = estimator.estimate_va([MAJOR])
   assert of_file.distance(of_sequence) < .05
 
@@ -95,12 +99,12 @@ def test_a_damaged_file_is_named(estimator, tmp_path):
   path = tmp_path / 'damaged.mid'
   path.write_bytes(b'MThd?')
   with pytest.raises(ValueError, match='damaged.mid'):
-    estimator.estimate_va_of_midi([path])
+    _of_files(estimator, [path])
 
 
 def test_emopia_which_was_not_trained_on(estimator, shared_data):
   paths = sorted((shared_data / 'emotion_midi/emopia/midi').glob('*.mid'))[::5]
-  points = estimator.estimate_va_of_midi(paths)
+  points = _of_files(estimator, paths)
   quadrants = np.array([int(path.name[1]) for path in paths])
   assert len(paths) > 200
   assert held_out.auc(
@@ -367,7 +371,8 @@ def test_the_job_writes_what_load_reads(tmp_path, few_trees):
   assert sorted(p.name for p in (tmp_path / 'run').iterdir()) == [
       'README.md', 'config.json', 'generator', 'importances.png', 'judge',
       'weights.npz']
-  slow, fast = symbolic.load(tmp_path / 'run').estimate_va_of_midi(
+  slow, fast = _of_files(
+      symbolic.load(tmp_path / 'run'),
       [tmp_path / 'eimg/midi/0.mid', tmp_path / 'eimg/midi/11.mid'])
   assert fast.arousal > slow.arousal
   card = (tmp_path / 'run/README.md').read_text()

@@ -44,7 +44,7 @@ def test_values_are_magentas(name):
       'name', 'output_depths', 'level_lengths', 'transpose_range',
       'control_depth', 'context_depth', 'conductor_control',
       'hierarchical_encoder', 'conductor_rnn_size', 'control_gain',
-      'control_dropout', 'token_dropout',
+      'control_dropout', 'token_dropout', 'latent_noise',
       'objective', 'va_weight', 'kl_control_weight', 'va_share',
       'va_temperature', 'independence_weight', 'structure'}
   for key in shared:

@@ -88,7 +88,7 @@ class Composer:
               attempt,
               base64.b64encode(piece.sequence.SerializeToString(
                   deterministic=True)).decode(),
-              [x.tolist() for x in piece.score]]
+              piece.score and [x.tolist() for x in piece.score]]
 
     attempt, piece, score = self._cache.get(about, make)
     self.num_redrawn += attempt > 0

@@ -180,9 +180,11 @@ def piano_roll(notes: np.ndarray):
     bool array [segments, 128]; length in seconds of each segment; segment in
     which each note starts.
   """
-  starts = np.rint(notes['start_seconds'] * 1000).astype(np.int64)
-  ends = np.maximum(
-      np.rint(notes['end_seconds'] * 1000).astype(np.int64), starts + 1)
+  starts, ends = (
+      # First rid of rounding errors, which would decide about halves.
+      np.rint(np.round(notes[name] * 1000, 6)).astype(np.int64)
+      for name in ('start_seconds', 'end_seconds'))
+  ends = np.maximum(ends, starts + 1)
   edges, index = np.unique(
       np.concatenate([starts, ends]), return_inverse=True)
   starts, ends = index[:len(notes)], index[len(notes):]
