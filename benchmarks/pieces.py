@@ -27,21 +27,26 @@ flags.DEFINE_integer('rounds', 5, 'Pieces that are timed.')
 def _measure(checkpoint: str, candidates: list[int], rounds: int, results):
   """Prints a line, and puts its figures into a queue."""
   from va_magenta.composing import composer, request
+  from va_magenta.music import grid
   from va_magenta.va import VA
 
   def seconds(number, seed):
     start = time.perf_counter()
+    pieces = []
     # Of a random draw with few candidates there may be none with notes.
     try:
-      composer.compose(VA(0.4, 0.6), request.Settings(
+      pieces = composer.compose(VA(0.4, 0.6), request.Settings(
           checkpoint=checkpoint, candidates=number, seed=seed))
     except ValueError as error:
       if 'different pieces with notes' not in str(error):
         raise
-    return time.perf_counter() - start
+    elapsed = time.perf_counter() - start
+    for piece in pieces:
+      figures['bars'] = len(piece.score[0]) // grid.STEPS_PER_BAR
+    return elapsed
 
-  figures = {'bars': composer.phrase_bars(checkpoint),
-             'first': seconds(candidates[0], 0)}
+  figures = {}
+  figures['first'] = seconds(candidates[0], 0)
   for number in candidates:
     seconds(number, 0)  # Compiles.
     figures[f'of {number}'] = min(
