@@ -54,14 +54,14 @@ def test_pieces(tmp_path):
       'pieces.py', '--checkpoints=cat-mel_2bar', '--candidates=8', '--rounds=1',
       f'--report={path}')
   first, = re.match(
-      r'cat-mel_2bar: 2 bars, first ([\d.]+) s, of 8 cand', out).groups()
+      r'cat-mel_2bar: 16 bars, first ([\d.]+) s, of 8 cand', out).groups()
   report = json.loads(path.read_text())
   assert report['command'] == 'c' and report['pieces']['band'] == {'of 1': 2}
   found = report['pieces']['cat-mel_2bar']
   assert found['command'] == (
       'python benchmarks/pieces.py --checkpoints=cat-mel_2bar --candidates=8 '
       '--rounds=1')
-  assert found['bars'] == 2
+  assert found['bars'] == 16
   assert found['first'] == pytest.approx(float(first), abs=.06)
   assert found['of 8'] > 0
 
