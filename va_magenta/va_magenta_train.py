@@ -228,7 +228,7 @@ def main(argv):
         _learn_prior(
             music_vae.load(pathlib.Path(_RUN_DIR.value).expanduser()),
             bands or _read_bands(cache_dir), cache_dir)
-      except ValueError as error:
+      except (ValueError, FileNotFoundError) as error:
         print(f'no prior is learned: {error}')
 
 

@@ -75,7 +75,12 @@ class Phrases:
   @classmethod
   def load(cls, settings: Settings) -> 'Phrases':
     """See `Structure.load`."""
-    vae = models.music_vae(settings.checkpoint)
+    writer = None
+    if (settings.prior == LEARNED and settings.mode == SAMPLE
+        and settings.input is None
+        and models.has_prior(settings.checkpoint)):
+      writer = models.band_model(settings.checkpoint)
+    vae = writer.vae if writer else models.music_vae(settings.checkpoint)
     performer = critic = None
     if settings.performance == LEARNED:
       performer = models.performer(settings.performance_model)
@@ -84,11 +89,6 @@ class Phrases:
       from va_magenta.music_to_va import critic as critics
       critic = models.critic(
           settings.critic or critics.shipped(len(vae.config.output_depths)))
-    writer = None
-    if (settings.prior == LEARNED and settings.mode == SAMPLE
-        and settings.input is None
-        and models.has_prior(settings.checkpoint)):
-      writer = models.band_model(settings.checkpoint)
     return cls(vae, performer, critic, writer)
 
   def draw(
