@@ -72,11 +72,24 @@ def draw_chords(path: pathlib.Path):
   figure.savefig(path)
 
 
+def _chart():
+  """A figure as wide as a card, and its axes."""
+  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
+  return figure, figure.add_axes((0.07, 0.18, 0.91, 0.7))
+
+
+def _save(figure, axes, path: pathlib.Path, **legend):
+  """Writes a chart with its grid, and its legend above it."""
+  axes.grid(color='#e4e4ea')
+  axes.legend(loc='lower center', frameon=False, bbox_to_anchor=(0.5, 0.98),
+              **legend)
+  figure.savefig(path)
+
+
 def draw_velocities(path: pathlib.Path):
   """How loud each note of the meadow's piece is, voice by voice."""
   notes = midi.read_notes(ROOT / 'examples' / 'samples' / 'meadow.mid')
-  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
-  axes = figure.add_axes((0.07, 0.18, 0.91, 0.7))
+  figure, axes = _chart()
   for number, color in zip(
       np.unique(notes['part']), (*COLORS, plots.INK), strict=False):
     part = notes[notes['part'] == number]
@@ -86,10 +99,7 @@ def draw_velocities(path: pathlib.Path):
               color=color, label=name)
   axes.set_xlabel('bar', fontsize=9)
   axes.set_ylabel('velocity', fontsize=9)
-  axes.grid(color='#e4e4ea')
-  axes.legend(fontsize=8, ncols=4, loc='lower center', frameon=False,
-              bbox_to_anchor=(0.5, 0.98))
-  figure.savefig(path)
+  _save(figure, axes, path, fontsize=8, ncols=4)
 
 
 def draw_players(path: pathlib.Path):
@@ -98,8 +108,7 @@ def draw_players(path: pathlib.Path):
   arousal = arrays['pieces.va'][:, 1].astype(float)
   plays = arrays['pieces.plays']
   middle = np.median(arousal)
-  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
-  axes = figure.add_axes((0.07, 0.18, 0.91, 0.7))
+  figure, axes = _chart()
   for i, (voice, color) in enumerate(zip(
       arranger.VOICES, COLORS, strict=True)):
     for chosen, style, name in (
@@ -108,10 +117,7 @@ def draw_players(path: pathlib.Path):
                 label=f'{band.VOICE_NAMES[voice]}, {name}')
   axes.set_xlabel('eighth of the piece', fontsize=9)
   axes.set_ylabel('share of pieces', fontsize=9)
-  axes.grid(color='#e4e4ea')
-  axes.legend(fontsize=7, ncols=6, loc='lower center', frameon=False,
-              bbox_to_anchor=(0.5, 0.98))
-  figure.savefig(path)
+  _save(figure, axes, path, fontsize=7, ncols=6)
 
 
 def draw_critic(path: pathlib.Path):
@@ -127,18 +133,14 @@ def draw_critic(path: pathlib.Path):
       np.tile(piece.plays, (count, 1)), piece.chords[:4 * count].reshape(-1, 4))
   va = np.array(band_critic.load(
       checkpoints.path('band_critic_va'))(x, context.astype(np.float32)))
-  figure = Figure(figsize=(8.4, 2.6), dpi=100, facecolor='white')
-  axes = figure.add_axes((0.07, 0.18, 0.91, 0.7))
+  figure, axes = _chart()
   for values, name, color in zip(
       va.T, ('valence', 'arousal'), COLORS, strict=False):
     axes.step(2 * np.arange(count) + 1, values, where='post', color=color,
               label=name)
   axes.set(ylim=(-1, 1))
   axes.set_xlabel('bar', fontsize=9)
-  axes.grid(color='#e4e4ea')
-  axes.legend(fontsize=8, ncols=2, loc='lower center', frameon=False,
-              bbox_to_anchor=(0.5, 0.98))
-  figure.savefig(path)
+  _save(figure, axes, path, fontsize=8, ncols=2)
 
 
 def main():
